@@ -1,0 +1,48 @@
+"""The engine's settings.
+
+Knows: ranges and defaults. Does not know the model: what depends on it (`None` here) is decided
+when the engine is built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stemfirst_server.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """How much the engine may hold and do at once.
+
+    Attributes:
+        page: tokens a page; a power of two from 1. Matches are floored to whole pages.
+        pool_tokens: KV slots in all, rounded down to pages; None takes a share of free memory.
+        chunk_tokens: most prompt tokens computed in one step, over all requests.
+        max_running: most requests that decode together.
+        has_prefix_cache: False never matches and never inserts.
+        is_checked: `check()` after every step; for tests.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    page: int = 16
+    pool_tokens: int | None = None
+    chunk_tokens: int = 512
+    max_running: int = 64
+    has_prefix_cache: bool = True
+    is_checked: bool = False
+
+    def __post_init__(self) -> None:
+        if self.page < 1 or self.page & (self.page - 1):
+            raise ConfigError(f"page must be a power of two from 1, got {self.page}")
+        if self.pool_tokens is not None and self.pool_tokens < self.page:
+            raise ConfigError(
+                f"pool_tokens must hold at least one page of {self.page} tokens, "
+                f"got {self.pool_tokens}"
+            )
+        if self.chunk_tokens < 1:
+            raise ConfigError(f"chunk_tokens must be at least 1, got {self.chunk_tokens}")
+        if self.max_running < 1:
+            raise ConfigError(f"max_running must be at least 1, got {self.max_running}")

@@ -1,0 +1,62 @@
+"""The exception tree of the server: what can go wrong between a request and its tokens.
+
+    ServerError
+    ├── ModelLoadError            a model that cannot be served
+    │   ├── ModelFilesError       missing, half-downloaded or unreadable files
+    │   └── UnsupportedModelError it loads, but our attention would not be exact for it
+    ├── InvalidRequestError       the request can never succeed as it stands
+    │   └── ContextLengthError    more tokens than the model, or the pool, can hold
+    ├── ConfigError               a setting of the server itself is out of range
+    ├── RequestFailedError        this one request broke; all others go on
+    └── EngineStoppedError        nobody is there to do the work
+
+Knows: which fault it was, and a message fit for the person who meets it. Does not know HTTP: the
+API maps these classes to statuses. A message never holds a traceback; those of
+`InvalidRequestError` and `RequestFailedError` never hold a path either, since clients read them.
+"""
+
+from __future__ import annotations
+
+
+class ServerError(Exception):
+    """Anything that the server raises on purpose."""
+
+
+class ModelLoadError(ServerError):
+    """The model cannot be served; the message says in one sentence why and what to do."""
+
+
+class ModelFilesError(ModelLoadError):
+    """The model's files are missing, half-downloaded or unreadable."""
+
+
+class UnsupportedModelError(ModelLoadError):
+    """The model fails one of the load gates, so its answers could be silently wrong."""
+
+
+class InvalidRequestError(ServerError):
+    """The request is wrong in itself; sending it again will not help.
+
+    Attributes:
+        parameter: the offending field as the API names it, or None.
+    """
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class ContextLengthError(InvalidRequestError):
+    """Prompt and requested output need more tokens than the context or the pool holds."""
+
+
+class ConfigError(ServerError):
+    """A setting of the server is out of range."""
+
+
+class RequestFailedError(ServerError):
+    """One accepted request could not be completed; the engine goes on with all others."""
+
+
+class EngineStoppedError(ServerError):
+    """The engine is not running: not started yet, stopped, or stopping."""
