@@ -1,0 +1,267 @@
+"""The values that pass between the linter's stages: `files -> sites -> prompts -> findings`.
+
+Knows what a place, a template, a verdict and a finding are. Knows nothing of `ast`, of files on
+disk, of rules or of output: detection fills these values, rewriting and reporting read them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from stemfirst.tiers import Tier
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """A range of source text; lines and columns are 1-based and columns count characters.
+
+    The range is half open: `end_column` is the column behind the last character. A byte order
+    mark at the start of a file is no character.
+    """
+
+    path: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        """Return `path:line:column`, which editors can jump to."""
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One step of the reasoning behind a verdict: a sentence, and where it can be checked."""
+
+    text: str
+    location: Location | None = None
+
+
+class Kind(Enum):
+    """What a hole's value is; the reason for its tier."""
+
+    CLOCK = "clock"
+    RANDOM = "random"
+    SET = "set"
+    PARAMETER = "parameter"
+    CALL_ARGUMENT = "argument"
+    CONSTANT = "constant"
+    CONFIG = "config"
+    PURE = "pure"
+    DECLARED = "declared"
+    UNKNOWN = "unknown"
+
+
+class Resolution(Enum):
+    """How finely a clock's text moves; the coarser, the longer a prefix lives."""
+
+    SECOND = "second"
+    MINUTE = "minute"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How often a hole's value changes, and why we believe it.
+
+    `tier` is None exactly when `kind` is `UNKNOWN`: nothing could be shown, and nothing is
+    reported. `resolution` is set exactly for clocks.
+    """
+
+    tier: Tier | None
+    kind: Kind
+    evidence: tuple[Evidence, ...] = ()
+    resolution: Resolution | None = None
+
+    @property
+    def is_stable(self) -> bool:
+        """True if the value was shown to be the same in every request of a deployment."""
+        return self.tier == Tier.STATIC
+
+
+UNKNOWN = Verdict(None, Kind.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A run of literal text of a template.
+
+    `text` is what the model reads: escapes decoded, doubled braces single where the template's
+    form doubles them. `location` covers the run's source; a run that spans several implicitly
+    joined literals covers the quotes between them.
+    """
+
+    text: str
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A place where a template puts in a value.
+
+    Attributes:
+        source: the value's expression as written: the text between the braces of an f-string
+            (without conversion and format spec), the argument given to `.format`, the operand of
+            `+`. For a `.format` field that no call fills, the field's own text.
+        name: a short name to show: the field's name, or the last name in the expression.
+        location: the place inside the template: `{question}` with its braces in f-strings and
+            format constants, the operand for `+`.
+        verdict: how often the value changes.
+        conversion: `r`, `s` or `a` after `!`, else None.
+        format_spec: the text behind `:`, as written, else None.
+        is_positional: True for a `.format` field without a name (`{}`, `{0}`).
+        is_debug: True for an f-string's `{x=}`, whose source text is part of the output.
+        value_location: where `source` stands; differs from `location` for `.format`.
+        set_location: for `Kind.SET` the expression that is a set and wants `sorted(...)` around
+            it, if it stands in this file's text and nowhere else.
+        constant_text: the value's text where it is a constant string that could be resolved; it
+            counts as static text.
+    """
+
+    source: str
+    name: str
+    location: Location
+    verdict: Verdict = UNKNOWN
+    conversion: str | None = None
+    format_spec: str | None = None
+    is_positional: bool = False
+    is_debug: bool = False
+    value_location: Location | None = None
+    set_location: Location | None = None
+    constant_text: str | None = None
+
+
+Piece = Text | Hole
+
+
+class Form(Enum):
+    """How a template is written."""
+
+    FSTRING = "f-string"
+    FORMAT = "format"
+    CONCAT = "concatenation"
+    CONSTANT = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Text with holes, as it stands in source, in the order in which it is sent.
+
+    Attributes:
+        form: how it is written.
+        location: the expression that holds the text: the whole (implicitly joined) literal of an
+            f-string or constant, the whole sum for `+`; for `FORMAT` the constant, in whatever
+            file it lives.
+        pieces: text and holes; neighbouring texts are merged; never empty texts.
+        name: the variable, attribute or function that the template is known by, if any.
+        calls: for `FORMAT` the whole `X.format(...)` expressions that were seen, in order of
+            place; empty otherwise.
+        is_shared: True if the text is used in a way besides `calls`: a second reader that a
+            rewrite would change too.
+    """
+
+    form: Form
+    location: Location
+    pieces: tuple[Piece, ...]
+    name: str | None = None
+    calls: tuple[Location, ...] = ()
+    is_shared: bool = False
+
+    @property
+    def holes(self) -> tuple[Hole, ...]:
+        """The holes in the order of the text."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, Hole))
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What a request sends behind a message, so far as the source shows it.
+
+    Attributes:
+        texts: constant texts of later messages.
+        tools: the tool definitions as JSON text if they are a constant, else None.
+        has_tools: True if the request carries tools, known or not.
+        has_history: True if earlier turns of a conversation follow.
+    """
+
+    texts: tuple[str, ...] = ()
+    tools: str | None = None
+    has_tools: bool = False
+    has_history: bool = False
+
+
+class Sink(Enum):
+    """How a template reaches a model, strongest first."""
+
+    MESSAGE = "message"
+    KEYWORD = "keyword"
+    MESSAGE_CLASS = "message class"
+    CALL = "call"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One template in the place where it is sent.
+
+    Attributes:
+        template: the text.
+        sink: how we know that it is sent.
+        location: the sink's expression.
+        role: `system`, `user`, `assistant`, `tool`, or None where the sink does not say.
+        index: the message's index in its list if the list is a literal up to there, else None.
+        follows_history: True if earlier turns stand before it; order cannot matter then.
+        following: what the request sends behind it.
+    """
+
+    template: Template
+    sink: Sink
+    location: Location
+    role: str | None = None
+    index: int | None = None
+    follows_history: bool = False
+    following: Following = field(default_factory=Following)
+
+
+class Applicability(Enum):
+    """What a fix does to the text that the model reads."""
+
+    IDENTICAL = "identical"
+    """The same text in a canonical order."""
+    REORDER = "reorder"
+    """The same blocks in a new order, every safety condition holds."""
+    RISKY = "risky"
+    """A safety condition fails; a person must look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault, at one place.
+
+    Attributes:
+        code, name: the rule's.
+        message: one sentence that says what varies and what it costs.
+        location: the hole (SF1xx, SF2xx) or the first hole (SF3xx).
+        forfeited_tokens: stable tokens behind the hole that every call reads again.
+        forfeited_is_estimate: True if the tokens were estimated from bytes.
+        applicability: what `fix` would do; None if there is no fix.
+        evidence: why.
+        template, hole: what the finding is about.
+        site: where the template is sent.
+        remedy: what a person can do, if `fix` can do nothing.
+    """
+
+    code: str
+    name: str
+    message: str
+    location: Location
+    forfeited_tokens: int = 0
+    forfeited_is_estimate: bool = False
+    applicability: Applicability | None = None
+    evidence: tuple[Evidence, ...] = ()
+    template: Template | None = None
+    hole: Hole | None = None
+    site: Site | None = None
+    remedy: str | None = None
