@@ -1,0 +1,1 @@
+"""A support agent, as it is often written."""

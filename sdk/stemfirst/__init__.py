@@ -1,0 +1,99 @@
+"""stemfirst: keep the stable part of every prompt first, and see what that saved.
+
+Names are resolved when they are first used, so that `import stemfirst` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stemfirst.client import AsyncClient as AsyncClient
+    from stemfirst.client import Client as Client
+    from stemfirst.errors import ClientError as ClientError
+    from stemfirst.errors import InversionError as InversionError
+    from stemfirst.errors import MissingValueError as MissingValueError
+    from stemfirst.errors import PromptError as PromptError
+    from stemfirst.errors import StemfirstError as StemfirstError
+    from stemfirst.ledger import Ledger as Ledger
+    from stemfirst.ledger import ledger as ledger
+    from stemfirst.prompt import Hole as Hole
+    from stemfirst.prompt import Message as Message
+    from stemfirst.prompt import Origin as Origin
+    from stemfirst.prompt import Prompt as Prompt
+    from stemfirst.prompt import Rendered as Rendered
+    from stemfirst.prompt import Segment as Segment
+    from stemfirst.prompt import Tool as Tool
+    from stemfirst.prompt import assistant as assistant
+    from stemfirst.prompt import hole as hole
+    from stemfirst.prompt import request as request
+    from stemfirst.prompt import session as session
+    from stemfirst.prompt import static as static
+    from stemfirst.prompt import system as system
+    from stemfirst.prompt import tenant as tenant
+    from stemfirst.prompt import tool as tool
+    from stemfirst.prompt import user as user
+    from stemfirst.prompt import volatile as volatile
+    from stemfirst.savings import Savings as Savings
+    from stemfirst.tiers import Tier as Tier
+
+__version__ = "0.1.0"
+
+_HOME = {
+    **dict.fromkeys(("AsyncClient", "Client"), "stemfirst.client"),
+    **dict.fromkeys(
+        ("ClientError", "InversionError", "MissingValueError", "PromptError", "StemfirstError"),
+        "stemfirst.errors",
+    ),
+    **dict.fromkeys(("Ledger", "ledger"), "stemfirst.ledger"),
+    **dict.fromkeys(
+        (
+            "Hole",
+            "Message",
+            "Origin",
+            "Prompt",
+            "Rendered",
+            "Segment",
+            "Tool",
+            "assistant",
+            "hole",
+            "request",
+            "session",
+            "static",
+            "system",
+            "tenant",
+            "tool",
+            "user",
+            "volatile",
+        ),
+        "stemfirst.prompt",
+    ),
+    "Savings": "stemfirst.savings",
+    "Tier": "stemfirst.tiers",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that holds `name` and return it from there."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'stemfirst' has no attribute {name!r}")
+    try:
+        home = import_module(_HOME[name])
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "openai":
+            raise ModuleNotFoundError(
+                f'stemfirst.{name} needs the package openai: pip install "stemfirst[client]"',
+                name="openai",
+            ) from None
+        raise
+    value = getattr(home, name)
+    # A function may share its module's name (`ledger`); the import system has bound the module.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,114 @@
+"""Names for prefixes: a chain of cheap hashes that finds, and keyed digests that identify.
+
+Computed last, on the rendered text: the UTF-8 of each string that is sent, before JSON
+encoding; tools as canonical JSON (RFC 8785). So a server can compute the same from what it
+parsed. Knows hashing; does not know headers, bodies, or who asks.
+
+A chain link may collide or be forged: it can make a cache miss, never serve another's text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from weakref import WeakKeyDictionary
+
+from stemfirst.prompt import Hole, Part, Path, RenderedSegment, Segment, Tool
+
+BLOCK_SEED = 1337
+"""Seed of the block keys that routers use.
+
+Source: Dynamo's and SMG's KV routers, xxh3_64 over little-endian u32 token ids.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainKey:
+    """What a tenant's key gives: an id to name it by, a seed for links, a key for digests."""
+
+    id: str
+    seed: int = field(repr=False)
+    digest_key: bytes = field(repr=False)
+
+    @classmethod
+    def derive(cls, api_key: str) -> ChainKey:
+        """Return the chain key of an API key (HKDF-SHA-256, RFC 5869); the same in each process."""
+        return _derive(api_key)
+
+
+@lru_cache(maxsize=1024)
+def _derive(api_key: str) -> ChainKey:
+    secret = hmac.digest(b"stemfirst/v1", api_key.encode(), "sha256")
+
+    def expand(purpose: bytes) -> bytes:
+        return hmac.digest(secret, purpose + b"\x01", "sha256")
+
+    return ChainKey(
+        id=expand(b"id")[:4].hex(),
+        seed=int.from_bytes(expand(b"seed")[:8], "little"),
+        digest_key=expand(b"digest"),
+    )
+
+
+def canonical_bytes(text: str, at: Path) -> bytes:
+    """Return the bytes that are hashed for a string at this place.
+
+    A tool's text is JSON and is hashed in canonical form; all other text as it is. Lone
+    surrogates, which JSON can carry and UTF-8 cannot, are hashed as their three bytes.
+    """
+    if at and at[0] == "tools":
+        import rfc8785
+
+        return rfc8785.dumps(json.loads(text))
+    return text.encode("utf-8", "surrogatepass")
+
+
+_digests: WeakKeyDictionary[Segment | Tool, dict[tuple[bytes, str], str]] = WeakKeyDictionary()
+
+
+def segment_digest(data: bytes, key: ChainKey) -> str:
+    """Return the keyed BLAKE2b-128 of a segment's canonical bytes, as 32 hex characters."""
+    return hashlib.blake2b(data, digest_size=16, key=key.digest_key).hexdigest()
+
+
+def digest_of(segment: RenderedSegment, key: ChainKey) -> str:
+    """Return the digest of a rendered segment; remembered for as long as its source lives."""
+    source = segment.source
+    if source is None:
+        return segment_digest(canonical_bytes(segment.text, segment.at), key)
+    known = _digests.setdefault(source, {})
+    memo = (key.digest_key, segment.text[: len(segment.text) - _fixed_length(source)])
+    if memo not in known:
+        known[memo] = segment_digest(canonical_bytes(segment.text, segment.at), key)
+    return known[memo]
+
+
+def _fixed_length(source: Segment | Tool) -> int:
+    """Return the length of the source's own text: what stands before it is a separator."""
+    if isinstance(source, Tool):
+        return len(source.json)
+    assert not isinstance(source.content, Hole)
+    return len(source.content.json if isinstance(source.content, Part) else source.content)
+
+
+def chain(segments: Iterable[RenderedSegment], key: ChainKey) -> tuple[str, ...]:
+    """Return one link a segment: a hash of everything up to and with it, 16 hex characters."""
+    return chain_of(((segment.at, digest_of(segment, key)) for segment in segments), key)
+
+
+def chain_of(digests: Iterable[tuple[Path, str]], key: ChainKey) -> tuple[str, ...]:
+    """Return the links for places and digests, as a server computes them from a request."""
+    import xxhash
+
+    links = []
+    link = 0
+    for at, digest in digests:
+        place = "/".join(map(str, at))
+        data = link.to_bytes(8, "little") + f"{place}={digest}".encode()
+        link = xxhash.xxh3_64_intdigest(data, seed=key.seed)
+        links.append(f"{link:016x}")
+    return tuple(links)
