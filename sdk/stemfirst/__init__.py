@@ -73,7 +73,8 @@ _HOME = {
     "Tier": "stemfirst.tiers",
 }
 
-__all__ = sorted(_HOME)
+# What needs an extra is left to explicit imports, so that a star import always works.
+__all__ = sorted(name for name in _HOME if _HOME[name] != "stemfirst.client")
 
 
 def __getattr__(name: str) -> object:

@@ -1,1 +1,0 @@
-"""A support agent, as it is often written."""
