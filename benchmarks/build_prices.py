@@ -19,10 +19,11 @@ from typing import Any
 from genai_prices.data import providers
 
 TABLE = Path(__file__).parents[1] / "sdk" / "stemfirst" / "prices.json"
-VENDORS = (
-    "openai anthropic google deepseek x-ai mistral groq moonshotai minimax zai zhipuai meta "
-    "cohere perplexity cerebras azure aws fireworks together"
-).split()
+VENDORS = [
+    *("openai", "anthropic", "google", "deepseek", "x-ai", "mistral", "groq", "moonshotai"),
+    *("minimax", "zai", "zhipuai", "meta", "cohere", "perplexity", "cerebras"),
+    *("azure", "aws", "fireworks", "together"),
+]
 """Providers that are kept, in the order in which a bare model name is looked up."""
 
 FIELDS = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok", "output_mtok")
@@ -87,7 +88,7 @@ def condition(constraint: Any) -> list[str] | None:
 
 
 def model_entry(model: Any) -> list[Any] | None:
-    """Return `[id, pattern, [[condition, tiers], ...]]`, or None for a model without text prices."""
+    """Return `[id, pattern, [[condition, tiers], …]]`; None without prices for text."""
     listed = model.prices if isinstance(model.prices, list) else None
     dated = (
         [[condition(entry.constraint), tiers(entry.prices)] for entry in listed]

@@ -18,6 +18,7 @@ from importlib.resources import files
 from typing import Any
 
 from stemfirst.errors import UnknownPriceError
+from stemfirst.wire import Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +49,6 @@ class Unpriced:
 
     def __bool__(self) -> bool:
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a call cost in US dollars, beside what the same tokens cost without a cache."""
-
-    actual: float
-    without_cache: float
-    basis: str
-    """Where the price comes from, with its date."""
-
-    @property
-    def saved(self) -> float:
-        """Dollars that the cache saved; negative where writing cost more than reading saved."""
-        return self.without_cache - self.actual
 
 
 def price(
@@ -132,6 +118,8 @@ def cost(
 ) -> Cost | Unpriced:
     """Return what a call cost; each prompt token is billed once: as plain, read or written.
 
+    `saved` is negative where writing to the cache cost more than reading from it saved.
+
     Args:
         charged: the model's price.
         prompt_tokens: all tokens of the prompt.
@@ -154,16 +142,18 @@ def cost(
     # A provider without a price for writes bills them as plain input.
     write = charged.input if charged.write is None else charged.write
     output = output_tokens * charged.output
+    paid = (
+        plain * charged.input
+        + cached_tokens * (charged.cached or 0.0)
+        + short * write
+        + write_1h_tokens * (charged.write_1h or 0.0)
+        + output
+    ) / 1e6
+    without_cache = (prompt_tokens * charged.input + output) / 1e6
     return Cost(
-        actual=(
-            plain * charged.input
-            + cached_tokens * (charged.cached or 0.0)
-            + short * write
-            + write_1h_tokens * (charged.write_1h or 0.0)
-            + output
-        )
-        / 1e6,
-        without_cache=(prompt_tokens * charged.input + output) / 1e6,
+        actual=paid,
+        without_cache=without_cache,
+        saved=without_cache - paid,
         basis=f"{charged.provider} list price for {charged.model}, table of {charged.as_of}",
     )
 

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 from importlib.resources import files
 
 import pytest
-
 from stemfirst.errors import UnknownPriceError
-from stemfirst.prices import Cost, Price, Unpriced, cost, price, price_of
+from stemfirst.prices import Price, Unpriced, cost, price, price_of
+from stemfirst.wire import Cost
 
 AUTUMN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -1,0 +1,261 @@
+"""What the cache did for one call: tokens, milliseconds, money, and where a miss began.
+
+Knows how to read a response, our server's or any provider's, and how to say it in a sentence.
+Maps the server's segment ids back to the caller's source lines, which never leave the
+process. Does not know how requests are sent, or who adds the savings up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stemfirst.prompt import Origin, Rendered
+from stemfirst.tiers import Tier
+from stemfirst.usage import Usage, usage_of
+from stemfirst.wire import (
+    BODY_FIELD,
+    Cost,
+    Estimate,
+    MissPlace,
+    Report,
+    SegmentUse,
+    Times,
+    report_from_json,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Prompt tokens that had to be read again, why, and where the prompt diverged.
+
+    `segment`, `tier` and `origin` are known for prompts that this process rendered.
+    """
+
+    tokens: int
+    reason: str
+    at: MissPlace | None = None
+    segment: str | None = None
+    tier: Tier | None = None
+    origin: Origin | None = None
+
+    def __str__(self) -> str:
+        where = []
+        if self.segment:
+            where.append(self.segment)
+        if self.origin:
+            where.append(shown(self.origin))
+        elif self.at and self.at.path:
+            where.append(".".join(map(str, self.at.path)))
+        if self.at:
+            where.append(f"token {self.at.token:,}")
+        reason = self.reason.replace("_", " ")
+        return f"{reason} at {', '.join(where)}" if where else reason
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """What the cache did for one call; None stands for "not reported", never for zero."""
+
+    model: str | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    written_tokens: int | None = None
+    """Tokens written to a cache that charges for writing."""
+    output_tokens: int | None = None
+    time: Times | None = None
+    """Where the time went; only our server reports it."""
+    cost: Cost | None = None
+    unpriced: str | None = None
+    """Why `cost` is None."""
+    missed: Missed | None = None
+    tiers: Mapping[str, SegmentUse] | None = None
+    segments: Mapping[str, SegmentUse] | None = None
+    notice: str | None = None
+    """What the server wants known about its figures (the demo model: its text is noise)."""
+    is_complete: bool = True
+    """False when a stream ended before its usage came."""
+
+    @property
+    def computed_tokens(self) -> int | None:
+        """Prompt tokens that did not come from the cache."""
+        if self.prompt_tokens is None or self.cached_tokens is None:
+            return None
+        return self.prompt_tokens - self.cached_tokens
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Share of the prompt's tokens that came from the cache, 0 to 1."""
+        if not self.prompt_tokens or self.cached_tokens is None:
+            return None
+        return self.cached_tokens / self.prompt_tokens
+
+    @property
+    def prefill_ms_saved(self) -> Estimate | None:
+        """Milliseconds of prefill that the cache avoided; an estimate, and may be negative."""
+        return self.time.prefill_ms_saved if self.time else None
+
+    @classmethod
+    def of(
+        cls,
+        response: object,
+        *,
+        rendered: Rendered | None = None,
+        provider: str | None = None,
+        is_complete: bool = True,
+    ) -> Savings:
+        """Return the savings that a response reports.
+
+        Args:
+            response: a response or the last chunk of a stream, as the client package's object
+                or as parsed JSON; of OpenAI's chat, responses or legacy API or one that
+                follows it, Anthropic, Bedrock Converse, or Gemini.
+            rendered: the prompt as it was sent, to name the segment where it diverged.
+            provider: who answered, as an id ("openai") or the base URL of the API; prices are
+                looked up there. By default the vendor that the model's name belongs to.
+            is_complete: whether the response was received to its end.
+        """
+        model = field_of(response, "model", "modelVersion", "model_version")
+        usage = usage_of(field_of(response, "usage", "usageMetadata", "usage_metadata"))
+        report = report_from_json(field_of(response, BODY_FIELD))
+        name = model if isinstance(model, str) else None
+        if report is not None:
+            return _of_report(report, name, usage, rendered, is_complete)
+        cost, unpriced = _priced(name, usage, provider)
+        return cls(
+            model=name,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            written_tokens=usage.written_tokens,
+            output_tokens=usage.output_tokens,
+            cost=cost,
+            unpriced=unpriced,
+            is_complete=is_complete,
+        )
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        if self.prompt_tokens is None:
+            cause = "" if self.is_complete else ": the stream ended before its usage came"
+            return f"Nothing was reported about the prompt's tokens{cause}."
+        prompt = f"{self.prompt_tokens:,}"
+        if self.cached_tokens is None:
+            return f"The provider did not report how many of {prompt} prompt tokens were cached."
+        percent = f"{100 * (self.hit_ratio or 0):.0f} %"
+        saved = [text for text in (self._milliseconds(), self._money()) if text]
+        sentence = (
+            f"{self.cached_tokens:,} of {prompt} prompt tokens came from the cache ({percent})"
+        )
+        if saved:
+            sentence += f", saving {' and '.join(saved)}"
+        if self.computed_tokens and self.missed:
+            sentence += f"; {self.missed.tokens:,} were read again ({self.missed})"
+        if not self.is_complete:
+            sentence += "; the stream was cut off"
+        return sentence + "."
+
+    def _milliseconds(self) -> str | None:
+        saved = self.prefill_ms_saved
+        if saved is None:
+            return None
+        return f"about {saved.est:,.0f} ms of prefill [{saved.lo:,.0f} to {saved.hi:,.0f}]"
+
+    def _money(self) -> str | None:
+        return f"{money(self.cost.saved)}" if self.cost else None
+
+
+def savings_of(response: object) -> Savings:
+    """Return a response's savings: those that our client attached, else what it reports itself."""
+    attached = getattr(response, "savings", None)
+    return attached if isinstance(attached, Savings) else Savings.of(response)
+
+
+def money(dollars: float) -> str:
+    """Return an amount of US dollars with two significant digits behind small zeros."""
+    if dollars == 0 or abs(dollars) >= 0.1:
+        return f"${dollars:,.2f}" if dollars >= 0 else f"-${-dollars:,.2f}"
+    digits = f"{abs(dollars):.{max(2, 1 - _exponent(abs(dollars)))}f}"
+    return f"{'-' if dollars < 0 else ''}${digits}"
+
+
+def _exponent(value: float) -> int:
+    """Return the decimal exponent of a positive number below 1: -4 for 0.0003."""
+    return int(f"{value:e}".partition("e")[2])
+
+
+def shown(origin: Origin) -> str:
+    """Return an origin as a user wants to read it: relative where it lies below the folder."""
+    here = os.getcwd() + os.sep
+    path = origin.path.removeprefix(here)
+    return f"{path}:{origin.line}"
+
+
+def field_of(response: object, *names: str) -> Any:
+    """Return the first of these fields that a mapping or an object has, or None."""
+    for name in names:
+        value = (
+            response.get(name) if isinstance(response, Mapping) else getattr(response, name, None)
+        )
+        if value is not None:
+            return value
+    return None
+
+
+def _of_report(
+    report: Report, model: str | None, usage: Usage, rendered: Rendered | None, is_complete: bool
+) -> Savings:
+    return Savings(
+        model=model,
+        prompt_tokens=report.prompt_tokens,
+        cached_tokens=report.cached_tokens,
+        written_tokens=usage.written_tokens,
+        output_tokens=usage.output_tokens,
+        time=report.time,
+        cost=report.cost,
+        unpriced=None if report.cost else "the server was given no price",
+        missed=_missed(report, rendered),
+        tiers=report.tiers,
+        segments=report.segments,
+        notice=report.notice,
+        is_complete=is_complete,
+    )
+
+
+def _missed(report: Report, rendered: Rendered | None) -> Missed | None:
+    miss = report.missed
+    if miss is None:
+        return None
+    wanted = miss.at.segment if miss.at else None
+    for segment in rendered.segments if rendered and wanted else ():
+        if segment.id == wanted:
+            label = segment.name or f"{segment.tier.label} text"
+            return Missed(miss.tokens, miss.reason, miss.at, label, segment.tier, segment.origin)
+    return Missed(miss.tokens, miss.reason, miss.at)
+
+
+def _priced(
+    model: str | None, usage: Usage, provider: str | None
+) -> tuple[Cost | None, str | None]:
+    """Return the cost by the price table, or the reason why there is none."""
+    if model is None:
+        return None, "the response names no model"
+    if usage.prompt_tokens is None:
+        return None, "the response reports no usage"
+    if usage.cached_tokens is None:
+        return None, "the provider does not report cached tokens"
+    from stemfirst.prices import Unpriced, cost, price
+
+    charged = price(model, provider=provider, prompt_tokens=usage.prompt_tokens)
+    if isinstance(charged, Unpriced):
+        return None, charged.reason
+    paid = cost(
+        charged,
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        write_tokens=usage.written_tokens or 0,
+        write_1h_tokens=usage.written_1h_tokens or 0,
+        output_tokens=usage.output_tokens or 0,
+    )
+    return (None, paid.reason) if isinstance(paid, Unpriced) else (paid, None)
