@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from stemfirst.errors import MissingValueError as MissingValueError
     from stemfirst.errors import PromptError as PromptError
     from stemfirst.errors import StemfirstError as StemfirstError
-    from stemfirst.ledger import Ledger as Ledger
-    from stemfirst.ledger import ledger as ledger
+    from stemfirst.ledgers import Ledger as Ledger
+    from stemfirst.ledgers import ledger as ledger
     from stemfirst.prompt import Hole as Hole
     from stemfirst.prompt import Message as Message
     from stemfirst.prompt import Origin as Origin
@@ -46,7 +46,7 @@ _HOME = {
         ("ClientError", "InversionError", "MissingValueError", "PromptError", "StemfirstError"),
         "stemfirst.errors",
     ),
-    **dict.fromkeys(("Ledger", "ledger"), "stemfirst.ledger"),
+    **dict.fromkeys(("Ledger", "ledger"), "stemfirst.ledgers"),
     **dict.fromkeys(
         (
             "Hole",
