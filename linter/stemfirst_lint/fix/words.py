@@ -1,0 +1,252 @@
+"""What the words of a prompt say about its order: pointers, cues, openings, labels.
+
+Knows English prompt writing. Knows nothing of source code, of tiers or of blocks: every function
+takes text in which each hole is one `HOLE` character.
+
+Source: the classes of words are rules 1 to 4 of our notes on safe rewriting, read from public
+prompts; where a phrase is doubtful it counts as a pointer, because a wrong move costs more than
+a missed one.
+"""
+
+from __future__ import annotations
+
+import re
+
+HOLE = "\ufffc"
+"""Stands for one hole in flat text. Text that holds this character itself is never planned."""
+
+_NOUN = r"(?:[a-z][\w-]*)"
+_BACKWARD = re.compile(
+    rf"""
+    \b(?:the\s+)?(?P<above>above|aforementioned|foregoing|preceding)\b(?:[- ]mentioned)?
+        (?:\s+(?P<above_noun>{_NOUN}))?
+    | \b(?:the\s+)?previous(?:ly)?(?:\s+(?P<previous_noun>{_NOUN}))?
+    | \bearlier\b | \bso\s+far\b | \bas\s+(?:shown|given|seen|described|mentioned|noted|stated)\b
+    | \b(?:these|those|this)\s+(?P<this_noun>{_NOUN})
+    | \bthe\s+(?:former|latter)\b
+    | \bhere\s+(?:is|are|was|were)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_FORWARD = re.compile(
+    rf"""
+    \b(?:the\s+)?following\b(?:\s+(?P<following_noun>{_NOUN}))?
+    | \b(?:(?P<below_noun>{_NOUN})\s+)?(?:(?:is|are|given|listed|shown|provided)\s+)?below\b
+    | \bas\s+follows\b | \bhereafter\b | \bsubsequent\b
+    | \bat\s+the\s+(?:end|bottom)\b
+    | \bnext\s+(?:section|paragraph|block|line|message)s?\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_OPENS_WITH_POINTER = re.compile(
+    r"\W*(?:it|its|they|them|their|he|she|his|her|this|that|these|those|such|then|therefore|thus|"
+    r"hence|so|also|finally|next|afterwards?|otherwise|however|but|and|or|if so|if not|"
+    r"based on (?:this|that|it)|given (?:this|that|these|those|it)|with (?:this|that))\b",
+    re.IGNORECASE,
+)
+_HARMLESS_THIS = frozenset(
+    [
+        "way",
+        "case",
+        "cases",
+        "is",
+        "are",
+        "was",
+        "means",
+        "order",
+        "prompt",
+        "conversation",
+        "chat",
+        "session",
+        "task",
+        "point",
+        "step",
+        "time",
+        "and",
+        "or",
+        "to",
+        "in",
+        "on",
+        "as",
+        "for",
+        "who",
+        "that",
+        "of",
+    ]
+)
+_ORDINAL = re.compile(rf"\b(?:first|second|third|last|final)\s+(?P<noun>{_NOUN})\b", re.IGNORECASE)
+_OPENING = re.compile(
+    r"\W*(?:you\s+are|you['’]re|you\s+(?:will\s+)?(?:act|play|serve)|act\s+as|"
+    r"i\s+want\s+you\s+to|imagine|pretend|as\s+an?\s|your\s+(?:role|job)\s+is|assume\s+the\s+role)\b",
+    re.IGNORECASE,
+)
+_CUE_LINE = re.compile(
+    rf"""(?:
+      [^\n{HOLE}]{{0,60}}[:=>→]["'`(\[{{]*          # "Answer:", "<answer>", 'JSON: "'
+    | `{{3,}}[\w+-]*                                   # an open fence
+    | [\[{{("'“]                                       # an opened bracket or quote
+    | (?:now|begin|go|start|proceed|let['’]?s|let\s+us|ready)\b[^\n{HOLE}]{{0,60}}
+    | (?:think|work|reason)\s[^\n{HOLE}]{{0,40}}step[\s-]by[\s-]step[.!]?
+    )\s*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_ROLE_MARKER = re.compile(
+    r"<\|[\w ]+\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>"
+    r"|^[ \t]*(?:#{1,4}[ \t]*)?(?:human|assistant|ai|bot)[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_EXAMPLE = re.compile(
+    r"(?:^|\n)\W*(?:(?:few[- ]shot|here\s+(?:is|are)|some|sample|for|the\s+following)\b[^\n:]{0,30})?"
+    r"\bexamples?\b(?:[ \t]*#?\d+)?[^\n.]{0,30}[:\n]|(?:^|\n)[ \t]*(?:q|input)[ \t]*:[^\n]*\n+[ \t]*"
+    r"(?:a|output)[ \t]*:",
+    re.IGNORECASE,
+)
+_PERCENT_FIELD = re.compile(r"%(?:\(\w+\)[-+#0]*\d*(?:\.\d+)?[sdrfi]|[sdr]\b)")
+_LATER_FIELD = re.compile(r"\{\{?\s*[A-Za-z_][\w.]*\s*\}\}?|\$\{[A-Za-z_]\w*\}")
+_QUESTION = re.compile(
+    r"question|query|input|request|task|message|instruction|utterance|ask|problem|ticket|prompt",
+    re.IGNORECASE,
+)
+_FROM_OUTSIDE = re.compile(
+    r"context|doc|retriev|snippet|passage|chunk|search|result|memor|history|content|text|input|"
+    r"question|query|message|page|article|body|email|transcript|data|notes?$|user_?name",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    r"""[ \t]*(?:[-*•]\s+)?[*_`"'\[(]{0,3}
+    (?P<label>[A-Za-z][\w'’/&.,()-]*(?:[ \t]+[\w'’/&.,()-]+){0,6})
+    [*_`"'\])]{0,3}[ \t]?[:=][*_]{0,2}(?P<rest>[^\n]*)""",
+    re.VERBOSE,
+)
+_STATEMENT = re.compile(
+    rf"""\W*(?:the|your|today|now|current|currently|it|user|customer|date|time|local)\b
+    [^\n.!?{HOLE}]{{0,60}}?(?:\b(?:is|are|was)\b(?:\s+(?:now|named|called|currently))?|[:=])
+    \s*["'`*(\[]*{HOLE}(?:[ ,/T:-]{{0,3}}{HOLE})?["'`*)\]]*(?:\s*(?:\([^()\n]{{0,30}}\)|UTC|GMT))?\s*[.!;]?
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_WORD = re.compile(r"[A-Za-z][A-Za-z]+")
+
+
+def _stem(word: str) -> str:
+    word = word.lower()
+    return word[:-1] if word.endswith("s") and len(word) > 3 else word
+
+
+def nouns(text: str) -> frozenset[str]:
+    """Return the words of `text` that a pointer could name, singular and in lower case."""
+    return frozenset(_stem(word) for word in _WORD.findall(text))
+
+
+def pointer_back(text: str, resolve: frozenset[str], forbidden: frozenset[str]) -> str | None:
+    """Return the phrase of `text` that points at what stands before it, or None.
+
+    Args:
+        text: a block.
+        resolve: nouns of the blocks that will still stand before it; a pointer with one of
+            these nouns, or with a noun that the block itself introduced, is safe.
+        forbidden: nouns of the block that would no longer stand before it; a pointer with one
+            of these is never safe.
+    """
+    for match in _BACKWARD.finditer(text):
+        phrase = match.group().strip()
+        if phrase.lower().startswith("here "):
+            if _is_bound_by_colon(text, match.end()):
+                continue
+            return phrase
+        noun = next((value for value in match.groups()[1:] if value), None)
+        if noun is None:
+            return phrase
+        if match.group("this_noun") and noun.lower() in _HARMLESS_THIS:
+            continue
+        stem = _stem(noun)
+        if stem in nouns(text[: match.start()]):
+            continue
+        if stem in resolve and stem not in forbidden:
+            continue
+        return phrase
+    for match in _ORDINAL.finditer(text):
+        if _stem(match["noun"]) in forbidden:
+            return match.group()
+    return None
+
+
+def pointer_ahead(text: str, resolve: frozenset[str]) -> str | None:
+    """Return the phrase of `text` that points at what stands behind it, or None.
+
+    A pointer is bound, and safe, if its list or text follows the colon inside the same block,
+    or if it names a noun of `resolve`: the blocks that stand behind it before and after.
+    """
+    for match in _FORWARD.finditer(text):
+        if _is_bound_by_colon(text, match.end()):
+            continue
+        noun = match.group("following_noun") or match.group("below_noun")
+        if noun and _stem(noun) in resolve:
+            continue
+        return match.group().strip()
+    return None
+
+
+def _is_bound_by_colon(text: str, at: int) -> bool:
+    """True if the sentence that contains `at` ends in a colon with content behind it."""
+    end = re.search(r"[.!?](?:\s|$)|:", text[at:])
+    return bool(end and end.group() == ":" and text[at + end.end() :].strip())
+
+
+def opens_with_pointer(text: str) -> str | None:
+    """Return the word if `text` starts with one that leans on its predecessor, else None."""
+    match = _OPENS_WITH_POINTER.match(text)
+    return match.group().strip() if match else None
+
+
+def is_opening(text: str) -> bool:
+    """True if `text` says who the model is ("You are …"): it stays at the head."""
+    return bool(_OPENING.match(text))
+
+
+def is_cue(line: str) -> bool:
+    """True if `line` asks the model to go on from here ("Answer:"): it stays last."""
+    return bool(_CUE_LINE.fullmatch(line.strip(" \t\n")))
+
+
+def has_role_marker(text: str) -> bool:
+    """True if `text` switches the speaker inside one string."""
+    return bool(_ROLE_MARKER.search(text))
+
+
+def is_example(text: str) -> bool:
+    """True if `text` shows worked examples."""
+    return bool(_EXAMPLE.search(text))
+
+
+def percent_field(text: str) -> str | None:
+    """Return the first `%s`-like field: its order may carry meaning later."""
+    match = _PERCENT_FIELD.search(text)
+    return match.group() if match else None
+
+
+def later_field(text: str) -> str | None:
+    """Return the first `{name}` that is left in the text for a later formatting."""
+    match = _LATER_FIELD.search(text)
+    return match.group() if match else None
+
+
+def is_question_name(name: str) -> bool:
+    """True if a hole or label of this name holds what the user asks."""
+    return bool(_QUESTION.search(name))
+
+
+def is_outside_name(name: str) -> bool:
+    """True if a hole of this name holds text that others wrote and that may carry orders."""
+    return bool(_FROM_OUTSIDE.search(name))
+
+
+def label_of(line: str) -> tuple[str, str] | None:
+    """Return (label, rest) of `Label: rest`, or None. Rest may be empty."""
+    match = _LABEL.fullmatch(line)
+    return (match["label"], match["rest"]) if match else None
+
+
+def is_statement(sentence: str) -> bool:
+    """True if `sentence` only names a value ("The current time is ….")."""
+    return bool(_STATEMENT.fullmatch(sentence.strip()))
