@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_NOUNS = """
+
+def _words(block: str) -> list[str]:
+    return block.split()
+
+
+_NOUNS = _words("""
 order customer account refund policy product payment question answer time day request message
 date address item price agent ticket support user name service case number store delivery email
 information issue system return document context response tool warranty card step rule team
@@ -49,8 +54,8 @@ connection client host port address protocol packet signal thread process queue 
 storage backup log metric trace alert incident outage deployment pipeline container cluster node
 weather temperature rain snow wind storm summer winter spring autumn north south east west place
 area side end beginning middle part piece group set kind sort way thing matter
-""".split()
-_VERBS = """
+""")
+_VERBS = _words("""
 return help answer use need ask check send receive contact include follow provide offer change
 cancel confirm refund ship deliver order pay charge apply open close start stop explain describe
 write read show find keep hold move place call name list count match search select filter sort
@@ -62,8 +67,8 @@ produce eat cover catch draw choose cause point listen realize involve visit col
 train reduce increase improve prevent protect avoid handle manage plan prepare design develop test
 deploy install configure enable disable connect share publish protect verify validate replace
 repair inspect escalate assist guide recommend suggest mention note consider discuss agree
-""".split()
-_ADJECTIVES = """
+""")
+_ADJECTIVES = _words("""
 new good customer first last long great little own other old right big high different small large
 next early young important few public bad same able available valid free full clear simple short
 helpful polite correct relevant current previous final additional specific general common special
@@ -75,29 +80,29 @@ dangerous cheap expensive hot cold warm cool dry wet clean dirty quiet loud brig
 shallow wide narrow thick thin heavy light soft smooth rough sharp round flat happy sad angry
 careful serious strict flexible friendly professional concise detailed accurate reliable stable
 broken damaged defective missing unused unopened eligible responsible active pending
-""".split()
-_ADVERBS = """
+""")
+_ADVERBS = _words("""
 not only also very then now here there always never often again still already just even well
 however therefore otherwise usually carefully clearly directly immediately exactly currently
 previously recently finally quickly slowly politely together instead perhaps maybe almost nearly
-""".split()
-_GLUE = """
+""")
+_GLUE = _words("""
 the of and to a in is that for it as with on be by this are at from or an if you your we our they
 their must should may can will not have has was were been do does which when what who where how why
 all any each every no some more most than but so because before after between within without
 under over above below into about against during until while since per via unless except
-""".split()
-_NAMES = """
+""")
+_NAMES = _words("""
 Anna Ben Clara David Emma Frank Grace Henry Ivan Julia Karen Leo Maria Nina Oscar Paul Quentin Rosa
 Sam Tina Uma Victor Wendy Xavier Yara Zoe London Paris Berlin Madrid Rome Tokyo Monday Tuesday
 Wednesday Thursday Friday Saturday Sunday January February March April May June July August
 September October November December English French German Spanish Europe America Asia
-""".split()
-_KEYS = """
+""")
+_KEYS = _words("""
 id name type description parameters properties required string number integer object array
 content role user system assistant tool function arguments order_id customer_id query status
 created_at amount currency items quantity sku reason notes email address city country
-""".split()
+""")
 
 
 def _zipf(rng: random.Random, words: Sequence[str]) -> str:
@@ -167,7 +172,7 @@ def _date(rng: random.Random) -> str:
 
 def documents(count: int = 8000, *, seed: int = 7) -> Iterator[str]:
     """Yield `count` short documents, the same ones for the same seed."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - word order, not secrets
     for _ in range(count):
         shape = rng.random()
         if shape < 0.7:

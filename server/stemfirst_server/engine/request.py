@@ -8,14 +8,17 @@ safe to pass between threads; importing this module does not load torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from stemfirst_server.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 TokenArray = npt.NDArray[np.int32]
 

@@ -1,0 +1,147 @@
+"""Who owns each page of KV memory, and how a page changes hands.
+
+Knows: that every page is free, held by a request, or cached in the tree. Does not know tensors
+or requests: a request is seen only as the pages that it holds and the node that it has locked.
+
+    from / to   free                    held                   cached
+    free        –                       `take`                 never
+    held        `give_back`             –                      `store` (was not there yet)
+    cached      eviction, `flush`       never: a hit is a lock –
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stemfirst_server.memory.radix import Insertion, Match, Node, PageArray, RadixTree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FREE, _HELD, _CACHED = 0, 1, 2
+
+
+class PageCache:
+    """Pages and their owners.
+
+    Invariant: every page is free, held by a request, or cached: never two of these, never none.
+    Not thread-safe: one thread owns it.
+    """
+
+    def __init__(self, *, pages: int, page: int) -> None:
+        self.page = page
+        self.pages = pages
+        self.tree = RadixTree(page)
+        self.evicted_pages = 0
+        self._free: list[int] = list(range(pages - 1, -1, -1))
+        self._owner = np.zeros(pages, dtype=np.int8)
+
+    @property
+    def free_pages(self) -> int:
+        """Pages that nobody owns."""
+        return len(self._free)
+
+    @property
+    def cached_pages(self) -> int:
+        """Pages in the tree, locked or not."""
+        return self.tree.pages
+
+    @property
+    def held_pages(self) -> int:
+        """Pages that belong to requests alone."""
+        return self.pages - self.free_pages - self.cached_pages
+
+    @property
+    def available_pages(self) -> int:
+        """Pages that `take` could give now."""
+        return self.free_pages + self.tree.evictable_pages
+
+    def match(self, namespace: str, data: bytes, *, limit_tokens: int) -> Match:
+        """Return the longest cached prefix of `data`, its end node **locked** for the caller."""
+        found = self.tree.match(namespace, data, limit_tokens=limit_tokens)
+        self.tree.lock(found.node)
+        return found
+
+    def take(self, count: int) -> PageArray | None:
+        """Return `count` pages, now held by the caller, evicting if need be; None if too few."""
+        if count > self.available_pages:
+            return None
+        missing = count - len(self._free)
+        if missing > 0:
+            evicted = self.tree.evict(missing)
+            assert len(evicted) == missing, "evictable pages can be evicted"
+            self.evicted_pages += len(evicted)
+            self._free_all(evicted, _CACHED)
+        taken = np.array(self._free[len(self._free) - count :][::-1], dtype=np.int32)
+        del self._free[len(self._free) - count :]
+        self._move(taken, _FREE, _HELD)
+        return taken
+
+    def give_back(self, pages: PageArray) -> None:
+        """Free pages that the caller held."""
+        self._free_all(pages, _HELD)
+
+    def store(
+        self, namespace: str, data: bytes, pages: PageArray, *, node: Node, held_from: int
+    ) -> Insertion:
+        """Cache a run of whole pages and move the caller's lock to its end.
+
+        Args:
+            namespace: the tree to add to.
+            data: the tokens of `pages`.
+            pages: the caller's row; **rewritten in place** to the tree's pages where the tree
+                had the run already, and the duplicates are freed.
+            node: the node that the caller has locked; it is unlocked, and the new end locked.
+            held_from: index in `pages` from which they are the caller's own; the earlier ones
+                are cached already, under `node`.
+        """
+        done = self.tree.insert(namespace, data, pages)
+        self.tree.lock(done.node)
+        self.tree.unlock(node)
+        had = done.existing_pages
+        if had > held_from:
+            duplicates = pages[held_from:had].copy()
+            pages[:had] = done.tree_pages
+            self._free_all(duplicates, _HELD)
+        self._move(pages[max(had, held_from) :], _HELD, _CACHED)
+        return done
+
+    def release(self, node: Node) -> None:
+        """Undo the lock of a `match` or `store`."""
+        self.tree.unlock(node)
+
+    def flush(self) -> int:
+        """Free every cached page that no request uses; return their number."""
+        evicted = self.tree.evict(self.tree.evictable_pages)
+        self._free_all(evicted, _CACHED)
+        return len(evicted)
+
+    def check(self, held: Iterable[PageArray]) -> None:
+        """Every page is free, held by a request, or cached: never two of these, never none.
+
+        Args:
+            held: the pages that each request says it holds alone.
+        """
+        self.tree.check()
+        owners = np.full(self.pages, -1, dtype=np.int8)
+        for owner, groups in (
+            (_FREE, [np.array(self._free, dtype=np.int32)]),
+            (_HELD, list(held)),
+            (_CACHED, [node.pages for node in self.tree.nodes()]),
+        ):
+            for group in groups:
+                assert (owners[group] == -1).all(), "a page has one owner"
+                assert len(np.unique(group)) == len(group), "a page is listed once"
+                owners[group] = owner
+        assert (owners != -1).all(), "no page is lost"
+        assert (owners == self._owner).all(), "the ledger agrees"
+
+    def _move(self, pages: PageArray, before: int, after: int) -> None:
+        assert (self._owner[pages] == before).all(), "a page changes hands from its owner"
+        self._owner[pages] = after
+
+    def _free_all(self, pages: PageArray, before: int) -> None:
+        self._move(pages, before, _FREE)
+        self._free.extend(pages[::-1].tolist())

@@ -1,0 +1,1 @@
+"""Models: loading Hugging Face checkpoints, running them on our KV memory, refusing the rest."""

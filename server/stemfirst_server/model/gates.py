@@ -1,0 +1,179 @@
+"""Three gates that a model must pass before it is served, because its own flags lie.
+
+Knows: what our attention can do, and how to see that a model uses it as we think. Does not know
+files or requests. Two families say that they support any attention backend and are silently
+wrong with it; others say so and never call it. So a model is asked, run and compared:
+
+1. its layers are of kinds that attention alone can serve;
+2. in a probe, every layer calls us exactly once;
+3. its logits through our paged attention, in chunks over scattered pages, equal those of its own
+   eager attention, at two lengths.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stemfirst_server.errors import UnsupportedModelError
+from stemfirst_server.memory.pool import KVPool, LayerShape
+from stemfirst_server.model.attention import (
+    ATTENTION_NAME,
+    AttentionStep,
+    ChunkRow,
+    Recorder,
+    SingleRows,
+    use_step,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUPPORTED_LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
+# The short run fits in a page, the long one crosses pages and the windows of small models.
+_SELF_TEST_TOKENS = (7, 75)
+_SELF_TEST_PAGE = 4
+# Share of the largest logit. Sound models stay below 1e-5 in float32, unsound ones near 1.
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.1}
+
+
+def check_layer_types(config: Any, model_class: Any) -> None:
+    """Gate 1, before any weight is read.
+
+    Args:
+        config: the model's configuration.
+        model_class: the class that would run it.
+
+    Raises:
+        UnsupportedModelError: it has layers that are not attention, or of another kind.
+    """
+    text = config.get_text_config()
+    name = model_class.__name__
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(
+            f"{name} has an encoder, and only decoder-only models can be served; "
+            "choose a causal language model"
+        )
+    layer_types = getattr(text, "layer_types", None) or ()
+    foreign = sorted(set(layer_types) - SUPPORTED_LAYER_TYPES)
+    if foreign:
+        raise UnsupportedModelError(
+            f"{name} has layers of type {', '.join(foreign)}, whose state this server cannot "
+            "cache exactly; serve a model with full or sliding-window attention only"
+        )
+    # Not public, and the only place where models say it; its absence means yes.
+    if not getattr(model_class, "_supports_attention_backend", True):
+        raise UnsupportedModelError(
+            f"{name} does not let its attention be replaced, so its KV cannot be paged; "
+            "serve a model whose attention goes through transformers' AttentionInterface"
+        )
+
+
+def probe(model: Any) -> dict[int, LayerShape]:
+    """Gate 2: run a few tokens and return what each layer stores for a token.
+
+    Raises:
+        UnsupportedModelError: a layer did not call us exactly once.
+    """
+    recorder = Recorder()
+    ids = _some_tokens(model, 5)
+    _run(model, ids, torch.arange(len(ids), device=ids.device), recorder)
+    layers = int(model.config.get_text_config().num_hidden_layers)
+    name = type(model).__name__
+    called = sorted(layer for layer, count in recorder.calls.items() if count == 1)
+    if called != list(range(layers)):
+        raise UnsupportedModelError(
+            f"{name} has {layers} layers and {len(called)} of them used the replaced attention, "
+            "so part of its state would never reach the cache; serve a model whose every layer "
+            "goes through transformers' AttentionInterface"
+        )
+    return {layer: LayerShape(*recorder.shapes[layer]) for layer in called}
+
+
+def self_test(model: Any, shapes: dict[int, LayerShape]) -> float:
+    """Gate 3: compare with the model's own eager attention; return the largest relative error.
+
+    Raises:
+        UnsupportedModelError: the logits differ by more than rounding explains.
+    """
+    worst = 0.0
+    for length in _SELF_TEST_TOKENS:
+        ids = _some_tokens(model, length)
+        expected = _eager_logits(model, ids)
+        got = _paged_logits(model, ids, shapes)
+        scale = max(1e-6, float(expected.abs().max()))
+        error = float((got - expected).abs().max()) / scale
+        if not error <= _TOLERANCE.get(model.dtype, 0.1):  # also if it is NaN
+            raise UnsupportedModelError(
+                f"{type(model).__name__} gives other logits through paged attention than through "
+                f"its own (off by {error:.2g} of the largest, at {length} tokens), so its answers "
+                "would be silently wrong; serve another model"
+            )
+        worst = max(worst, error)
+    return worst
+
+
+def _some_tokens(model: Any, count: int) -> torch.Tensor:
+    """Return `(count,)` distinct-looking ordinary ids, the same ones each time."""
+    vocab = int(model.config.get_text_config().vocab_size)
+    generator = torch.Generator().manual_seed(count)
+    # The upper half: added tokens of a multimodal model sit at the end, control ones in front.
+    low, high = vocab // 4, max(vocab // 4 + 1, vocab // 2)
+    return torch.randint(low, high, (count,), generator=generator).to(model.device)
+
+
+@torch.inference_mode()
+def _run(
+    model: Any, ids: torch.Tensor, positions: torch.Tensor, step: AttentionStep | Recorder
+) -> torch.Tensor:
+    """Return float32 logits `(tokens, vocab)` through our attention."""
+    model.set_attn_implementation(ATTENTION_NAME)
+    with use_step(step):
+        out = model(
+            input_ids=ids[None],
+            position_ids=positions[None],
+            attention_mask=None,
+            past_key_values=None,
+            use_cache=False,
+        )
+    logits: torch.Tensor = out.logits[0]
+    return logits.float()
+
+
+@torch.inference_mode()
+def _eager_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    model.set_attn_implementation("eager")
+    try:
+        logits: torch.Tensor = model(input_ids=ids[None], use_cache=False).logits[0]
+        return logits.float()
+    finally:
+        model.set_attn_implementation(ATTENTION_NAME)
+
+
+def _paged_logits(model: Any, ids: torch.Tensor, shapes: dict[int, LayerShape]) -> torch.Tensor:
+    """Return logits computed as the engine does: chunk, chunk, then a single token."""
+    count, device, page = len(ids), ids.device, _SELF_TEST_PAGE
+    pages = -(-count // page)
+    pool = KVPool(shapes, pages=pages, page=page, dtype=model.dtype, device=device)
+    page_ids = torch.randperm(pages, generator=torch.Generator().manual_seed(1)).to(device)
+    position = torch.arange(count, device=device)
+    slots = page_ids[position // page] * page + position % page
+    parts: list[torch.Tensor] = []
+    for start, end in _cuts(count):
+        chunk = ChunkRow(new_tokens=end - start, kv_tokens=end, page_ids=page_ids)
+        single = SingleRows(torch.tensor([end], device=device), page_ids[None, : -(-end // page)])
+        is_single = end - start == 1
+        step = AttentionStep(
+            pool,
+            slots[start:end],
+            chunks=() if is_single else (chunk,),
+            singles=single if is_single else None,
+        )
+        parts.append(_run(model, ids[start:end], position[start:end], step))
+    return torch.cat(parts)
+
+
+def _cuts(count: int) -> Sequence[tuple[int, int]]:
+    third = count // 3
+    return ((0, third), (third, count - 1), (count - 1, count))
