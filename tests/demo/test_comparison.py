@@ -1,0 +1,63 @@
+"""The demo's arithmetic: sums, percentiles, and the prediction from source."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rich")
+
+from stemfirst.demo.comparison import Call, percentile, predicted_tokens, totals
+from stemfirst.demo.display import rows, seconds, times
+
+
+def call(kind: str = "agent", prompt: int = 100, cached: int = 0, ttft: float = 10.0) -> Call:
+    return Call(kind, prompt, cached, ttft, 2.0, ttft, (1.0, 0.5, 2.0), (0.25, 0.5))
+
+
+def test_totals_add_tokens_times_and_money() -> None:
+    sums = totals([call(cached=20, ttft=10.0), call(prompt=300, cached=80, ttft=30.0)])
+    assert (sums.prompt_tokens, sums.cached_tokens, sums.calls) == (400, 100, 2)
+    assert sums.hit_ratio == 0.25
+    assert sums.prefill_ms == 40.0
+    assert sums.saved_ms == (2.0, 1.0, 4.0)
+    assert sums.cost == 0.5
+
+
+def test_a_call_without_a_price_leaves_the_cost_unknown() -> None:
+    free = Call("agent", 10, 0, 1.0, None, 1.0, None, None)
+    sums = totals([call(), free])
+    assert sums.cost is None
+    assert totals([free]).tpot_ms is None
+    assert totals([free]).saved_ms is None
+
+
+def test_percentiles_stay_within_the_values() -> None:
+    assert percentile([7.0], 95) == 7.0
+    assert percentile([1.0, 2.0, 3.0], 50) == 2.0
+    assert percentile([1.0, 2.0], 95) <= 2.0
+
+
+def test_the_first_call_of_a_kind_forfeits_nothing() -> None:
+    before, after = {"agent": 2000, "triage": 300}, {"agent": 0, "triage": 0}
+    assert predicted_tokens([call("agent")], before, after) == 0
+    calls = [call("agent"), call("agent"), call("agent"), call("triage"), call("triage")]
+    assert predicted_tokens(calls, before, after) == 2 * 2000 + 300
+
+
+def test_what_is_still_forfeited_after_the_fix_is_not_won_back() -> None:
+    calls = [call("agent"), call("agent")]
+    assert predicted_tokens(calls, {"agent": 2000}, {"agent": 500}) == 1500
+
+
+def test_changes_read_as_more_or_less() -> None:
+    assert times(30.0, 10.0) == "3.0x less"
+    assert times(10.0, 30.0) == "3.0x more"
+    assert seconds(None) == "-"
+    assert seconds((1500.0, 1000.0, 2000.0)) == "1.5 s [1.0 to 2.0]"
+
+
+def test_the_cost_row_appears_only_with_a_price() -> None:
+    free = totals([Call("agent", 10, 0, 1.0, None, 1.0, None, None)])
+    priced = totals([call()])
+    assert not any("cost" in label for label, _, _ in rows(free, free, 2.5))
+    assert any("$2.50 a GPU hour" in label for label, _, _ in rows(priced, priced, 2.5))
