@@ -1,0 +1,239 @@
+"""Clients for any OpenAI-compatible endpoint that report what the prefix cache did.
+
+`Client` and `AsyncClient` are the openai package's clients: same arguments, retries, timeouts
+and errors. On top they have `ask` and `stream`, which send a `Prompt`, and every text response
+carries `savings` and is counted in the ledgers around it.
+
+Knows when to send. What is sent and made of the answer is `stemfirst.asking`'s; how an answer
+is watched is `stemfirst.calls`'s. Hints go only to a server that says it is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import openai
+from openai.types.chat import ChatCompletion
+
+from stemfirst.asking import (
+    Answer,
+    AnswerStream,
+    AsyncAnswerStream,
+    Question,
+    answer_of,
+    question,
+)
+from stemfirst.calls import Call, parser_for, sending, start, watched
+from stemfirst.discovery import Capabilities, Discovery
+from stemfirst.prompt import Prompt, Rendered
+
+DISCOVERY_PATH = "/stemfirst"
+"""Relative to the base URL, which ends in `/v1`."""
+
+DISCOVERY_OPTIONS: dict[str, Any] = {"timeout": 3.0, "max_retries": 0}
+"""A server that does not say soon that it is ours is treated as any other."""
+
+
+class _Hinting:
+    """What both clients add to the openai package's, as far as it awaits nothing."""
+
+    @cached_property
+    def _servers(self) -> Discovery:
+        return Discovery()
+
+    # The signature that a type checker sees is the base class's.
+    if not TYPE_CHECKING:
+
+        def copy(self, **options):
+            """Return a client with these options changed; what is known of servers is shared."""
+            copied = super().copy(**options)
+            copied.__dict__["_servers"] = self._servers
+            return copied
+
+        with_options = copy
+
+
+class Client(_Hinting, openai.OpenAI):
+    """The openai package's client, with `ask`, `stream` and savings; threads may share it."""
+
+    def ask(
+        self,
+        prompt: Prompt | Rendered,
+        *,
+        model: str | None = None,
+        values: Mapping[str, object] | None = None,
+        session_id: str | None = None,
+        **arguments: Any,
+    ) -> Answer:
+        """Send a prompt and return the model's answer with what the cache did.
+
+        Args:
+            prompt: what to send.
+            model: by default the one that the server serves, where it is stemfirst's own.
+            values: values of the prompt's holes, by name.
+            session_id: keeps a conversation on one replica; by default derived from the prompt.
+            arguments: values of holes too, and options of `chat.completions.create`.
+
+        Raises:
+            ClientError: an argument is ambiguous or misplaced, or no model is named.
+            MissingValueError: a hole got no value.
+            openai.OpenAIError: as from `chat.completions.create`.
+        """
+        asked = _asked(prompt, model, values, session_id, arguments)
+        ready = _ready(self, asked, self.capabilities())
+        with sending(asked.rendered):
+            completion = self.chat.completions.create(**ready)
+        return answer_of(cast("ChatCompletion", completion))
+
+    def stream(
+        self,
+        prompt: Prompt | Rendered,
+        *,
+        model: str | None = None,
+        values: Mapping[str, object] | None = None,
+        session_id: str | None = None,
+        **arguments: Any,
+    ) -> AnswerStream:
+        """Send a prompt and return the answer's text as it comes; arguments as for `ask`."""
+        asked = _asked(prompt, model, values, session_id, arguments)
+        ready = _ready(self, asked, self.capabilities(), is_streamed=True)
+        with sending(asked.rendered):
+            return AnswerStream(cast("Any", self.chat.completions.create(**ready)))
+
+    def capabilities(self) -> Capabilities | None:
+        """Return what the server says of itself, or None where it is not stemfirst's.
+
+        Asks at most once in ten minutes per base URL.
+        """
+        where = str(self.base_url)
+        known = self._servers.recall(where)
+        if known is not None:
+            return known.capabilities
+        try:
+            answer = self.get(
+                DISCOVERY_PATH, cast_to=object, options=cast("Any", DISCOVERY_OPTIONS)
+            )
+        except (openai.OpenAIError, ValueError) as error:  # ValueError: not the JSON it claims
+            self._servers.fail(where, is_final=_is_final(error))
+            return None
+        return self._servers.learn(where, answer)
+
+    # The signatures that a type checker sees are the base class's.
+    if not TYPE_CHECKING:
+
+        def request(self, cast_to, options, *, stream=False, stream_cls=None):
+            """Send one request; watch the answer where it is one to a prompt."""
+            call = start(options.url, str(self.base_url))
+            if call is None:
+                return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
+            try:
+                return super().request(
+                    cast_to, _watch(options, call), stream=stream, stream_cls=watched(stream_cls)
+                )
+            except BaseException:
+                call.failed()
+                raise
+
+
+class AsyncClient(_Hinting, openai.AsyncOpenAI):
+    """The openai package's async client, with `ask`, `stream` and savings."""
+
+    async def ask(
+        self,
+        prompt: Prompt | Rendered,
+        *,
+        model: str | None = None,
+        values: Mapping[str, object] | None = None,
+        session_id: str | None = None,
+        **arguments: Any,
+    ) -> Answer:
+        """Send a prompt and return the model's answer; arguments as for `Client.ask`."""
+        asked = _asked(prompt, model, values, session_id, arguments)
+        ready = _ready(self, asked, await self.capabilities())
+        with sending(asked.rendered):
+            completion = await self.chat.completions.create(**ready)
+        return answer_of(cast("ChatCompletion", completion))
+
+    async def stream(
+        self,
+        prompt: Prompt | Rendered,
+        *,
+        model: str | None = None,
+        values: Mapping[str, object] | None = None,
+        session_id: str | None = None,
+        **arguments: Any,
+    ) -> AsyncAnswerStream:
+        """Send a prompt and return the answer's text as it comes; arguments as for `ask`."""
+        asked = _asked(prompt, model, values, session_id, arguments)
+        ready = _ready(self, asked, await self.capabilities(), is_streamed=True)
+        with sending(asked.rendered):
+            return AsyncAnswerStream(cast("Any", await self.chat.completions.create(**ready)))
+
+    async def capabilities(self) -> Capabilities | None:
+        """Return what the server says of itself, or None where it is not stemfirst's."""
+        where = str(self.base_url)
+        known = self._servers.recall(where)
+        if known is not None:
+            return known.capabilities
+        options = cast("Any", DISCOVERY_OPTIONS)
+        try:
+            answer = await self.get(DISCOVERY_PATH, cast_to=object, options=options)
+        except (openai.OpenAIError, ValueError) as error:
+            self._servers.fail(where, is_final=_is_final(error))
+            return None
+        return self._servers.learn(where, answer)
+
+    if not TYPE_CHECKING:
+
+        async def request(self, cast_to, options, *, stream=False, stream_cls=None):
+            """Send one request; watch the answer where it is one to a prompt."""
+            call = start(options.url, str(self.base_url))
+            if call is None:
+                return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
+            try:
+                return await super().request(
+                    cast_to, _watch(options, call), stream=stream, stream_cls=watched(stream_cls)
+                )
+            except BaseException:
+                call.failed()
+                raise
+
+
+def _ready(
+    client: openai.OpenAI | openai.AsyncOpenAI,
+    asked: Question,
+    capabilities: Capabilities | None,
+    *,
+    is_streamed: bool = False,
+) -> dict[str, Any]:
+    return asked.arguments(
+        capabilities,
+        api_key=client.api_key,
+        default_headers=client.default_headers,
+        is_streamed=is_streamed,
+    )
+
+
+def _asked(
+    prompt: Prompt | Rendered,
+    model: str | None,
+    values: Mapping[str, object] | None,
+    session_id: str | None,
+    arguments: Mapping[str, Any],
+) -> Question:
+    return question(prompt, model=model, values=values, session_id=session_id, arguments=arguments)
+
+
+def _watch(options: Any, call: Call) -> Any:
+    """Return the request's options with a parser that shows each answer to `call`."""
+    inner = options.post_parser
+    copied = options.model_copy()
+    copied.post_parser = parser_for(call, inner if callable(inner) else None)
+    return copied
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the server itself said no, so that asking again soon is of no use."""
+    return isinstance(error, openai.APIStatusError) and error.status_code < 500

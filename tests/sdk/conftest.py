@@ -1,0 +1,183 @@
+"""A real local HTTP server that speaks the OpenAI shape and is not ours, for tests of clients.
+
+It records what it was sent, and answers as the test sets it up: with usage in any shape, as a
+stream, cut off, late, or with an error first.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+OPENAI_USAGE = {
+    "prompt_tokens": 2_000,
+    "completion_tokens": 3,
+    "total_tokens": 2_003,
+    "prompt_tokens_details": {"cached_tokens": 1_536, "cache_write_tokens": 0},
+}
+
+
+@dataclass
+class Seen:
+    """A request as it came in."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class Peer:
+    """A server at `url`; change its fields to change its answers."""
+
+    capabilities: dict[str, Any] | str | None = None
+    """What `GET /v1/stemfirst` answers; None for 404."""
+    usage: dict[str, Any] | None = field(default_factory=lambda: dict(OPENAI_USAGE))
+    report: dict[str, Any] | None = None
+    pieces: tuple[str, ...] = ("Hel", "lo", "!")
+    cut_after: int | None = None
+    """Chunks after which a stream's connection breaks."""
+    stalls: bool = False
+    """Whether a stream stops in its middle until the reader has gone."""
+    failures: list[int] = field(default_factory=list)
+    """Status codes to answer the next completions with."""
+    seen: list[Seen] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Peer:
+        peer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                peer.seen.append(Seen("GET", self.path, _headers(self), None))
+                if self.path == "/v1/stemfirst" and peer.capabilities is not None:
+                    self.reply(200, peer.capabilities)
+                else:
+                    self.reply(404, {"error": {"message": "Not Found"}})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                peer.seen.append(Seen("POST", self.path, _headers(self), body))
+                if peer.failures:
+                    self.reply(peer.failures.pop(0), {"error": {"message": "try again"}})
+                elif body.get("stream"):
+                    self.stream(body)
+                else:
+                    self.reply(200, peer.completion(body))
+
+            def reply(self, status: int, body: object) -> None:
+                data = body if isinstance(body, str) else json.dumps(body)
+                self.send_response(status)
+                kind = "text/html" if isinstance(body, str) else "application/json"
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(data.encode())))
+                self.send_header("retry-after-ms", "1")
+                self.end_headers()
+                self.wfile.write(data.encode())
+
+            def stream(self, body: dict[str, Any]) -> None:
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream")
+                self.send_header("transfer-encoding", "chunked")
+                self.end_headers()
+                for count, event in enumerate(peer.events(body)):
+                    if peer.cut_after == count:
+                        if peer.stalls:
+                            peer.released.wait(30)
+                        self.close_connection = True
+                        return
+                    self.chunk(f"data: {json.dumps(event)}\n\n")
+                self.chunk("data: [DONE]\n\n")
+                self.chunk("")
+
+            def chunk(self, text: str) -> None:
+                data = text.encode()
+                try:
+                    self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+                except OSError:
+                    self.close_connection = True
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_: object) -> None:
+                pass  # readers that leave early are part of the tests
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    @property
+    def url(self) -> str:
+        """The base URL for clients."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    @property
+    def posts(self) -> list[Seen]:
+        """The requests that asked for something."""
+        return [item for item in self.seen if item.method == "POST"]
+
+    @property
+    def probes(self) -> list[Seen]:
+        """The requests that asked whether this server is ours."""
+        return [item for item in self.seen if item.path == "/v1/stemfirst"]
+
+    def completion(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a whole answer."""
+        message = {"role": "assistant", "content": "".join(self.pieces)}
+        answer: dict[str, Any] = {
+            "id": "c-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        }
+        if self.usage is not None:
+            answer["usage"] = self.usage
+        if self.report is not None:
+            answer["stemfirst"] = self.report
+        return answer
+
+    def events(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return a stream's chunks; the usage comes alone, and only to those who ask for it."""
+        common = {"id": "c-1", "object": "chat.completion.chunk", "created": 1}
+        chunks = [
+            {"index": 0, "delta": {"content": piece}, "finish_reason": None}
+            for piece in self.pieces
+        ]
+        chunks.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+        events = [{**common, "model": body["model"], "choices": [item]} for item in chunks]
+        if self.usage is not None and (body.get("stream_options") or {}).get("include_usage"):
+            last = {**common, "model": body["model"], "choices": [], "usage": self.usage}
+            events.append({**last, "stemfirst": self.report} if self.report else last)
+        return events
+
+
+def _headers(handler: BaseHTTPRequestHandler) -> dict[str, str]:
+    return {name.lower(): value for name, value in handler.headers.items()}
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    """A server that is not ours, until a test makes it say otherwise."""
+    with Peer() as running:
+        yield running
