@@ -1,10 +1,10 @@
-"""A template as blocks: the smallest pieces of text that make sense alone, and may move alone.
+r"""A template as blocks: the smallest pieces of text that make sense alone, and may move alone.
 
 Knows paragraphs, headed and tagged sections, fences, lists, labelled lines and sentences. Knows
 tiers only as a question ("does this hole vary?"), because text that holds no varying hole need
 not be cut. Does not decide where anything goes.
 
-    flat text   "You help.\\n\\nTime: \\ufffc\\n\\nRules:\\n- one\\n- two\\n\\nAnswer:"
+    flat text   "You help.\n\nTime: \ufffc\n\nRules:\n- one\n- two\n\nAnswer:"
     blocks       ^^^^^^^^^     ^^^^^^^      ^^^^^^^^^^^^^^^^^^^      ^^^^^^^
     gaps                  ^^^^        ^^^^                     ^^^^      (layout: they stay)
 """
@@ -12,6 +12,7 @@ not be cut. Does not decide where anything goes.
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def _unbreakable(text: str) -> bytearray:
     for opening, closing in zip(fences[::2], fences[1::2], strict=False):
         cover(opening.start(1), closing.end())
     rules = list(_RULE.finditer(text))
-    for opening, closing in zip(rules, rules[1:], strict=False):
+    for opening, closing in itertools.pairwise(rules):
         if text[opening.end() : closing.start()].strip(f" \t\r\n{HOLE}") == "":
             cover(opening.start(), closing.end())
     stack: list[int] = []

@@ -6,6 +6,7 @@ stood between them, new neighbours get what this template puts between such bloc
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def arrange(text: str, blocks: Sequence[Block], order: Sequence[int]) -> tuple[R
         runs.append(indents.of(first))
     runs.append(Span(blocks[first].start, blocks[first].end))
     between = _paragraph_gap(text, blocks)
-    for left, right in zip(order, order[1:], strict=False):
+    for left, right in itertools.pairwise(order):
         if right == left + 1:
             runs.append(Span(blocks[left].end, blocks[right].start))
         elif blocks[left].paragraph != blocks[right].paragraph:
@@ -68,7 +69,7 @@ def _paragraph_gap(text: str, blocks: Sequence[Block]) -> str:
     """Return the newlines that this template most often puts between two paragraphs."""
     counts = Counter(
         text.count("\n", left.end, right.start)
-        for left, right in zip(blocks, blocks[1:], strict=False)
+        for left, right in itertools.pairwise(blocks)
         if left.paragraph != right.paragraph
     )
     return "\n" * (max(counts, key=lambda count: (counts[count], count)) if counts else 2)

@@ -329,7 +329,7 @@ class _Planner:
         was_last = self._tier(len(self._blocks) - 1) > 0
         if self._role == "system" and not is_held and not was_last:
             return Refusal(
-                f"{{{name}}} holds text that others wrote and would come last in the system message",
+                f"{{{name}}} holds what others wrote and would come last in the system message",
                 f"put it in a tag: <{name}>{{{name}}}</{name}>",
             )
         return None

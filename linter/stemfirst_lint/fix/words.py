@@ -96,9 +96,9 @@ _ROLE_MARKER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _EXAMPLE = re.compile(
-    r"(?:^|\n)\W*(?:(?:few[- ]shot|here\s+(?:is|are)|some|sample|for|the\s+following)\b[^\n:]{0,30})?"
-    r"\bexamples?\b(?:[ \t]*#?\d+)?[^\n.]{0,30}[:\n]|(?:^|\n)[ \t]*(?:q|input)[ \t]*:[^\n]*\n+[ \t]*"
-    r"(?:a|output)[ \t]*:",
+    r"(?:^|\n)\W*(?:(?:few[- ]shot|here\s+(?:is|are)|some|sample|for|the\s+following)\b"
+    r"[^\n:]{0,30})?\bexamples?\b(?:[ \t]*#?\d+)?[^\n.]{0,30}[:\n]"
+    r"|(?:^|\n)[ \t]*(?:q|input)[ \t]*:[^\n]*\n+[ \t]*(?:a|output)[ \t]*:",
     re.IGNORECASE,
 )
 _PERCENT_FIELD = re.compile(r"%(?:\(\w+\)[-+#0]*\d*(?:\.\d+)?[sdrfi]|[sdr]\b)")
@@ -121,7 +121,8 @@ _LABEL = re.compile(
 _STATEMENT = re.compile(
     rf"""\W*(?:the|your|today|now|current|currently|it|user|customer|date|time|local)\b
     [^\n.!?{HOLE}]{{0,60}}?(?:\b(?:is|are|was)\b(?:\s+(?:now|named|called|currently))?|[:=])
-    \s*["'`*(\[]*{HOLE}(?:[ ,/T:-]{{0,3}}{HOLE})?["'`*)\]]*(?:\s*(?:\([^()\n]{{0,30}}\)|UTC|GMT))?\s*[.!;]?
+    \s*["'`*(\[]*{HOLE}(?:[ ,/T:-]{{0,3}}{HOLE})?["'`*)\]]*
+    (?:\s*(?:\([^()\n]{{0,30}}\)|UTC|GMT))?\s*[.!;]?
     """,
     re.IGNORECASE | re.VERBOSE,
 )

@@ -1,0 +1,165 @@
+"""Proof that a rewritten literal, and the file around it, say what they said before.
+
+Knows how to read both versions again from their source; trusts nothing that planning or spelling
+computed on the way. A proof that fails leaves the file as it was.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+
+from stemfirst_lint.errors import LintError
+from stemfirst_lint.fix.layout import Span
+from stemfirst_lint.fix.literal import Literal
+from stemfirst_lint.fix.plan import Plan
+from stemfirst_lint.fix.words import HOLE
+from stemfirst_lint.model import Hole, Piece, Template, Text
+
+
+class ProofError(LintError):
+    """A rewrite that is not provably harmless; the message says which law it breaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """`text[start:end]` of a file's decoded text is replaced by `new`."""
+
+    start: int
+    end: int
+    new: str
+
+
+def prove_literal(old: Literal, new: Literal, plan: Plan) -> None:
+    """Check that `new` holds the blocks and fields of `old`, in the order of `plan`.
+
+    Args:
+        old: the literal as it was read from the file.
+        new: the literal as it is read from the new source.
+        plan: what was intended.
+
+    Raises:
+        ProofError: text or a field is lost, doubled, changed or in the wrong place.
+    """
+    if old.text != plan.flat.text:
+        raise ProofError("the source does not read as the template that was checked")
+    if new.text != plan.new_text:
+        raise ProofError("the new source does not read as planned")
+    if new.holes != tuple(old.holes[hole] for hole in plan.moved_holes):
+        raise ProofError("a field is lost or changed")
+    if Counter(_blocks(old, plan, plan.order)) != Counter(_blocks_read(new, plan)):
+        raise ProofError("a block is lost or doubled")
+    if sum(map(len, plan.new_text.split())) != sum(map(len, plan.flat.text.split())):
+        raise ProofError("text is lost or doubled")
+
+
+def _blocks(literal: Literal, plan: Plan, order: tuple[int, ...]) -> list[str]:
+    shown = _shown(literal)
+    return [shown(plan.blocks[index].start, plan.blocks[index].end) for index in order]
+
+
+def _blocks_read(literal: Literal, plan: Plan) -> list[str]:
+    """Return the new text's kept runs that are blocks, read where the plan puts them."""
+    shown = _shown(literal)
+    wanted = {(block.start, block.end) for block in plan.blocks}
+    found: list[str] = []
+    at = 0
+    for run in plan.runs:
+        length = len(run) if isinstance(run, str) else run.end - run.start
+        if isinstance(run, Span) and (run.start, run.end) in wanted:
+            found.append(shown(at, at + length))
+        at += length
+    return found
+
+
+def _shown(literal: Literal):  # type: ignore[no-untyped-def]
+    text, holes = literal.text, literal.holes
+
+    def shown(start: int, end: int) -> str:
+        first = text.count(HOLE, 0, start)
+        parts = text[start:end].split(HOLE)
+        return parts[0] + "".join(
+            holes[first + number] + part for number, part in enumerate(parts[1:])
+        )
+
+    return shown
+
+
+def reordered(template: Template, plan: Plan) -> Template:
+    """Return the template as it reads after `plan`: the same holes with the same verdicts.
+
+    Its places are those of the old text and good for nothing but a second planning.
+    """
+    holes = iter(plan.moved_holes)
+    pieces: list[Piece] = []
+    for number, part in enumerate(plan.new_text.split(HOLE)):
+        if number:
+            hole: Hole = plan.flat.holes[next(holes)]
+            pieces.append(hole)
+        if part:
+            pieces.append(Text(part, template.location))
+    return Template(
+        template.form,
+        template.location,
+        tuple(pieces),
+        template.name,
+        template.calls,
+        template.is_shared,
+    )
+
+
+def prove_file(old: str, new: str, edits: list[Edit]) -> None:
+    """Check that a file's text still parses, and that nothing but the edits changed.
+
+    Raises:
+        ProofError: it does not.
+    """
+    old_at = new_at = 0
+    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+        kept = edit.start - old_at
+        if old[old_at : edit.start] != new[new_at : new_at + kept]:
+            raise ProofError("text outside the literal would change")
+        new_at += kept + len(edit.new)
+        old_at = edit.end
+    if old[old_at:] != new[new_at:]:
+        raise ProofError("text outside the literal would change")
+    before, after = _skeleton(old), _skeleton(new)
+    if after is None:
+        raise ProofError("the new source does not parse")
+    if before != after:
+        raise ProofError("code outside the literal would change")
+
+
+def _skeleton(text: str) -> str | None:
+    """Return the syntax tree without what strings hold and without `sorted`, or None."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        # Newer grammar than the running interpreter's: libcst still reads it.
+        import libcst as cst
+
+        try:
+            cst.parse_module(text)
+        except cst.ParserSyntaxError:
+            return None
+        return ""
+    return ast.dump(_Masked().visit(tree))
+
+
+class _Masked(ast.NodeTransformer):
+    """Replaces every string by one mark, and `sorted(x)` by `x`."""
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        return ast.Name("string")
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Name("string") if isinstance(node.value, str) else node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        is_sorted = isinstance(node.func, ast.Name) and node.func.id == "sorted"
+        return node.args[0] if is_sorted and len(node.args) == 1 and not node.keywords else node

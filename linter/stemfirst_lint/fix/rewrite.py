@@ -1,0 +1,278 @@
+"""One file's bytes with its templates in a better order: bytes in, bytes out.
+
+Knows which edits a finding asks for, how they combine in one file, and the proofs that they must
+pass. Only the literals named by a finding change; all other bytes are copied. Does not read or
+write files, and decides nothing about order (`plan`) or spelling (`literal`).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stemfirst_lint.errors import LintError, UnreadableFile
+from stemfirst_lint.fix.layout import text_of
+from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, spell, take_apart
+from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, Refusal, plan_for, sort_applicability
+from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal, reordered
+from stemfirst_lint.model import Applicability, Finding, Form, Location, Template
+from stemfirst_lint.source import Source
+
+_RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
+_MAX_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A change that passed every proof.
+
+    Attributes:
+        location: the literal, or the set, that changed; a place in the old text.
+        findings: what it mends.
+        applicability: what it does to the text that the model reads.
+        before, after: forfeited text, both zero for a set.
+        notes: for a risky change, what to look at.
+    """
+
+    location: Location
+    findings: tuple[Finding, ...]
+    applicability: Applicability
+    before: Forfeit
+    after: Forfeit
+    notes: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A place that stays as it is, and why, in one line each."""
+
+    location: Location
+    findings: tuple[Finding, ...]
+    reasons: tuple[Refusal, ...]
+    applicability: Applicability | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What became of one file; `new` equals `old` if nothing changed."""
+
+    path: str
+    old: bytes
+    new: bytes
+    done: tuple[Done, ...]
+    left: tuple[Left, ...]
+
+
+def rewrite(
+    path: str,
+    data: bytes,
+    findings: Sequence[Finding],
+    *,
+    allow: Applicability,
+    min_gain: int = MIN_GAIN,
+) -> Rewrite:
+    """Return one file's new bytes, and what was done and left, for findings in that file.
+
+    Args:
+        path: the file that holds the findings' templates; findings elsewhere are ignored.
+        data: its bytes.
+        findings: from a check of exactly these bytes.
+        allow: the most that a change may do to the text that the model reads.
+        min_gain: tokens that a move must win.
+
+    Raises:
+        UnreadableFile: the bytes are not in the encoding that they declare.
+    """
+    text, encoding = _decode(path, data)
+    return _FileRewriter(path, data, text, encoding, allow, min_gain).run(findings)
+
+
+def _decode(path: str, data: bytes) -> tuple[str, str]:
+    """Return the text without a byte order mark, and the encoding that gives the bytes back."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        text = data.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UnreadableFile(path, str(error)) from None
+    if text.encode(encoding) != data:
+        raise UnreadableFile(path, f"its bytes do not survive a round trip through {encoding}")
+    return text, encoding
+
+
+class _FileRewriter:
+    """Collects the edits of one file; each is proven alone, and all of them together."""
+
+    def __init__(
+        self,
+        path: str,
+        data: bytes,
+        text: str,
+        encoding: str,
+        allow: Applicability,
+        min_gain: int,
+    ) -> None:
+        self._path = path
+        self._data = data
+        self._text = text
+        self._encoding = encoding
+        self._source = Source(path, text)
+        self._allow = allow
+        self._min_gain = min_gain
+        self._edits: list[Edit] = []
+        self._done: list[Done] = []
+        self._left: list[Left] = []
+
+    def run(self, findings: Sequence[Finding]) -> Rewrite:
+        """Return the rewritten file."""
+        sets: dict[Location, list[Finding]] = {}
+        orders: dict[Location, list[Finding]] = {}
+        for finding in findings:
+            place = finding.hole.set_location if finding.hole else None
+            if finding.code == "SF201":
+                if place is None:
+                    self._refuse(finding.location, [finding], _no_set())
+                elif place.path == self._path:
+                    sets.setdefault(place, []).append(finding)
+            elif finding.template is not None and finding.template.location.path == self._path:
+                orders.setdefault(finding.template.location, []).append(finding)
+        for place, group in sets.items():
+            self._sort(place, group)
+        for place, group in orders.items():
+            self._reorder(place, group)
+        return self._finish(findings)
+
+    def _refuse(
+        self,
+        location: Location,
+        findings: Sequence[Finding],
+        *reasons: Refusal,
+        applicability: Applicability | None = None,
+    ) -> None:
+        self._left.append(Left(location, tuple(findings), reasons, applicability))
+
+    def _range(self, place: Location) -> tuple[int, int]:
+        starts = self._source.starts
+        return (
+            starts[place.line - 1] + place.column - 1,
+            starts[place.end_line - 1] + place.end_column - 1,
+        )
+
+    def _sort(self, place: Location, findings: list[Finding]) -> None:
+        hole = findings[0].hole
+        assert hole is not None
+        applicability = sort_applicability(hole) or Applicability.RISKY
+        if _RANK[applicability] > _RANK[self._allow]:
+            reason = Refusal(
+                "sorting a set that is printed itself turns its braces into brackets",
+                "join its sorted members, or run `fix --risky`",
+            )
+            self._refuse(place, findings, reason, applicability=applicability)
+            return
+        if re.search(
+            r"^\s*(?:def sorted\b|sorted\s*=|from .* import .*\bsorted\b)", self._text, re.M
+        ):
+            reason = Refusal("`sorted` means something else in this file", "sort it yourself")
+            self._refuse(place, findings, reason)
+            return
+        start, end = self._range(place)
+        if any(edit.start <= start and end <= edit.end for edit in self._edits):
+            return
+        self._edits.append(Edit(start, end, f"sorted({self._text[start:end]})"))
+        none = Forfeit(0, 0)
+        self._done.append(Done(place, tuple(findings), applicability, none, none))
+
+    def _reorder(self, place: Location, findings: list[Finding]) -> None:
+        template = findings[0].template
+        assert template is not None
+        role = findings[0].site.role if findings[0].site else None
+        is_risky = self._allow is Applicability.RISKY
+        plan = plan_for(template, risky=is_risky, min_gain=self._min_gain, role=role)
+        if plan.applicability is None or _RANK[plan.applicability] > _RANK[self._allow]:
+            self._refuse(place, findings, *plan.refusals, applicability=plan.applicability)
+            return
+        start, end = self._range(place)
+        inside = [edit for edit in self._edits if start <= edit.start and edit.end <= end]
+        if any(edit.start < end and start < edit.end for edit in self._edits if edit not in inside):
+            self._refuse(place, findings, Refusal("another change overlaps it", "run fix again"))
+            return
+        old = _apply(self._text[start:end], inside, start)
+        try:
+            new, after = self._spelled(old, template, plan, role)
+        except LintError as error:
+            self._refuse(place, findings, Refusal(str(error), "reorder it by hand"))
+            return
+        self._edits = [edit for edit in self._edits if edit not in inside]
+        self._edits.append(Edit(start, end, new))
+        notes = plan.refusals if plan.applicability is Applicability.RISKY else ()
+        self._done.append(
+            Done(place, tuple(findings), plan.applicability, plan.before, after, notes)
+        )
+
+    def _spelled(
+        self, source: str, template: Template, plan: Plan, role: str | None
+    ) -> tuple[str, Forfeit]:
+        """Return the new source of one literal and what it still forfeits, proven.
+
+        A new order can show a better one (a line that stood alone is now a paragraph's last),
+        so it is planned again until nothing moves: a second run changes nothing.
+        """
+        before = plan.before.characters
+        applicability = plan.applicability
+        assert applicability is not None
+        for _ in range(_MAX_ROUNDS):
+            literal = take_apart(source, is_format=template.form is Form.FORMAT)
+            if template.form is Form.FORMAT and applicability is Applicability.RISKY:
+                literal = number_fields(literal)
+            source = spell(literal, plan.runs)
+            read = take_apart(source, is_format=template.form is Form.FORMAT)
+            prove_literal(literal, read, plan)
+            template = reordered(template, plan)
+            plan = plan_for(
+                template,
+                risky=applicability is Applicability.RISKY,
+                min_gain=self._min_gain,
+                role=role,
+            )
+            if plan.applicability is None or _RANK[plan.applicability] > _RANK[applicability]:
+                if plan.before.characters >= before:
+                    raise ProofError("the new order forfeits as much as the old one")
+                return source, plan.before
+        raise ProofError("the order does not settle")
+
+    def _finish(self, findings: Sequence[Finding]) -> Rewrite:
+        new_text = _apply(self._text, self._edits)
+        new = new_text.encode(self._encoding)
+        try:
+            prove_file(self._text, new_text, self._edits)
+        except ProofError as error:
+            reason = Refusal(str(error), "change it by hand")
+            everything = [
+                *self._left,
+                *(Left(d.location, d.findings, (reason,)) for d in self._done),
+            ]
+            return Rewrite(self._path, self._data, self._data, (), tuple(everything))
+        if not self._edits:
+            new = self._data
+        return Rewrite(self._path, self._data, new, tuple(self._done), tuple(self._left))
+
+
+def _no_set() -> Refusal:
+    return Refusal("the set is built elsewhere", "put `sorted(...)` around it where it is iterated")
+
+
+def _apply(text: str, edits: Sequence[Edit], offset: int = 0) -> str:
+    for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
+        text = text[: edit.start - offset] + edit.new + text[edit.end - offset :]
+    return text
+
+
+def rendered(literal: Literal, plan: Plan) -> str:
+    """Return the planned text with its fields as written, for people to read."""
+    holes = iter(literal.holes[hole] for hole in plan.moved_holes)
+    return re.sub("\ufffc", lambda _: next(holes), text_of(plan.flat.text, plan.runs))
+
+
+__all__ = ["Done", "Left", "LiteralError", "Rewrite", "rendered", "rewrite"]
