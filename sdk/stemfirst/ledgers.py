@@ -200,13 +200,14 @@ class Ledger:
         """Return `(cause, tokens read again, calls)`, the costliest cause first.
 
         A cause is the reason with the source line where the prompts diverged, or with the
-        place in the request where no line is known.
+        place in the request where no line is known. Text that was read for the first time is
+        no miss.
         """
         tokens: Counter[str] = Counter()
         calls: Counter[str] = Counter()
         for entry in self.entries:
             missed = entry.savings.missed
-            if missed is not None and missed.tokens:
+            if missed is not None and missed.tokens and missed.is_avoidable:
                 place = missed.origin and shown(missed.origin)
                 if not place and missed.at and missed.at.path:
                     place = ".".join(map(str, missed.at.path))

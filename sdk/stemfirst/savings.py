@@ -26,6 +26,12 @@ from stemfirst.wire import (
     report_from_json,
 )
 
+EXPECTED = {
+    "first_seen": "were read for the first time",
+    "prompt_grew": "were new behind what was cached",
+}
+"""Reasons that no change of the prompt would have avoided, and how a sentence says them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Missed:
@@ -41,7 +47,20 @@ class Missed:
     tier: Tier | None = None
     origin: Origin | None = None
 
+    @property
+    def is_avoidable(self) -> bool:
+        """Whether the same text in another order could have come from the cache."""
+        return self.reason not in EXPECTED
+
     def __str__(self) -> str:
+        """Say what became of the tokens: "464 were read again (prompt changed at …)"."""
+        if not self.is_avoidable:
+            return f"{self.tokens:,} {EXPECTED[self.reason]}"
+        return f"{self.tokens:,} were read again ({self.cause})"
+
+    @property
+    def cause(self) -> str:
+        """The reason, and the place where the prompt diverged, as far as it is known."""
         where = []
         if self.segment:
             where.append(self.segment)
@@ -151,7 +170,7 @@ class Savings:
         if saved:
             sentence += f", saving {' and '.join(saved)}"
         if self.computed_tokens and self.missed:
-            sentence += f"; {self.missed.tokens:,} were read again ({self.missed})"
+            sentence += f"; {self.missed}"
         if not self.is_complete:
             sentence += "; the stream was cut off"
         return sentence + "."

@@ -1,0 +1,237 @@
+"""The ledger: what counts, where, and how it looks."""
+
+import asyncio
+import contextvars
+import threading
+
+import pytest
+from stemfirst import ledger
+from stemfirst.ledgers import Ledger, Status, open_entry
+from stemfirst.prompt import Origin
+from stemfirst.savings import Missed, Savings
+from stemfirst.wire import Cost, Estimate, MissPlace, Times
+
+
+def call(prompt: int = 100, cached: int = 80, **more) -> Savings:
+    return Savings(model="m", prompt_tokens=prompt, cached_tokens=cached, **more)
+
+
+def rich_call(line: int) -> Savings:
+    return call(
+        1_000,
+        600,
+        time=Times(0, 1, 0, 1, 1, 1, Estimate(50.0, 40.0, 60.0, 30)),
+        cost=Cost(0.001, 0.003, 0.002, "GPU hour at $2"),
+        missed=Missed(
+            400, "prompt_changed", MissPlace(600), "x", None, Origin("/app/agent.py", line)
+        ),
+        notice="text is noise, timings are real",
+    )
+
+
+def make(savings: Savings | None = None) -> None:
+    """Make a call as the clients do."""
+    entry = open_entry()
+    if savings:
+        entry.close(Status.COMPLETE, savings)
+
+
+def test_calls_inside_the_block_count_and_others_do_not():
+    make(call())
+    with ledger("checkout") as book:
+        make(call())
+        make(call(50, 10))
+    make(call())
+    assert (book.requests, book.prompt_tokens, book.cached_tokens) == (2, 150, 90)
+    assert book.hit_ratio == 0.6
+
+
+def test_an_outer_ledger_counts_what_an_inner_one_counts():
+    with ledger("day") as outer:
+        make(call())
+        with ledger("hour") as inner:
+            make(call())
+    assert (outer.requests, inner.requests) == (2, 1)
+
+
+def test_a_ledger_entered_twice_counts_once():
+    with ledger() as book, book:
+        make(call())
+    assert book.requests == 1
+
+
+def test_leaving_the_inner_of_two_entries_of_one_ledger_keeps_the_outer():
+    with ledger() as book:
+        with book:
+            pass
+        make(call())
+    assert book.requests == 1
+
+
+def test_a_ledger_can_be_entered_again_later():
+    book = ledger()
+    for _ in range(2):
+        with book:
+            make(call())
+    assert book.requests == 2
+
+
+def test_a_block_that_raises_leaves_the_ledger():
+    book = ledger()
+    with pytest.raises(RuntimeError), book:
+        raise RuntimeError
+    make(call())
+    assert book.requests == 0
+
+
+def test_a_decorator_enters_the_ledger_for_each_call():
+    book = ledger("decorated")
+
+    @book
+    def work(count: int) -> int:
+        """Work."""
+        for _ in range(count):
+            make(call())
+        return count
+
+    assert work(2) == 2
+    assert work.__doc__ == "Work."
+    assert book.requests == 2
+
+
+def test_a_decorator_enters_the_ledger_for_async_functions_too():
+    book = ledger()
+
+    @book
+    async def work() -> None:
+        await asyncio.sleep(0)
+        make(call())
+
+    async def main() -> None:
+        task = work()
+        make(call())  # before the coroutine runs: not inside
+        await task
+
+    asyncio.run(main())
+    assert book.requests == 1
+
+
+def test_tasks_keep_their_own_ledgers_apart():
+    async def work(count: int) -> Ledger:
+        with ledger() as own:
+            for _ in range(count):
+                await asyncio.sleep(0)
+                make(call())
+        return own
+
+    async def main() -> tuple[Ledger, list[Ledger]]:
+        with ledger() as all_of_them:
+            return all_of_them, await asyncio.gather(*(work(count) for count in range(4)))
+
+    whole, parts = asyncio.run(main())
+    assert whole.requests == 6
+    assert [part.requests for part in parts] == [0, 1, 2, 3]
+
+
+def test_a_thread_counts_where_it_enters_the_ledger_or_gets_the_context():
+    book = ledger()
+
+    def entered() -> None:
+        with book:
+            make(call())
+
+    with book:
+        context = contextvars.copy_context()
+        threads = [
+            threading.Thread(target=entered),
+            threading.Thread(target=context.run, args=(make, call())),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert book.requests == 2
+
+
+def test_no_call_is_lost_between_threads():
+    book = ledger()
+
+    def work() -> None:
+        with book:
+            for _ in range(200):
+                make(call(2, 1))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (book.requests, book.cached_tokens) == (1_600, 1_600)
+
+
+def test_a_call_that_is_still_open_counts_as_incomplete():
+    with ledger() as book:
+        make()
+    assert book.totals.incomplete == 1
+    assert "1 request (1 incomplete)" in str(book)
+
+
+def test_an_entry_is_settled_once():
+    with ledger() as book:
+        entry = open_entry()
+        entry.close(Status.COMPLETE, call())
+        entry.close(Status.CUT_OFF, Savings())
+    assert book.entries[0].status is Status.COMPLETE
+    assert book.cached_tokens == 80
+
+
+def test_calls_that_do_not_report_are_left_out_of_the_ratio():
+    book = ledger()
+    book.add(call(100, 50))
+    book.add(Savings(prompt_tokens=900))
+    assert book.hit_ratio == 0.5
+    assert book.totals.reported == 1
+    assert "1 calls reported" in str(book)
+
+
+def test_an_empty_ledger_has_no_ratio():
+    assert ledger().hit_ratio is None
+    assert "0 requests" in str(ledger())
+
+
+def test_currencies_are_not_added_to_one_another():
+    book = ledger()
+    book.add(call(cost=Cost(1, 2, 1, "a", "USD")))
+    book.add(call(cost=Cost(1, 2, 1, "b", "EUR")))
+    assert book.totals.cost is None
+
+
+def test_causes_are_added_up_by_source_line():
+    book = ledger()
+    for line in (42, 7, 42):
+        book.add(rich_call(line))
+    book.add(call(missed=Missed(9_999, "first_seen")))
+    assert book.misses() == [
+        ("prompt changed at /app/agent.py:42", 800, 2),
+        ("prompt changed at /app/agent.py:7", 400, 1),
+    ]
+
+
+def test_a_ledger_prints_as_a_table_of_80_columns():
+    book = ledger("checkout")
+    for line in (42, 7, 42):
+        book.add(rich_call(line))
+    text = str(book)
+    assert max(map(len, text.splitlines())) <= 80
+    assert text == (
+        "checkout: 3 requests\n"
+        "  prompt tokens              3,000\n"
+        "  cached tokens              1,800  60.0 % hit ratio\n"
+        "  computed tokens            1,200\n"
+        "  prefill saved             150 ms  [120 to 180] estimate\n"
+        "  money saved              $0.0060  of $0.0090\n"
+        "  read again because of\n"
+        "           800  prompt changed at /app/agent.py:42 (2x)\n"
+        "           400  prompt changed at /app/agent.py:7 (1x)\n"
+        "  note: text is noise, timings are real"
+    )
