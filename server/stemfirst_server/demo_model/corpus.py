@@ -172,7 +172,7 @@ def _date(rng: random.Random) -> str:
 
 def documents(count: int = 8000, *, seed: int = 7) -> Iterator[str]:
     """Yield `count` short documents, the same ones for the same seed."""
-    rng = random.Random(seed)  # noqa: S311 - word order, not secrets
+    rng = random.Random(seed)  # noqa: S311
     for _ in range(count):
         shape = rng.random()
         if shape < 0.7:

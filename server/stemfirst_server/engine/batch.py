@@ -1,0 +1,118 @@
+"""One step's tensors, and the forward pass over them.
+
+Knows: how work is packed into one row of tokens, and how the model is called. Does not know who
+should run or what is done with the logits.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from stemfirst_server.engine.scheduler import Work, slots_of
+from stemfirst_server.model.attention import AttentionStep, ChunkRow, SingleRows, use_step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stemfirst_server.memory.pool import KVPool
+
+
+class Runner:
+    """A model on its KV memory.
+
+    Not thread-safe: one forward pass at a time.
+    """
+
+    def __init__(self, model: Any, pool: KVPool) -> None:
+        self._model = model
+        self._pool = pool
+        self._device: torch.device = next(model.parameters()).device
+        # Most models compute logits only where asked; the others compute all of them.
+        self._has_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    def run(self, work: Sequence[Work]) -> torch.Tensor:
+        """Compute the work's tokens and write their KV.
+
+        Args:
+            work: chunks first, then single tokens (`packed`).
+
+        Returns:
+            `(len(work), vocab)` float32: the logits behind the last token of each.
+        """
+        page = self._pool.page
+        ids, positions, slots, ends = [], [], [], []
+        chunks: list[ChunkRow] = []
+        single: list[Work] = []
+        count = 0
+        for item in work:
+            sequence = item.sequence
+            start, end = sequence.computed, sequence.computed + item.new_tokens
+            ids.append(sequence.tokens[start:end])
+            positions.append(np.arange(start, end))
+            slots.append(slots_of(sequence, start, end, page))
+            count += item.new_tokens
+            ends.append(count - 1)
+            if item.new_tokens == 1:
+                single.append(item)
+                continue
+            assert not single, "chunks stand before single tokens"
+            chunks.append(ChunkRow(item.new_tokens, end, self._tensor(sequence.row)))
+        step = AttentionStep(
+            self._pool,
+            self._tensor(np.concatenate(slots)),
+            chunks=tuple(chunks),
+            singles=self._singles(single) if single else None,
+        )
+        return self._forward(np.concatenate(ids), np.concatenate(positions), step, ends)
+
+    def run_scratch(self, page_ids: np.ndarray, context: int, new: int) -> None:
+        """Compute `new` tokens behind `context` in pages that are nobody's; for calibration."""
+        position = np.arange(context, context + new)
+        page = self._pool.page
+        slots = page_ids[position // page].astype(np.int64) * page + position % page
+        row = ChunkRow(new, context + new, self._tensor(page_ids))
+        step = AttentionStep(self._pool, self._tensor(slots), chunks=(row,), singles=None)
+        ids = (position * 7919) % int(self._model.config.get_text_config().vocab_size)
+        self._forward(ids, position, step, [new - 1]).max().item()
+
+    def clear(self, page_ids: np.ndarray) -> None:
+        """Zero pages whose numbers may not be finite."""
+        self._pool.clear(self._tensor(page_ids))
+
+    def _singles(self, work: Sequence[Work]) -> SingleRows:
+        page = self._pool.page
+        kv_tokens = np.array([item.sequence.computed + 1 for item in work], dtype=np.int64)
+        used = -(-kv_tokens // page)
+        table = np.zeros((len(work), int(used.max())), dtype=np.int64)
+        for row, (item, pages) in enumerate(zip(work, used.tolist(), strict=True)):
+            table[row, :pages] = item.sequence.row[:pages]
+        return SingleRows(self._tensor(kv_tokens), self._tensor(table))
+
+    def _forward(
+        self, ids: np.ndarray, positions: np.ndarray, step: AttentionStep, ends: list[int]
+    ) -> torch.Tensor:
+        keep = torch.tensor(ends, device=self._device)
+        wanted = {"logits_to_keep": keep} if self._has_keep else {}
+        with use_step(step):
+            out = self._model(
+                input_ids=self._tensor(ids)[None],
+                position_ids=self._tensor(positions)[None],
+                attention_mask=None,
+                past_key_values=None,
+                use_cache=False,
+                **wanted,
+            )
+        logits: torch.Tensor = out.logits[0]
+        return (logits if self._has_keep else logits[keep]).float()
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.int64)).to(self._device, non_blocking=True)
+
+
+def packed(work: Sequence[Work]) -> list[Work]:
+    """Return the work as `run` wants it: chunks first, then single tokens."""
+    return sorted(work, key=lambda item: item.new_tokens == 1)

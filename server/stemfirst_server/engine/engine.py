@@ -1,0 +1,507 @@
+"""The loop that owns the device: plan, forward, choose, report; again.
+
+Knows: the order of a step, the engine's thread, and what happens to a request when something
+breaks. Does not know text, HTTP, or how requests are ranked.
+
+One thread does all the work; other threads leave commands in its inbox and get events back. So
+nothing here is locked but the list of live request ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stemfirst_server.engine.batch import Runner, packed
+from stemfirst_server.engine.config import EngineConfig
+from stemfirst_server.engine.handle import Handle
+from stemfirst_server.engine.request import (
+    ChunkSpan,
+    EngineStats,
+    Event,
+    FinishEvent,
+    FinishReason,
+    GenerationRequest,
+    ModelInfo,
+    TokenEvent,
+)
+from stemfirst_server.engine.sampling import Choice
+from stemfirst_server.engine.scheduler import Scheduler, Work
+from stemfirst_server.engine.sequence import Phase, Sequence
+from stemfirst_server.errors import (
+    ConfigError,
+    ContextLengthError,
+    EngineStoppedError,
+    InvalidRequestError,
+    RequestFailedError,
+)
+from stemfirst_server.memory.cache import PageCache
+from stemfirst_server.memory.pool import KVPool
+from stemfirst_server.memory.size import pool_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stemfirst_server.model.loading import LoadedModel
+
+_log = logging.getLogger("stemfirst.engine")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Submit:
+    sequence: Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class _Abort:
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """Something to do between two steps, in the engine's thread."""
+
+    run: Callable[[], Any]
+    outcome: Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    pass
+
+
+_Command = _Submit | _Abort | _Job | _Stop
+
+
+class Engine:
+    """Requests in, tokens out, over one model.
+
+    Attributes:
+        config: its settings.
+        info: the model, with `context_tokens` cut to what the pool can hold.
+
+    Raises:
+        ConfigError: the pool cannot be made as asked.
+    """
+
+    def __init__(self, loaded: LoadedModel, config: EngineConfig | None = None) -> None:
+        self.config = config or EngineConfig()
+        page = self.config.page
+        pages = pool_pages(loaded.info, self.config)
+        try:
+            pool = KVPool(
+                loaded.shapes,
+                pages=pages,
+                page=page,
+                dtype=loaded.model.dtype,
+                device=loaded.model.device,
+            )
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            need = pages * page * loaded.info.kv_bytes_per_token / 2**30
+            raise ConfigError(
+                f"a pool of {pages * page} tokens needs {need:.1f} GiB, which could not be "
+                "allocated; lower --pool-tokens"
+            ) from error
+        self.info: ModelInfo = replace(
+            loaded.info, context_tokens=min(loaded.info.context_tokens, pages * page)
+        )
+        self._runner = Runner(loaded.model, pool)
+        self._cache = PageCache(pages=pages, page=page)
+        self._scheduler = Scheduler(self._cache, self.config)
+        self._end_tokens = frozenset(loaded.info.end_token_ids)
+        self._inbox: queue.SimpleQueue[_Command] = queue.SimpleQueue()
+        self._live: dict[str, Sequence] = {}
+        self._live_lock = threading.Lock()
+        self._order = 0
+        self._thread: threading.Thread | None = None
+        self._is_open = False
+        self._fault: BaseException | None = None
+        self._steps = 0
+        self._finished: Counter[str] = Counter({reason.value: 0 for reason in FinishReason})
+        self._prompt_tokens = self._cached_tokens = self._computed_tokens = 0
+        self._output_tokens = 0
+        self._stats = self._snapshot()
+
+    # From any thread.
+
+    def start(self) -> None:
+        """Start the engine's thread; once."""
+        assert self._thread is None, "an engine starts once"
+        self._is_open = True
+        self._thread = threading.Thread(target=self._run, name="stemfirst-engine", daemon=True)
+        self._thread.start()
+
+    def stop(self, *, timeout: float | None = None) -> bool:
+        """Abort everything and end the thread; return whether it ended in `timeout` seconds.
+
+        A step under way is not interrupted.
+        """
+        with self._live_lock:
+            was_open, self._is_open = self._is_open, False
+        if was_open:
+            self._inbox.put(_Stop())
+        if self._thread is not None:
+            self._thread.join(timeout)
+            return not self._thread.is_alive()
+        return True
+
+    def submit(
+        self, request: GenerationRequest, on_event: Callable[[Event], None] | None = None
+    ) -> Handle:
+        """Queue a request.
+
+        Args:
+            request: what to continue.
+            on_event: called from the engine's thread for each event; must not block. Without
+                it, the handle collects the events.
+
+        Raises:
+            InvalidRequestError: empty prompt, unknown tokens, or an id that is in use.
+            ContextLengthError: prompt and output do not fit.
+            EngineStoppedError: the engine is not running.
+        """
+        limit_tokens = self._limit(request)
+        handle = Handle(request.request_id, self.abort, on_event)
+        with self._live_lock:
+            if not self._is_open:
+                raise EngineStoppedError("the engine is not running; start the server again")
+            if request.request_id in self._live:
+                raise InvalidRequestError(
+                    f"request id {request.request_id} is in use; choose another",
+                    parameter="request_id",
+                )
+            self._order += 1
+            sequence = Sequence(
+                request,
+                handle.on_event,
+                order=self._order,
+                limit_tokens=limit_tokens,
+                submitted_at=time.perf_counter(),
+            )
+            self._live[request.request_id] = sequence
+            self._inbox.put(_Submit(sequence))
+        return handle
+
+    def abort(self, request_id: str) -> None:
+        """End a request early; its `FinishEvent` follows. An unknown or finished id is ignored."""
+        self._inbox.put(_Abort(request_id))
+
+    def stats(self) -> EngineStats:
+        """Return counters and gauges as of the last step."""
+        return self._stats
+
+    def check(self) -> None:
+        """Assert that every page is free, held or cached, and every lock accounted for.
+
+        Raises:
+            AssertionError: they are not.
+            EngineStoppedError: the engine stopped meanwhile.
+        """
+        self._between_steps(self._scheduler.check)
+
+    def flush(self) -> int:
+        """Drop everything cached that no running request uses; return the pages freed."""
+        freed: int = self._between_steps(self._cache.flush)
+        return freed
+
+    def measure_prefill(self, context_tokens: int, new_tokens: int) -> float:
+        """Return the milliseconds to compute `new_tokens` behind `context_tokens`, alone.
+
+        Runs on pages that are free, and leaves them free. What is in them does not matter to
+        the time.
+
+        Raises:
+            ConfigError: the free pages do not suffice, or a number is out of range.
+            EngineStoppedError: the engine is not running.
+        """
+        if context_tokens < 0 or new_tokens < 1:
+            raise ConfigError(
+                "measuring takes at least 0 context and 1 new tokens, got "
+                f"{context_tokens} and {new_tokens}"
+            )
+        if self._thread is None:
+            raise EngineStoppedError("the engine is not running; start it before measuring")
+        elapsed: float = self._between_steps(lambda: self._measure(context_tokens, new_tokens))
+        return elapsed
+
+    # In the engine's thread.
+
+    def _run(self) -> None:
+        try:
+            with torch.inference_mode():
+                while self._obey():
+                    self._step()
+        except BaseException as fault:  # noqa: BLE001
+            # A broken invariant: nobody may go on with these pages, and nobody may hang.
+            _log.critical("the engine broke and takes no more requests", exc_info=True)
+            self._fault = fault
+        with self._live_lock:
+            self._is_open = False
+        self._close()
+
+    def _obey(self) -> bool:
+        """Carry out commands, waiting for one if there is nothing else to do; False on stop."""
+        is_idle = not (self._scheduler.running or self._scheduler.waiting)
+        while True:
+            try:
+                command = self._inbox.get(block=is_idle)
+            except queue.Empty:
+                return True
+            is_idle = False
+            if isinstance(command, _Stop):
+                return False
+            if isinstance(command, _Submit):
+                self._scheduler.add(command.sequence)
+            elif isinstance(command, _Abort):
+                sequence = self._live.get(command.request_id)
+                if sequence is not None:
+                    self._finish(sequence, FinishReason.ABORT)
+            else:
+                _settle(command)
+            self._stats = self._snapshot()
+
+    def _step(self) -> None:
+        work = packed(self._scheduler.plan(time.perf_counter()))
+        if not work:
+            return
+        started = time.perf_counter()
+        try:
+            logits = self._runner.run(work)
+            best = logits.max(-1)
+            likeliest = best.indices.tolist()
+            is_finite = best.values.isfinite().tolist()
+        except Exception:  # noqa: BLE001
+            # Whatever the model's code raises, the requests of this step fail and others go on.
+            _log.exception("a step of %d requests failed", len(work))
+            for item in work:
+                self._fail(item.sequence, "the model failed on this request; try again")
+            self._after_step()
+            return
+        chosen = self._choose(work, logits, likeliest, is_finite)
+        now = time.perf_counter()
+        self._account(work, (now - started) * 1e3)
+        for item, choice in zip(work, chosen, strict=True):
+            sequence = item.sequence
+            if isinstance(choice, RequestFailedError):
+                self._fail(sequence, str(choice))
+                continue
+            self._scheduler.computed(item)
+            if sequence.computed == sequence.length:
+                self._add_token(sequence, choice, now)
+        self._after_step()
+
+    def _choose(
+        self,
+        work: list[Work],
+        logits: torch.Tensor,
+        likeliest: list[int],
+        is_finite: list[bool],
+    ) -> list[Choice | RequestFailedError | None]:
+        """Return each one's token, its fault, or None where more prefill follows."""
+        chosen: list[Choice | RequestFailedError | None] = []
+        for row, item in enumerate(work):
+            sequence = item.sequence
+            params = sequence.request.sampling
+            if not is_finite[row]:
+                chosen.append(
+                    RequestFailedError("the model's numbers are not finite for this prompt")
+                )
+            elif item.new_tokens < sequence.remaining or params.max_tokens == 0:
+                chosen.append(None)
+            elif params.is_greedy and params.logprobs is None and not params.changes_logits:
+                chosen.append(Choice(likeliest[row]))
+            else:
+                chosen.append(_chosen(sequence, logits[row]))
+        return chosen
+
+    def _account(self, work: list[Work], step_ms: float) -> None:
+        tokens = sum(item.new_tokens for item in work)
+        for item in work:
+            sequence = item.sequence
+            if sequence.computed < sequence.prompt_tokens or item.new_tokens > 1:
+                share = step_ms * item.new_tokens / tokens
+                sequence.spans.append(
+                    ChunkSpan(sequence.computed, item.new_tokens, share, is_alone=len(work) == 1)
+                )
+
+    def _add_token(self, sequence: Sequence, choice: Choice | None, now: float) -> None:
+        if choice is None:  # max_tokens is 0
+            self._finish(sequence, FinishReason.LENGTH)
+            return
+        params = sequence.request.sampling
+        token_id = choice.token_id
+        is_stop = token_id in params.stop_token_ids or (
+            token_id in self._end_tokens and not params.ignore_eos
+        )
+        if sequence.first_token_at is None:
+            sequence.first_token_at = now
+        sequence.last_token_at = now
+        index = len(sequence.output)
+        sequence.append_token(token_id)
+        self._tell(
+            sequence, TokenEvent(token_id, index, is_stop, choice.logprob, choice.top_logprobs)
+        )
+        if is_stop:
+            self._finish(sequence, FinishReason.STOP)
+        elif sequence.length >= sequence.limit_tokens:
+            self._finish(sequence, FinishReason.LENGTH)
+
+    def _fail(self, sequence: Sequence, message: str) -> None:
+        if sequence.phase is Phase.RUNNING and sequence.row_pages > sequence.shared_pages:
+            # The next owner masks what it has not written, and 0 · NaN is NaN.
+            self._runner.clear(sequence.held)
+        self._finish(sequence, FinishReason.ERROR, message)
+
+    def _finish(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
+        if sequence.phase is Phase.DONE:
+            return
+        is_stored = reason in (FinishReason.STOP, FinishReason.LENGTH)
+        self._scheduler.finish(sequence, is_stored=is_stored)
+        with self._live_lock:
+            self._live.pop(sequence.request_id, None)
+        report = sequence.report(time.perf_counter())
+        self._finished[reason.value] += 1
+        self._prompt_tokens += report.prompt_tokens
+        self._cached_tokens += report.cached_tokens
+        self._computed_tokens += report.computed_tokens
+        self._output_tokens += report.output_tokens
+        self._stats = self._snapshot()
+        self._tell(sequence, FinishEvent(reason, report, error))
+
+    def _tell(self, sequence: Sequence, event: Event) -> None:
+        try:
+            sequence.on_event(event)
+        except Exception:  # noqa: BLE001
+            # The caller's code; its fault must not end everyone's engine.
+            _log.exception("the listener of request %s failed", sequence.request_id)
+            if not isinstance(event, FinishEvent):
+                self._inbox.put(_Abort(sequence.request_id))
+
+    def _after_step(self) -> None:
+        self._steps += 1
+        self._stats = self._snapshot()
+        if self.config.is_checked:
+            self._scheduler.check()
+
+    def _close(self) -> None:
+        """End every request and answer every job; nothing new comes in any more."""
+        while True:
+            try:
+                command = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(command, _Submit):
+                self._scheduler.add(command.sequence)
+            elif isinstance(command, _Job):
+                command.outcome.set_exception(EngineStoppedError("the engine has stopped"))
+        for sequence in list(self._live.values()):
+            if self._fault is None:
+                self._finish(sequence, FinishReason.ABORT)
+            else:
+                report = sequence.report(time.perf_counter())
+                error = "the engine broke; restart the server"
+                self._tell(sequence, FinishEvent(FinishReason.ERROR, report, error))
+        self._live.clear()
+        self._stats = self._snapshot()
+
+    def _measure(self, context_tokens: int, new_tokens: int) -> float:
+        count = -(-(context_tokens + new_tokens) // self.config.page)
+        pages = self._cache.take(count) if count <= self._cache.free_pages else None
+        if pages is None:
+            raise ConfigError(
+                f"measuring {context_tokens} + {new_tokens} tokens needs {count} free pages, "
+                f"{self._cache.free_pages} are free"
+            )
+        try:
+            started = time.perf_counter()
+            self._runner.run_scratch(pages, context_tokens, new_tokens)
+            return (time.perf_counter() - started) * 1e3
+        finally:
+            self._cache.give_back(pages)
+
+    # Shared.
+
+    def _between_steps(self, run: Callable[[], Any]) -> Any:
+        """Run something in the engine's thread, or here if that has not started or has ended."""
+        if self._fault is not None:
+            raise EngineStoppedError(f"the engine broke: {self._fault!r}") from self._fault
+        if self._thread is None or not self._thread.is_alive():
+            return run()
+        job = _Job(run, Future())
+        with self._live_lock:
+            if not self._is_open:
+                raise EngineStoppedError("the engine is stopping")
+            self._inbox.put(job)
+        return job.outcome.result()
+
+    def _limit(self, request: GenerationRequest) -> int:
+        """Return where prompt and output end, or raise what is wrong with the request."""
+        ids = request.token_ids
+        if not len(ids):
+            raise InvalidRequestError("the prompt is empty; send at least one token")
+        highest = int(ids.max())
+        if highest >= self.info.vocab_size:
+            raise InvalidRequestError(
+                f"token {highest} is not in the vocabulary of {self.info.vocab_size}"
+            )
+        context = self.info.context_tokens
+        asked = request.sampling.max_tokens
+        least_output = 1 if asked is None else asked
+        if len(ids) + least_output > context:
+            raise ContextLengthError(
+                f"the prompt has {len(ids)} tokens and at least {least_output} are to be "
+                f"generated, which is more than the context of {context} tokens; shorten the "
+                "prompt or lower max_tokens",
+                parameter="max_tokens" if len(ids) < context else "messages",
+            )
+        return context if asked is None else len(ids) + asked
+
+    def _snapshot(self) -> EngineStats:
+        cache = self._cache
+        return EngineStats(
+            running=len(self._scheduler.running),
+            waiting=len(self._scheduler.waiting),
+            page=self.config.page,
+            pages_total=cache.pages,
+            pages_free=cache.free_pages,
+            pages_held=cache.held_pages,
+            pages_cached=cache.cached_pages,
+            pages_evictable=cache.tree.evictable_pages,
+            requests_finished=dict(self._finished),
+            prompt_tokens=self._prompt_tokens,
+            cached_tokens=self._cached_tokens,
+            computed_tokens=self._computed_tokens,
+            output_tokens=self._output_tokens,
+            preemptions=self._scheduler.preemptions,
+            evicted_pages=cache.evicted_pages,
+            steps=self._steps,
+        )
+
+
+def _chosen(sequence: Sequence, logits: torch.Tensor) -> Choice | RequestFailedError:
+    try:
+        return sequence.sampler.choose(
+            logits, prompt=sequence.request.token_ids, output=sequence.output
+        )
+    except RequestFailedError as error:
+        return error
+    except Exception:  # noqa: BLE001
+        # One request's parameters may hit a fault of ours or torch's; only it must fail.
+        _log.exception("sampling failed for request %s", sequence.request_id)
+        return RequestFailedError("the sampling parameters could not be applied")
+
+
+def _settle(job: _Job) -> None:
+    try:
+        job.outcome.set_result(job.run())
+    except BaseException as error:  # noqa: BLE001
+        # Raised again in the thread that waits for the outcome.
+        job.outcome.set_exception(error)

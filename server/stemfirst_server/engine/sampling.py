@@ -1,0 +1,119 @@
+"""The choice of the next token, row by row, so that one request's fault stays its own.
+
+Knows: logits, sampling parameters and what a request has written so far. Does not know batches,
+pages or text. Randomness comes from a generator per request, one number a token: the draw does
+not depend on what else runs in the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from stemfirst_server.engine.request import SamplingParams, TokenLogprob
+from stemfirst_server.errors import RequestFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A chosen token, with logprobs if they were asked for."""
+
+    token_id: int
+    logprob: float | None = None
+    top_logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class Sampler:
+    """One request's way to choose, with its random state."""
+
+    def __init__(self, params: SamplingParams) -> None:
+        self.params = params
+        self._random = np.random.Generator(np.random.Philox(params.seed))
+
+    def choose(
+        self, logits: torch.Tensor, *, prompt: npt.NDArray[np.int32], output: Sequence[int]
+    ) -> Choice:
+        """Return the next token.
+
+        Args:
+            logits: `(vocab,)` float32; not changed.
+            prompt: the prompt's tokens, for the repetition penalty.
+            output: the tokens generated so far.
+
+        Raises:
+            RequestFailedError: the parameters leave nothing to choose from.
+        """
+        params = self.params
+        if params.logprobs is not None and params.logprobs > len(logits):
+            raise RequestFailedError(
+                f"logprobs must be at most the vocabulary of {len(logits)} tokens, "
+                f"got {params.logprobs}"
+            )
+        moved = self._moved(logits, prompt, output) if params.changes_logits else logits
+        token_id = int(moved.argmax()) if params.is_greedy else self._draw(moved)
+        if params.logprobs is None:
+            return Choice(token_id)
+        logprobs = logits.log_softmax(-1)
+        best = logprobs.topk(params.logprobs)
+        return Choice(
+            token_id,
+            float(logprobs[token_id]),
+            tuple(map(TokenLogprob, best.indices.tolist(), best.values.tolist())),
+        )
+
+    def _moved(
+        self, logits: torch.Tensor, prompt: npt.NDArray[np.int32], output: Sequence[int]
+    ) -> torch.Tensor:
+        params = self.params
+        moved = logits.clone()
+        if params.repetition_penalty != 1.0:
+            seen = torch.from_numpy(np.union1d(prompt, np.array(output, dtype=np.int64)))
+            seen = seen.to(device=moved.device, dtype=torch.int64)
+            at = moved[seen]
+            penalty = params.repetition_penalty
+            moved[seen] = torch.where(at > 0, at / penalty, at * penalty)
+        if output and (params.presence_penalty or params.frequency_penalty):
+            ids, counts = np.unique(np.array(output, dtype=np.int64), return_counts=True)
+            penalties = params.presence_penalty + params.frequency_penalty * counts
+            moved[torch.from_numpy(ids).to(moved.device)] -= torch.from_numpy(penalties).to(moved)
+        for token_id, bias in params.logit_bias:
+            if token_id >= len(moved):
+                raise RequestFailedError(
+                    f"logit_bias names token {token_id}, and the vocabulary ends at "
+                    f"{len(moved) - 1}"
+                )
+            moved[token_id] += bias
+        return moved
+
+    def _draw(self, logits: torch.Tensor) -> int:
+        """Return a token drawn by inverting the cumulative distribution at one uniform number."""
+        params = self.params
+        scaled = logits / params.temperature
+        candidates: torch.Tensor | None = None
+        if 0 < params.top_k < len(scaled):
+            scaled, candidates = scaled.topk(params.top_k)
+        elif params.top_p < 1.0:
+            scaled, candidates = scaled.sort(descending=True, stable=True)
+        weights = scaled.softmax(-1, dtype=torch.float64)
+        if params.top_p < 1.0:
+            # A candidate stays if what stands before it is still below top_p: the best always.
+            before = weights.cumsum(-1) - weights
+            weights = weights.masked_fill(before >= params.top_p, 0.0)
+        if params.min_p > 0.0:
+            weights = weights.masked_fill(weights < params.min_p * weights.max(), 0.0)
+        cumulative = weights.cumsum(-1)
+        total = float(cumulative[-1])
+        target = self._random.random() * total
+        place = int(torch.searchsorted(cumulative, target, right=True))
+        # A target that rounds up to the total would fall behind the last candidate with weight.
+        if place >= len(weights) or float(weights[place]) == 0.0:
+            place = int(weights.nonzero()[-1])
+        return place if candidates is None else int(candidates[place])

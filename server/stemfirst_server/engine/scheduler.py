@@ -1,0 +1,271 @@
+"""Who runs next: admission, chunks, and who gives way when memory is short.
+
+Knows: waiting and running sequences, their pages, and the tree. Does not know tensors or time
+(the clock is passed in).
+
+The rules:
+- Running requests decode in every step; the rest of the step's budget goes to prefill chunks,
+  oldest admission first.
+- Of the waiting, the longest cached prefix goes first: it is the cheapest and keeps its pages
+  from eviction. Each second of waiting counts as `_AGEING_TOKENS` of prefix, so nobody starves;
+  after `_MOST_AGE_S` it is strictly first come, first served.
+- A request whose next page is being computed by another one waits for it, and then hits.
+- Admission asks for pages for the whole prefill, so that prefills do not push each other out.
+  Decoding may run out of pages nevertheless: then the youngest gives way. What it had computed
+  goes to the cache, so that it costs little to go on if nobody needs the pages meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stemfirst_server.engine.sequence import Phase, Sequence
+from stemfirst_server.memory.radix import TOKEN_BYTES
+
+if TYPE_CHECKING:
+    from stemfirst_server.engine.config import EngineConfig
+    from stemfirst_server.memory.cache import PageCache
+
+_AGEING_TOKENS = 1000.0
+_MOST_AGE_S = 10.0
+# Matching is microseconds, but it is done for each waiting request before each admission.
+_MOST_LOOKUPS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """`new_tokens` of one sequence, its pages taken."""
+
+    sequence: Sequence
+    new_tokens: int
+
+
+class Scheduler:
+    """Sequences by phase, and the pages that they have.
+
+    Invariant: a waiting sequence has no pages and no lock; a running one has locked its node and
+    holds exactly the pages behind it that its tokens need, or are about to need in this step.
+    Not thread-safe: the engine's thread owns it.
+    """
+
+    def __init__(self, cache: PageCache, config: EngineConfig) -> None:
+        self.cache = cache
+        self.page = cache.page
+        self.config = config
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self.preemptions = 0
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a new sequence."""
+        self.waiting.append(sequence)
+
+    def plan(self, now: float) -> tuple[Work, ...]:
+        """Return the next step's work, pages taken; empty if there is nothing to do.
+
+        May admit waiting sequences and preempt running ones.
+        """
+        decodes = [s for s in self.running if not s.is_prefilling]
+        work: dict[int, Work] = {}
+        for sequence in decodes:
+            # An earlier one in this loop may have pushed it out.
+            if sequence.phase is Phase.RUNNING and self._take_pages(sequence, 1, work):
+                work[sequence.order] = Work(sequence, 1)
+        budget = self.config.chunk_tokens
+        for sequence in [s for s in self.running if s.is_prefilling]:
+            if budget <= 0:
+                break
+            budget -= self._add_chunk(sequence, budget, work)
+        while budget > 0 and self.waiting and len(self.running) < self.config.max_running:
+            admitted = self._admit(now)
+            if admitted is None:
+                break
+            budget -= self._add_chunk(admitted, budget, work)
+        return tuple(work.values())
+
+    def computed(self, work: Work) -> None:
+        """Note that a piece of work is done: its KV stands in the row; cache its whole pages."""
+        sequence = work.sequence
+        before = sequence.computed
+        sequence.computed += work.new_tokens
+        # After a preemption the same tokens are computed again, and count once.
+        done_to = min(sequence.computed, sequence.prompt_tokens)
+        sequence.computed_prompt_tokens += max(0, done_to - sequence.accounted_tokens)
+        if before < sequence.prompt_tokens:
+            self._store(sequence)
+
+    def finish(self, sequence: Sequence, *, is_stored: bool) -> None:
+        """Let a running or waiting sequence go; cache its output too if `is_stored`."""
+        if sequence.phase is Phase.RUNNING:
+            self.running.remove(sequence)
+            self._release(sequence, Phase.DONE, is_stored=is_stored)
+        elif sequence.phase is Phase.WAITING:
+            self.waiting.remove(sequence)
+            sequence.phase = Phase.DONE
+
+    def check(self) -> None:
+        """Assert the class's invariant and that every page has one owner."""
+        for sequence in self.waiting:
+            assert sequence.phase is Phase.WAITING
+            assert sequence.node is None
+            assert sequence.row_pages == 0
+        for sequence in self.running:
+            assert sequence.phase is Phase.RUNNING
+            assert sequence.node is not None
+            assert sequence.node.locks > 0
+            assert sequence.row_pages >= self._pages(sequence.computed)
+            assert sequence.shared_pages * self.page <= sequence.computed
+        self.cache.check([s.held for s in self.running])
+        locks = sum(1 for s in self.running if s.node is not None)
+        roots = sum(self.cache.tree.root_locks())
+        assert roots == locks, "one lock for each running sequence"
+
+    def _add_chunk(self, sequence: Sequence, budget: int, work: dict[int, Work]) -> int:
+        """Add the next chunk of a prefill; return its tokens, 0 if there were no pages."""
+        if sequence.phase is not Phase.RUNNING:
+            return 0
+        tokens = min(budget, sequence.remaining)
+        if not self._take_pages(sequence, tokens, work):
+            return 0
+        work[sequence.order] = Work(sequence, tokens)
+        return tokens
+
+    def _take_pages(self, sequence: Sequence, tokens: int, work: dict[int, Work]) -> bool:
+        """Give a sequence the pages for its next tokens; False if it was preempted for them."""
+        missing = self._pages(sequence.computed + tokens) - sequence.row_pages
+        while missing > 0:
+            pages = self.cache.take(missing)
+            if pages is not None:
+                sequence.add_pages(pages)
+                break
+            # The youngest gives way, which may be the one that asks.
+            victim = max(self.running, key=lambda s: s.order)
+            assert victim is not sequence or len(self.running) > 1, "one request fits the pool"
+            self._preempt(victim)
+            work.pop(victim.order, None)
+            if victim is sequence:
+                return False
+        return True
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self._release(sequence, Phase.WAITING, is_stored=True)
+        sequence.preemptions += 1
+        self.preemptions += 1
+        self.waiting.append(sequence)
+
+    def _release(self, sequence: Sequence, phase: Phase, *, is_stored: bool) -> None:
+        if is_stored:
+            self._store(sequence)
+        assert sequence.node is not None
+        self.cache.give_back(sequence.held.copy())
+        self.cache.release(sequence.node)
+        sequence.end(phase)
+
+    def _store(self, sequence: Sequence) -> None:
+        """Cache the whole pages that a sequence has computed, and share them from now on."""
+        if not (sequence.request.can_write_cache and self.config.has_prefix_cache):
+            return
+        pages = sequence.computed // self.page
+        if pages <= sequence.shared_pages:
+            return
+        assert sequence.node is not None
+        held_from = sequence.shared_pages
+        done = self.cache.store(
+            sequence.request.namespace,
+            sequence.data[: pages * self.page * TOKEN_BYTES],
+            sequence.row[:pages],
+            node=sequence.node,
+            held_from=held_from,
+        )
+        sequence.node = done.node
+        sequence.shared_pages = pages
+        whole_prompt_pages = min(pages, sequence.prompt_tokens // self.page)
+        written = whole_prompt_pages - max(done.existing_pages, held_from)
+        sequence.cache_write_tokens += max(0, written) * self.page
+
+    def _admit(self, now: float) -> Sequence | None:
+        """Start the best waiting sequence that has the memory and nobody to wait for."""
+        for sequence in self._by_worth(now):
+            if self._is_being_computed(sequence):
+                continue
+            # The worthiest waits for memory rather than being passed by smaller ones for ever.
+            return sequence if self._begin(sequence, now) else None
+        return None
+
+    def _by_worth(self, now: float) -> list[Sequence]:
+        oldest = sorted(self.waiting, key=lambda s: s.order)
+
+        def worth(sequence: Sequence) -> float:
+            waited = now - sequence.submitted_at
+            if sequence.preemptions or waited > _MOST_AGE_S:
+                return float("inf")
+            return self._cached_tokens(sequence) + waited * _AGEING_TOKENS
+
+        # Sorting is stable: equals stay first come, first served.
+        return sorted(oldest[:_MOST_LOOKUPS], key=worth, reverse=True)
+
+    def _cached_tokens(self, sequence: Sequence) -> int:
+        if not self._can_read(sequence):
+            return 0
+        data = sequence.data[: (sequence.length - 1) * TOKEN_BYTES]
+        return self.cache.tree.lookup(sequence.request.namespace, data)
+
+    def _can_read(self, sequence: Sequence) -> bool:
+        return sequence.request.can_read_cache and self.config.has_prefix_cache
+
+    def _is_being_computed(self, sequence: Sequence) -> bool:
+        """Whether a running prefill will soon cache the page that this one needs next."""
+        if not self._can_read(sequence):
+            return False
+        needed: int | None = None
+        for other in self.running:
+            if (
+                other.computed >= other.prompt_tokens
+                or other.request.namespace != sequence.request.namespace
+                or not other.request.can_write_cache
+            ):
+                continue
+            if needed is None:
+                needed = self._cached_tokens(sequence) + self.page
+                if needed > sequence.length - 1:
+                    return False
+            if other.computed < needed <= other.prompt_tokens:
+                end = needed * TOKEN_BYTES
+                if other.data.startswith(sequence.data[:end]):
+                    return True
+        return False
+
+    def _begin(self, sequence: Sequence, now: float) -> bool:
+        """Match, lock, and only then see whether the rest finds room; undo if not."""
+        namespace = sequence.request.namespace
+        limit = sequence.length - 1 if self._can_read(sequence) else 0
+        found = self.cache.match(namespace, sequence.data, limit_tokens=limit)
+        promised = sum(self._pages(s.length) - s.row_pages for s in self.running)
+        needed = self._pages(sequence.length) - len(found.pages)
+        if needed + promised > self.cache.available_pages and self.running:
+            self.cache.release(found.node)
+            return False
+        self.waiting.remove(sequence)
+        self.running.append(sequence)
+        sequence.begin(found.node, found.pages, self.page)
+        if sequence.started_at is None:
+            sequence.started_at = now
+            sequence.divergence_token = found.divergence_token
+            sequence.is_diverged = found.is_diverged
+        hit = min(found.tokens, sequence.prompt_tokens)
+        sequence.cached_tokens += max(0, hit - sequence.accounted_tokens)
+        return True
+
+    def _pages(self, tokens: int) -> int:
+        return -(-tokens // self.page)
+
+
+def slots_of(sequence: Sequence, start: int, end: int, page: int) -> np.ndarray:
+    """Return `(end - start,)` int64 slots of a sequence's tokens."""
+    position = np.arange(start, end)
+    slots: np.ndarray = sequence.row[position // page].astype(np.int64) * page + position % page
+    return slots
