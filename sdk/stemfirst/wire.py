@@ -163,7 +163,7 @@ class Times:
     queue: float
     prefill: float
     load: float
-    ttft: float
+    ttft: float | None
     decode: float
     tpot: float | None
     prefill_ms_saved: Estimate | None

@@ -1,0 +1,172 @@
+"""The routes. Each one reads a request, asks the service, and shapes the answer.
+
+Knows HTTP; everything that takes thought is asked of others.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from stemfirst_server.api import answering, failures, openai
+from stemfirst_server.api.edge import Edge
+from stemfirst_server.api.failures import ApiError
+from stemfirst_server.api.schema import ChatRequest, CompletionRequest
+from stemfirst_server.errors import ServerError
+from stemfirst_server.metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from stemfirst_server.api.service import Service
+
+log = logging.getLogger("stemfirst.api")
+
+WIRE_VERSION = 1
+MOST_BODY_BYTES = 64 * 1024 * 1024
+
+
+class Slot:
+    """Where the service will be once the model is loaded; None until then."""
+
+    def __init__(self) -> None:
+        self.service: Service | None = None
+
+    def get(self) -> Service:
+        """Return the service.
+
+        Raises:
+            ApiError: 503, the model is still loading.
+        """
+        if self.service is None:
+            raise failures.not_ready()
+        return self.service
+
+
+def make_app(
+    slot: Slot, *, api_keys: tuple[str, ...] = (), most_body_bytes: int = MOST_BODY_BYTES
+) -> Edge:
+    """Return the ASGI app; it answers before the model is loaded, if only to say so."""
+    app = FastAPI(title="stemfirst", docs_url=None, redoc_url=None)
+    _add_failures(app)
+    _add_answers(app, slot)
+    _add_facts(app, slot)
+    return Edge(app, api_keys=api_keys, most_body_bytes=most_body_bytes)
+
+
+def _add_answers(app: FastAPI, slot: Slot) -> None:
+    @app.post("/v1/chat/completions", response_model=None)
+    async def chat_completions(body: ChatRequest, request: Request) -> Response:
+        """Answer a conversation."""
+        return await answering.chat(body, request, slot.get())
+
+    @app.post("/v1/completions", response_model=None)
+    async def completions(body: CompletionRequest, request: Request) -> Response:
+        """Continue a text."""
+        return await answering.completion(body, request, slot.get())
+
+
+def _add_facts(app: FastAPI, slot: Slot) -> None:
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """List what is served."""
+        served = slot.get().served
+        return openai.model_list(served.names, served.created_s, served.context_tokens)
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        """Describe one model."""
+        served = slot.get().served
+        if name not in served.names:
+            raise failures.unknown_model(name, served.names)
+        return openai.model_card(name, served.created_s, served.context_tokens)
+
+    @app.get("/v1/stemfirst")
+    async def capabilities() -> dict[str, Any]:
+        """Say what this server can do beyond OpenAI's API; clients ask before they send hints."""
+        return _capabilities(slot.get())
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        """Liveness: the process answers, ready or not."""
+        return JSONResponse({"status": "ok" if slot.service else "loading"})
+
+    @app.get("/health/ready")
+    async def ready() -> JSONResponse:
+        """Readiness: requests are served."""
+        is_ready = slot.service is not None
+        return JSONResponse(
+            {"status": "ready" if is_ready else "loading"}, 200 if is_ready else 503
+        )
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Give Prometheus its text."""
+        return Response(slot.get().metrics.exposition(), media_type=CONTENT_TYPE)
+
+
+def _capabilities(service: Service) -> dict[str, Any]:
+    served = service.served
+    info = service.engine.info
+    fit = service.cost_model.fit
+    price = served.price
+    return {
+        "wire": WIRE_VERSION,
+        "model": served.names[0],
+        "models": list(served.names),
+        "page": service.config.page,
+        "features": ["segments", "savings", "cache_salt"],
+        "context_tokens": served.context_tokens,
+        "chunk_tokens": service.config.chunk_tokens,
+        "architecture": info.architecture,
+        "dtype": info.dtype,
+        "device": info.device.partition(":")[0],
+        "parameters": info.parameters,
+        "has_prefix_cache": service.config.has_prefix_cache,
+        "price": {"per_hour": price.per_hour, "currency": price.currency} if price else None,
+        "price_reason": None if price else "the server was started without --gpu-price-per-hour",
+        "cost_model": {
+            "law": "a + b*new + c*new*(context + new/2), milliseconds a chunk",
+            "a": fit.a,
+            "b": fit.b,
+            "c": fit.c,
+            "most_context": fit.most_context,
+            "most_new": fit.most_new,
+            "samples": fit.samples,
+            "error": fit.error,
+        }
+        if fit
+        else None,
+        "demo": served.is_demo,
+        "notice": served.notice,
+    }
+
+
+def _add_failures(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def api_error(_: Request, error: ApiError) -> Response:
+        return error.response()
+
+    @app.exception_handler(ServerError)
+    async def server_error(request: Request, error: ServerError) -> Response:
+        answer = failures.from_server_error(error)
+        if answer.status == 500:
+            log.error("%s failed: %s", request.state.request_id, error)
+        return answer.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(_: Request, error: RequestValidationError) -> Response:
+        return failures.from_validation(error.errors()).response()
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            message = "There is no such route; the API is under /v1"
+        elif error.status_code == 405:
+            message = "This route does not take this method"
+        else:
+            message = str(error.detail)
+        return ApiError(error.status_code, message).response()

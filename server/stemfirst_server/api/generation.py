@@ -1,0 +1,177 @@
+"""From the engine's token events to pieces of text, for all choices of one HTTP request.
+
+Knows the engine's boundary, detokenising and stop strings; does not know JSON. The engine calls
+from its own thread; everything else here runs in the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from stemfirst_server.engine.request import FinishEvent, FinishReason, TokenEvent
+from stemfirst_server.errors import RequestFailedError
+from stemfirst_server.tokens.stopping import StopMatcher
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from stemfirst_server.engine.request import Event, GenerationRequest, RequestReport
+    from stemfirst_server.tokens.detokenize import Vocabulary
+
+
+class EnginePort(Protocol):
+    """What a generation needs of an engine."""
+
+    def submit(self, request: GenerationRequest, on_event: Callable[[Event], None]) -> object:
+        """Accept a request; its events go to `on_event`, from another thread."""
+        ...
+
+    def abort(self, request_id: str) -> object:
+        """End a request early; unknown and finished ones are let be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What became certain of one choice.
+
+    Attributes:
+        choice: its index.
+        text: to be shown; may be empty.
+        tokens: those that arrived with this piece, for logprobs.
+        finish: `stop`, `length` or `abort` on the last piece of a choice, else None.
+        report: the engine's account, on the last piece.
+        output_tokens: tokens of this choice so far.
+    """
+
+    choice: int
+    text: str
+    tokens: tuple[TokenEvent, ...] = ()
+    finish: str | None = None
+    report: RequestReport | None = None
+    output_tokens: int = 0
+
+
+class _Choice:
+    """One engine request on its way to text."""
+
+    def __init__(self, request: GenerationRequest, vocabulary: Vocabulary, stops: Sequence[str]):
+        self.request = request
+        self.detokenizer = vocabulary.detokenizer()
+        self.matcher = StopMatcher(stops)
+        self.output_tokens = 0
+        self.is_open = True
+
+
+class Generation:
+    """All choices of one request: started once, read once, aborted from anywhere.
+
+    Invariant: each started choice is open until its `FinishEvent` was read.
+    """
+
+    def __init__(
+        self,
+        engine: EnginePort,
+        vocabulary: Vocabulary,
+        requests: Sequence[GenerationRequest],
+        stops: Sequence[str] = (),
+    ) -> None:
+        self._engine = engine
+        self._choices = [_Choice(request, vocabulary, stops) for request in requests]
+        self._arrived: deque[tuple[int, Event]] = deque()
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Submit all choices, or none.
+
+        Raises:
+            ServerError: the engine refused one; those before it are aborted.
+        """
+        for index, choice in enumerate(self._choices):
+            try:
+                self._engine.submit(choice.request, on_event=partial(self._receive, index))
+            except BaseException:
+                for started in self._choices[:index]:
+                    self._engine.abort(started.request.request_id)
+                raise
+
+    def abort(self) -> None:
+        """End what is still running; its last pieces follow with what there is."""
+        for choice in self._choices:
+            if choice.is_open:
+                self._engine.abort(choice.request.request_id)
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """Yield pieces as they come, until every choice is finished.
+
+        Raises:
+            RequestFailedError: the engine could not complete a choice; the others are aborted.
+        """
+        try:
+            while any(choice.is_open for choice in self._choices):
+                await self._wake.wait()
+                self._wake.clear()
+                while self._arrived:
+                    for piece in self._read_arrived():
+                        yield piece
+        finally:
+            self.abort()
+
+    def _receive(self, index: int, event: Event) -> None:
+        self._arrived.append((index, event))
+        # A closed loop: the server ended, and nobody reads this any more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _read_arrived(self) -> list[Piece]:
+        """Return what has arrived, joined to one piece a choice."""
+        pieces = []
+        batches: dict[int, list[Event]] = {}
+        while self._arrived:
+            index, event = self._arrived.popleft()
+            batches.setdefault(index, []).append(event)
+        for index, events in batches.items():
+            piece = self._read(index, events)
+            if piece is not None:
+                pieces.append(piece)
+        return pieces
+
+    def _read(self, index: int, events: list[Event]) -> Piece | None:
+        choice = self._choices[index]
+        text = ""
+        tokens = []
+        finish = None
+        for event in events:
+            if isinstance(event, FinishEvent):
+                choice.is_open = False
+                finish = event
+                continue
+            if choice.matcher.matched is not None:
+                continue  # computed before the engine heard of the abort
+            choice.output_tokens += 1
+            tokens.append(event)
+            if not event.is_stop:
+                text += choice.matcher.feed(choice.detokenizer.feed(event.token_id))
+            if choice.matcher.matched is not None:
+                self._engine.abort(choice.request.request_id)
+        if finish is None:
+            return Piece(index, text, tuple(tokens)) if text or tokens else None
+        if finish.reason is FinishReason.ERROR:
+            raise RequestFailedError(finish.error or "the engine could not complete this request")
+        text += choice.matcher.feed(choice.detokenizer.finish())
+        is_stopped = choice.matcher.matched is not None
+        text += choice.matcher.finish()
+        return Piece(
+            index,
+            text,
+            tuple(tokens),
+            FinishReason.STOP.value if is_stopped else finish.reason.value,
+            finish.report,
+            choice.output_tokens,
+        )

@@ -1,0 +1,251 @@
+"""What a request passes through between HTTP and the engine.
+
+Ties the tokens front end, the engine, the cost model and the metrics of one served model
+together. Knows no JSON and no HTTP; runs nothing on the device itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from stemfirst.chain import ChainKey
+from stemfirst.wire import hint_from_json
+
+from stemfirst_server.engine.request import FinishEvent, token_array
+from stemfirst_server.errors import ContextLengthError, InvalidRequestError
+from stemfirst_server.metrics import Metrics
+from stemfirst_server.savings.costmodel import CostModel, Sample
+from stemfirst_server.savings.report import Price, build_report, reason_of
+from stemfirst_server.tokens import hints
+from stemfirst_server.tokens.detokenize import Vocabulary
+from stemfirst_server.tokens.encoder import Encoded, Encoder, printable
+from stemfirst_server.tokens.placement import (
+    NOWHERE,
+    Placement,
+    place_conversation,
+    place_text,
+)
+from stemfirst_server.tokens.template import ChatTemplate, Conversation
+
+if TYPE_CHECKING:
+    from stemfirst.wire import Report
+    from transformers import PreTrainedTokenizerBase
+
+    from stemfirst_server.engine.config import EngineConfig
+    from stemfirst_server.engine.engine import Engine
+    from stemfirst_server.engine.request import Event, GenerationRequest, RequestReport
+    from stemfirst_server.savings.costmodel import SavedTime
+
+_Made = TypeVar("_Made")
+
+_INLINE_CHARACTERS = 20_000
+"""Text up to this length is tokenised in the event loop; handing it over would cost more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptTokens:
+    """One prompt, ready for the engine.
+
+    Attributes:
+        encoded: its tokens and where they start in the text.
+        text_length: characters of the text that the model reads.
+        place: finds out which string of the request each character came from; costs a second
+            rendering, and so is asked only when a report needs it.
+        body: `messages`, `tools` or `prompt` as they were sent, for the client's hints.
+    """
+
+    encoded: Encoded
+    text_length: int
+    place: Callable[[], Placement]
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served, as clients may know it.
+
+    Attributes:
+        names: what requests may call the model, the first being what answers call it.
+        context_tokens: of the model, or less where the pool is smaller.
+        price: of the device, or None.
+        notice: what every reader of this server's answers must know, or None.
+        is_demo: whether it is the demo model.
+        created_s: start of the server, seconds since 1970.
+    """
+
+    names: tuple[str, ...]
+    context_tokens: int
+    price: Price | None
+    notice: str | None
+    is_demo: bool
+    created_s: int
+
+
+class Service:
+    """One model, its engine, and everything that stands around them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: EngineConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        served: Served,
+        cost_model: CostModel,
+    ) -> None:
+        backend = tokenizer.backend_tokenizer
+        self.engine = engine
+        self.config = config
+        self.served = served
+        self.cost_model = cost_model
+        self.vocabulary = Vocabulary(backend)
+        self.metrics = Metrics(served.names[0], engine.stats)
+        self._encoder = Encoder(backend)
+        self._template = ChatTemplate(tokenizer)
+
+    async def chat_prompt(self, asked: Conversation, namespace: str) -> PromptTokens:
+        """Return the tokens of a conversation.
+
+        Raises:
+            InvalidRequestError: the template refused it.
+        """
+
+        def make() -> tuple[str, Encoded]:
+            text = printable(self._template.render(asked))
+            return text, self._encoder.encode(text, namespace=namespace)
+
+        size = sum(len(str(message.get("content"))) for message in asked.messages)
+        text, encoded = await _beside(make, size)
+        body = {"messages": asked.messages, "tools": asked.tools}
+        return PromptTokens(
+            encoded, len(text), lambda: place_conversation(asked, text, self._template), body
+        )
+
+    async def text_prompt(
+        self, prompt: str | Sequence[int], namespace: str, path: tuple[str | int, ...]
+    ) -> PromptTokens:
+        """Return the tokens of a plain prompt, which may be tokens already.
+
+        Raises:
+            InvalidRequestError: a token id is outside the vocabulary, or there is nothing.
+        """
+        if isinstance(prompt, str):
+            text = printable(prompt)
+            encoded = await _beside(
+                lambda: self._encoder.encode(text, namespace=namespace, add_special_tokens=True),
+                len(text),
+            )
+            return PromptTokens(
+                encoded, len(text), lambda: place_text(text, path), _nested(path, prompt)
+            )
+        vocab_size = self.engine.info.vocab_size
+        for token_id in prompt:
+            if not 0 <= token_id < vocab_size:
+                raise InvalidRequestError(
+                    f"token ids must be between 0 and {vocab_size - 1}, got {token_id}",
+                    parameter="prompt",
+                )
+        ids = token_array(prompt)
+        encoded = Encoded(ids, np.zeros(len(ids), dtype=np.int32))
+        return PromptTokens(encoded, 0, lambda: NOWHERE, {})
+
+    def check_length(self, prompt: PromptTokens, max_tokens: int | None, parameter: str) -> None:
+        """Refuse what cannot fit, in the words that clients look for.
+
+        Raises:
+            ContextLengthError: the prompt alone, or with its output, exceeds the context.
+            InvalidRequestError: there are no tokens at all.
+        """
+        count = len(prompt.encoded.token_ids)
+        limit = self.served.context_tokens
+        if count == 0:
+            raise InvalidRequestError("the prompt is empty: send some text", parameter=parameter)
+        if count + (max_tokens or 0) > limit or count >= limit:
+            asked = f" and {max_tokens} for the answer" if max_tokens else ""
+            raise ContextLengthError(
+                f"This model's maximum context length is {limit} tokens, but {count} tokens in "
+                f"the prompt{asked} were asked for: shorten the prompt or max_tokens",
+                parameter=parameter,
+            )
+
+    def submit(self, request: GenerationRequest, on_event: Callable[[Event], None]) -> object:
+        """Hand a request to the engine, and account for it when it ends."""
+
+        def receive(event: Event) -> None:
+            if isinstance(event, FinishEvent):
+                self._account(event)
+            on_event(event)
+
+        return self.engine.submit(request, on_event=receive)
+
+    def abort(self, request_id: str) -> object:
+        """End a request early."""
+        return self.engine.abort(request_id)
+
+    def report(
+        self,
+        counted: RequestReport,
+        prompt: PromptTokens,
+        hint_field: object,
+        api_key: str | None,
+    ) -> Report:
+        """Return the client's account of a finished request.
+
+        Args:
+            counted: the engine's account.
+            prompt: what was asked.
+            hint_field: the body's field `stemfirst`, as it was sent.
+            api_key: what the client authenticated with; its segments are verified against it.
+        """
+        hint = hint_from_json(hint_field)
+        reason = self._reason(counted)
+        if hint is None and reason is None:
+            placement, segments = NOWHERE, hints.NO_SEGMENTS
+        else:
+            placement = prompt.place()
+            key = ChainKey.derive(api_key) if hint is not None and api_key else None
+            segments = hints.verified(hint, key, prompt.body) if key else hints.NO_SEGMENTS
+        place = None
+        if reason is not None:
+            place = hints.locate(
+                counted.divergence_token, prompt.encoded, prompt.text_length, placement, segments
+            )
+        return build_report(
+            counted,
+            self._saved(counted),
+            reason=reason,
+            place=place,
+            uses=hints.count_uses(prompt.encoded, counted.cached_tokens, placement, segments),
+            price=self.served.price,
+            notice=self.served.notice,
+        )
+
+    def _account(self, event: FinishEvent) -> None:
+        counted = event.report
+        for chunk in counted.chunks:
+            if chunk.is_alone:
+                self.cost_model.observe(Sample(chunk.context_tokens, chunk.new_tokens, chunk.ms))
+        self.metrics.finished(counted, event.reason, self._saved(counted), self._reason(counted))
+
+    def _saved(self, counted: RequestReport) -> SavedTime | None:
+        return self.cost_model.saved(counted.cached_tokens, counted.computed_tokens)
+
+    def _reason(self, counted: RequestReport) -> str | None:
+        return reason_of(
+            counted, page=self.config.page, has_prefix_cache=self.config.has_prefix_cache
+        )
+
+
+async def _beside(make: Callable[[], _Made], characters: int) -> _Made:
+    """Return what `make` makes, beside the event loop if it is long work."""
+    if characters <= _INLINE_CHARACTERS:
+        return make()
+    return await asyncio.to_thread(make)
+
+
+def _nested(path: tuple[str | int, ...], prompt: str) -> Mapping[str, Any]:
+    """Return a body in which `prompt` stands at `path`: `("prompt",)` or `("prompt", index)`."""
+    return {"prompt": prompt} if len(path) == 1 else {"prompt": {path[1]: prompt}}

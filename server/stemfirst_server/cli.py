@@ -1,0 +1,132 @@
+"""`stemfirst serve`: flags to settings, and the process's exit code.
+
+Heavy imports wait until the flags are known to be right, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command()
+@click.option(
+    "--model", metavar="PATH_OR_ID", help="Checkpoint folder or hub id; default: the demo model."
+)
+@click.option(
+    "--served-model-name",
+    "served_names",
+    multiple=True,
+    metavar="NAME",
+    help="What requests call the model; may be repeated. Default: its folder's name or its id.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port; 0 takes a free one and prints it.",
+)
+@click.option(
+    "--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--max-model-len",
+    "context_tokens",
+    type=click.IntRange(min=1),
+    metavar="TOKENS",
+    help="Longest prompt and answer together; default: the model's own limit.",
+)
+@click.option("--page", default=16, show_default=True, help="Tokens in a page; a power of two.")
+@click.option(
+    "--pool-tokens",
+    type=click.IntRange(min=1),
+    metavar="TOKENS",
+    help="KV memory in tokens; default: a share of the free memory.",
+)
+@click.option(
+    "--chunk-tokens",
+    default=512,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Most prompt tokens computed in one step.",
+)
+@click.option(
+    "--max-num-seqs",
+    "max_running",
+    default=64,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Most requests that decode together.",
+)
+@click.option(
+    "--enable-prefix-caching/--no-prefix-caching",
+    " /--no-enable-prefix-caching",
+    "has_prefix_cache",
+    default=True,
+    help="Reuse the KV of prefixes that were seen before (default), or compute all anew.",
+)
+@click.option(
+    "--gpu-price-per-hour",
+    "price_per_hour",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="What the device costs an hour; reports then say money too.",
+)
+@click.option(
+    "--calibration-seconds",
+    "calibration_s",
+    default=6.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Time to measure prefill before the first request; 0: learn from traffic only.",
+)
+@click.option(
+    "--api-key",
+    "api_keys",
+    multiple=True,
+    envvar="STEMFIRST_API_KEY",
+    metavar="KEY",
+    help="Accept only requests with this key; may be repeated. Also: STEMFIRST_API_KEY.",
+)
+@click.option(
+    "--shutdown-timeout",
+    "shutdown_s",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Seconds that SIGTERM leaves to running requests.",
+)
+@click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS))
+def serve(log_level: str, **flags: object) -> None:
+    """Serve a model with a prefix cache that reports what it saved.
+
+    Speaks OpenAI's API under /v1: chat/completions, completions, models. Without --model it
+    serves a small model of random weights: its text is noise, its timings are real.
+    """
+    from stemfirst_server.errors import ConfigError
+    from stemfirst_server.serving import ServerProcess, base_url, listen
+    from stemfirst_server.settings import ServeSettings
+
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    quiet_below = logging.DEBUG if log_level == "debug" else logging.WARNING
+    for name in ("uvicorn", "asyncio", "httpx", "httpcore", "urllib3", "filelock"):
+        logging.getLogger(name).setLevel(quiet_below)
+    settings = ServeSettings(**flags)  # type: ignore[arg-type]
+    try:
+        listener = listen(settings.host, settings.port)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    logging.getLogger("stemfirst.serve").info("starting at %s", base_url(listener))
+    sys.exit(ServerProcess(settings, listener).run())

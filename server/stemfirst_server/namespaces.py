@@ -1,0 +1,21 @@
+"""Who shares KV with whom.
+
+A namespace is a tree of its own in the cache. It is made of the model, the tenant that
+authentication named, and the client's salt; nothing in a request can make it wider than the
+tenant's own.
+"""
+
+from __future__ import annotations
+
+import json
+
+
+def namespace(model: str, tenant: str, cache_salt: str | None) -> str:
+    """Return the namespace's name; different inputs never give the same one.
+
+    Args:
+        model: what is served; weights of different models never meet.
+        tenant: from authentication, never from the request's body or headers.
+        cache_salt: from the request; it can only narrow.
+    """
+    return json.dumps([model, tenant, cache_salt or ""])

@@ -1,0 +1,123 @@
+"""One request's account as the client reads it: tokens, times, money, and the miss.
+
+Knows the wire's `Report` and how to fill it from what the engine counted and the cost model
+estimates. Does not know HTTP, and measures nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stemfirst.wire import Cost, Estimate, Miss, MissPlace, Report, Times
+
+if TYPE_CHECKING:
+    from stemfirst_server.engine.request import RequestReport
+    from stemfirst_server.savings.costmodel import SavedTime
+    from stemfirst_server.tokens.hints import Uses
+
+MS_PER_HOUR = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What the device costs, in `currency` an hour of its time."""
+
+    per_hour: float
+    currency: str = "USD"
+
+    def of(self, ms: float) -> float:
+        """Return the price of this many milliseconds."""
+        return self.per_hour * ms / MS_PER_HOUR
+
+
+def reason_of(counted: RequestReport, *, page: int, has_prefix_cache: bool) -> str | None:
+    """Return why prompt tokens were computed, or None where no cache could have saved them.
+
+    `cache_disabled`; `first_seen`: not even the first token was cached; `prompt_changed`:
+    something else was cached at the place of divergence; `below_page`: what was cached does not
+    fill a page; `prompt_grew`: all that was cached was used, and the prompt goes on. None: only
+    the rest of the last page was computed, which always is.
+    """
+    if not has_prefix_cache:
+        return "cache_disabled"
+    # The last token is always computed, and only whole pages are kept.
+    if counted.cached_tokens >= (counted.prompt_tokens - 1) // page * page:
+        return None
+    if counted.divergence_token == 0:
+        return "first_seen"
+    if counted.is_diverged:
+        return "prompt_changed"
+    if counted.cached_tokens == 0 and counted.divergence_token < page:
+        return "below_page"
+    return "prompt_grew"
+
+
+def build_report(
+    counted: RequestReport,
+    saved: SavedTime | None,
+    *,
+    reason: str | None,
+    place: MissPlace | None,
+    uses: Uses | None,
+    price: Price | None,
+    notice: str | None,
+) -> Report:
+    """Return the report of a finished request.
+
+    Args:
+        counted: the engine's account.
+        saved: the cost model's estimate; None where it has none to give.
+        reason: why tokens were computed; None if nothing was missed.
+        place: where the prompt left everything cached.
+        uses: tokens by tier and segment; None without valid hints.
+        price: of the device; None if nobody gave one.
+        notice: what every reader of this server's figures must know.
+    """
+    decoded = counted.output_tokens - 1
+    return Report(
+        prompt_tokens=counted.prompt_tokens,
+        cached_tokens=counted.cached_tokens,
+        computed_tokens=counted.computed_tokens,
+        time=Times(
+            queue=round(counted.queue_ms, 3),
+            prefill=round(counted.prefill_ms, 3),
+            load=round(counted.load_ms, 3),
+            ttft=round(counted.ttft_ms, 3) if counted.ttft_ms is not None else None,
+            decode=round(counted.decode_ms, 3),
+            tpot=round(counted.decode_ms / decoded, 3) if decoded > 0 else None,
+            prefill_ms_saved=_estimate(saved, counted.load_ms),
+        ),
+        missed=Miss(counted.computed_tokens, reason, place) if reason is not None else None,
+        cost=_cost(counted, saved, price),
+        tiers=uses.tiers if uses else None,
+        segments=uses.segments if uses else None,
+        source={"gpu": counted.cached_tokens, "host": 0, "disk": 0},
+        notice=notice,
+    )
+
+
+def _estimate(saved: SavedTime | None, load_ms: float) -> Estimate | None:
+    if saved is None:
+        return None
+    return Estimate(
+        est=round(saved.ms - load_ms, 3),
+        lo=round(saved.low - load_ms, 3),
+        hi=round(saved.high - load_ms, 3),
+        n=saved.samples,
+        error=round(saved.error, 4),
+    )
+
+
+def _cost(counted: RequestReport, saved: SavedTime | None, price: Price | None) -> Cost | None:
+    if saved is None or price is None:
+        return None
+    actual = price.of(counted.prefill_ms + counted.load_ms)
+    gained = price.of(saved.ms - counted.load_ms)
+    return Cost(
+        actual=actual,
+        without_cache=actual + gained,
+        saved=gained,
+        basis=f"prefill time at {price.per_hour:g} {price.currency} per device hour",
+        currency=price.currency,
+    )

@@ -1,0 +1,46 @@
+"""What an operator may set: one value for each flag of `stemfirst serve`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """Settings of one server.
+
+    Attributes:
+        model: folder or hub id; None serves the demo model.
+        served_names: what requests may call it; empty: the folder's or id's own name.
+        host: address to listen on.
+        port: 0 takes a free one.
+        dtype: as `load_model` takes it.
+        device: as `load_model` takes it.
+        context_tokens: a lower limit than the model's own, or None.
+        page: tokens in a page.
+        pool_tokens: KV slots in all; None takes a share of free memory.
+        chunk_tokens: most prompt tokens computed in one step.
+        max_running: most requests that decode together.
+        has_prefix_cache: False computes every prompt anew.
+        price_per_hour: of the device, in USD; None: money is not reported.
+        calibration_s: most seconds to measure prefill before the first request.
+        api_keys: accepted keys; empty: everybody may ask.
+        shutdown_s: seconds that SIGTERM leaves to running requests.
+    """
+
+    model: str | None = None
+    served_names: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8000
+    dtype: str = "auto"
+    device: str = "auto"
+    context_tokens: int | None = None
+    page: int = 16
+    pool_tokens: int | None = None
+    chunk_tokens: int = 512
+    max_running: int = 64
+    has_prefix_cache: bool = True
+    price_per_hour: float | None = None
+    calibration_s: float = 6.0
+    api_keys: tuple[str, ...] = ()
+    shutdown_s: float = 30.0
