@@ -62,7 +62,7 @@ class Part:
 class Atom:
     """`text` is what the model reads (`HOLE` for a field), `raw` how the source spells it.
 
-    `text` is empty for an escaped line end, and has several characters for `{x=}`.
+    `text` is empty for an escaped line end; for `{x=}` it is `HOLE` alone.
     """
 
     text: str
@@ -146,13 +146,7 @@ def _collect(node: object, parts: list[Part], atoms: list[Atom], joints: list[st
 
 
 def _field_atom(piece: cst.BaseFormattedStringContent, part: int) -> Atom:
-    raw = cst.Module([]).code_for_node(piece)
-    equal = getattr(piece, "equal", None)
-    if equal is None:
-        return Atom(HOLE, raw, part)
-    shown = raw[1 : raw.index("=", 1 + len(cst.Module([]).code_for_node(piece.expression))) + 1]  # type: ignore[attr-defined]
-    shown += re.match(r"\s*", raw[1 + len(shown) :]).group()  # type: ignore[union-attr]
-    return Atom(shown + HOLE, raw, part)
+    return Atom(HOLE, cst.Module([]).code_for_node(piece), part)
 
 
 def _characters(body: str, part: Part, index: int) -> list[Atom]:
@@ -323,7 +317,7 @@ def _bounds(literal: Literal) -> dict[int, int]:
 
 def _slice(literal: Literal, bounds: dict[int, int], run: Span) -> list[Atom]:
     if run.start not in bounds or run.end not in bounds:
-        raise LiteralError("a field with `=` would be cut")
+        raise LiteralError("a run would cut an escape or a field")
     return list(literal.atoms[bounds[run.start] : bounds[run.end]])
 
 

@@ -85,13 +85,21 @@ class Plan:
         return text_of(self.flat.text, self.runs)
 
     @property
-    def moved_holes(self) -> tuple[int, ...]:
+    def hole_order(self) -> tuple[int, ...]:
         """The old indices of all holes in their new order."""
-        return tuple(
-            hole
-            for index in self.order
-            for hole in self.flat.holes_in(self.blocks[index].start, self.blocks[index].end)
-        )
+        return tuple(hole for index in self.order for hole in self._holes_of(index))
+
+    @property
+    def moved_holes(self) -> tuple[Hole, ...]:
+        """The holes that go behind text which they stood before, in their new order."""
+        moved: list[Hole] = []
+        for place, index in enumerate(self.order):
+            if any(other > index for other in self.order[:place]):
+                moved.extend(self.flat.holes[hole] for hole in self._holes_of(index))
+        return tuple(moved)
+
+    def _holes_of(self, index: int) -> range:
+        return self.flat.holes_in(self.blocks[index].start, self.blocks[index].end)
 
 
 def plan_for(
@@ -138,8 +146,9 @@ def sort_applicability(hole: Hole) -> Applicability | None:
     """
     if hole.verdict.kind is not Kind.SET or hole.set_location is None:
         return None
-    is_printed = hole.set_location == (hole.value_location or hole.location)
-    return Applicability.RISKY if is_printed else Applicability.IDENTICAL
+    if hole.set_location == hole.value_location or hole.set_location == hole.location:
+        return Applicability.RISKY
+    return Applicability.IDENTICAL
 
 
 def _nothing(flat: Flat, *refusals: Refusal) -> Plan:
@@ -361,7 +370,7 @@ class _Planner:
                 "the text is also used in another way, which would change too",
                 "give each use its own text",
             )
-        if template.form is Form.FORMAT and any(_is_automatic(hole) for hole in template.holes):
+        if template.form is Form.FORMAT and any(hole.is_positional for hole in template.holes):
             yield Refusal(
                 "its fields have no names, so their order is their meaning",
                 "name them, or let `--risky` number them",
@@ -410,11 +419,6 @@ class _Planner:
         hole = self._hole_text(block)
         name = hole.strip("{}").replace("_", " ").capitalize()
         return f"`{name}: {hole}`"
-
-
-def _is_automatic(hole: Hole) -> bool:
-    """True for `{}`, whose argument is found by counting; `{0}` may stand anywhere."""
-    return hole.is_positional and not hole.name[:1].isdigit()
 
 
 def _expressions(hole: Hole) -> Iterator[str]:

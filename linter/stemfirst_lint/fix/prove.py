@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stemfirst_lint.errors import LintError
@@ -47,7 +48,7 @@ def prove_literal(old: Literal, new: Literal, plan: Plan) -> None:
         raise ProofError("the source does not read as the template that was checked")
     if new.text != plan.new_text:
         raise ProofError("the new source does not read as planned")
-    if new.holes != tuple(old.holes[hole] for hole in plan.moved_holes):
+    if new.holes != tuple(old.holes[hole] for hole in plan.hole_order):
         raise ProofError("a field is lost or changed")
     if Counter(_blocks(old, plan, plan.order)) != Counter(_blocks_read(new, plan)):
         raise ProofError("a block is lost or doubled")
@@ -74,7 +75,7 @@ def _blocks_read(literal: Literal, plan: Plan) -> list[str]:
     return found
 
 
-def _shown(literal: Literal):  # type: ignore[no-untyped-def]
+def _shown(literal: Literal) -> Callable[[int, int], str]:
     text, holes = literal.text, literal.holes
 
     def shown(start: int, end: int) -> str:
@@ -92,7 +93,7 @@ def reordered(template: Template, plan: Plan) -> Template:
 
     Its places are those of the old text and good for nothing but a second planning.
     """
-    holes = iter(plan.moved_holes)
+    holes = iter(plan.hole_order)
     pieces: list[Piece] = []
     for number, part in enumerate(plan.new_text.split(HOLE)):
         if number:
@@ -162,4 +163,4 @@ class _Masked(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         is_sorted = isinstance(node.func, ast.Name) and node.func.id == "sorted"
-        return node.args[0] if is_sorted and len(node.args) == 1 and not node.keywords else node
+        return node.args[0] if is_sorted and len(node.args) == 1 else node

@@ -14,15 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stemfirst_lint.errors import LintError, UnreadableFile
-from stemfirst_lint.fix.layout import text_of
-from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, spell, take_apart
-from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, Refusal, plan_for, sort_applicability
+from stemfirst_lint.fix.literal import number_fields, spell, take_apart
+from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, Refusal, plan_for
 from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal, reordered
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Template
 from stemfirst_lint.source import Source
 
 _RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
 _MAX_ROUNDS = 4
+_ITERATED = re.compile(r"(?:\b(?:list|tuple|enumerate|map)\(|\bin)$|\bmap\([\w.]+,$")
+_OTHER_SORTED = re.compile(
+    r"^\s*(?:def\s+sorted\b|sorted\s*=|from\s.*\simport\s.*\bsorted\b)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +164,11 @@ class _FileRewriter:
         )
 
     def _sort(self, place: Location, findings: list[Finding]) -> None:
-        hole = findings[0].hole
-        assert hole is not None
-        applicability = sort_applicability(hole) or Applicability.RISKY
+        start, end = self._range(place)
+        before = self._text[:start].rstrip()
+        is_joined = before.endswith(".join(")
+        is_listed = is_joined or _ITERATED.search(before) is not None
+        applicability = Applicability.IDENTICAL if is_listed else Applicability.RISKY
         if _RANK[applicability] > _RANK[self._allow]:
             reason = Refusal(
                 "sorting a set that is printed itself turns its braces into brackets",
@@ -171,16 +176,13 @@ class _FileRewriter:
             )
             self._refuse(place, findings, reason, applicability=applicability)
             return
-        if re.search(
-            r"^\s*(?:def sorted\b|sorted\s*=|from .* import .*\bsorted\b)", self._text, re.M
-        ):
+        if _OTHER_SORTED.search(self._text):
             reason = Refusal("`sorted` means something else in this file", "sort it yourself")
             self._refuse(place, findings, reason)
             return
-        start, end = self._range(place)
-        if any(edit.start <= start and end <= edit.end for edit in self._edits):
-            return
-        self._edits.append(Edit(start, end, f"sorted({self._text[start:end]})"))
+        # Joined members are strings; others need not be comparable, but all have a text.
+        key = "" if is_joined else ", key=str"
+        self._edits.append(Edit(start, end, f"sorted({self._text[start:end]}{key})"))
         none = Forfeit(0, 0)
         self._done.append(Done(place, tuple(findings), applicability, none, none))
 
@@ -267,12 +269,3 @@ def _apply(text: str, edits: Sequence[Edit], offset: int = 0) -> str:
     for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
         text = text[: edit.start - offset] + edit.new + text[edit.end - offset :]
     return text
-
-
-def rendered(literal: Literal, plan: Plan) -> str:
-    """Return the planned text with its fields as written, for people to read."""
-    holes = iter(literal.holes[hole] for hole in plan.moved_holes)
-    return re.sub("\ufffc", lambda _: next(holes), text_of(plan.flat.text, plan.runs))
-
-
-__all__ = ["Done", "Left", "LiteralError", "Rewrite", "rendered", "rewrite"]

@@ -1,0 +1,178 @@
+"""Laws that every plan and every rewrite keeps, on templates that are drawn from few parts."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stemfirst_lint.fix.plan import plan_for
+from stemfirst_lint.fix.prove import reordered
+from stemfirst_lint.fix.rewrite import rewrite
+from stemfirst_lint.model import Applicability, Form
+
+spec = importlib.util.spec_from_file_location("sources", Path(__file__).with_name("sources.py"))
+assert spec
+assert spec.loader
+sources = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sources)
+RULES = sources.RULES
+
+BLOCKS = [
+    "Time: {now}",
+    "The current time is {now}.",
+    "Context: {context}",
+    "Context:\n{context}",
+    "<doc>\n{doc}\n\n</doc>",
+    "# Profile\n{profile}",
+    "Question: {question}",
+    "{bare}",
+    "You are {agent}, a helper.",
+    "You are a helper.",
+    RULES,
+    f"# Rules\n{RULES}",
+    f"Rules:\n- {RULES}\n- Be brief.",
+    "Use the context above.",
+    "Answer the following question.",
+    "This matters.",
+    "Greet {name} kindly and say {c_word}.",
+    "1. Read.\n2. Think {now}.\n3. Write.",
+    "---",
+    "Example:\nQ: a\nA: b",
+    "```\n{code}\n```",
+    "Is it {unknown}?",
+    "Answer:",
+    "  indented {now}",
+    "Cost: 100% {{}}",
+]
+JOINTS = ["\n\n", "\n", " ", "\n\n\n", "\n \n", ". "]
+ENDS = ["", "\n", "\n\n", "  "]
+
+texts = st.builds(
+    lambda head, first, rest, tail: head + first + "".join(j + b for j, b in rest) + tail,
+    st.sampled_from(ENDS),
+    st.sampled_from(BLOCKS),
+    st.lists(st.tuples(st.sampled_from(JOINTS), st.sampled_from(BLOCKS)), max_size=6),
+    st.sampled_from(ENDS),
+)
+
+
+def parts(text: str) -> Counter[str]:
+    """Return the words of a text, which no plan may add, drop or change."""
+    return Counter(text.split())
+
+
+@given(texts, st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_plan_keeps_every_word_and_every_hole(text: str, is_risky: bool) -> None:
+    plan = plan_for(sources.of_text(text), risky=is_risky, min_gain=0)
+    assert parts(plan.new_text) == parts(plan.flat.text)
+    assert sorted(plan.hole_order) == list(range(len(plan.flat.holes)))
+
+
+@given(texts, st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_plan_moves_whole_blocks(text: str, is_risky: bool) -> None:
+    plan = plan_for(sources.of_text(text), risky=is_risky, min_gain=0)
+    blocks = [plan.flat.text[block.start : block.end] for block in plan.blocks]
+    assert sorted(plan.order) == list(range(len(blocks)))
+    at = 0
+    for index in plan.order:
+        at = plan.new_text.index(blocks[index], at) + len(blocks[index])
+
+
+@given(texts, st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_forfeits_never_grow(text: str, is_risky: bool) -> None:
+    plan = plan_for(sources.of_text(text), risky=is_risky, min_gain=0)
+    assert plan.after.characters <= plan.before.characters
+    assert (plan.applicability is None) == (plan.new_text == plan.flat.text)
+
+
+@given(texts)
+@settings(max_examples=300, deadline=None)
+def test_the_layout_is_kept_at_both_ends_and_no_line_ends_pile_up(text: str) -> None:
+    plan = plan_for(sources.of_text(text), risky=True, min_gain=0)
+    old, new = plan.flat.text, plan.new_text
+    assert len(new) - len(new.rstrip()) == len(old) - len(old.rstrip())
+    assert len(new) - len(new.lstrip("\n")) == len(old) - len(old.lstrip("\n"))
+    longest = max((run.count("\n") for run in _blanks(old)), default=0)
+    assert max((run.count("\n") for run in _blanks(new)), default=0) <= max(longest, 2)
+
+
+def _blanks(text: str) -> list[str]:
+    words = text.split()
+    found, at = [], 0
+    for word in words:
+        start = text.index(word, at)
+        found.append(text[at:start])
+        at = start + len(word)
+    return found[1:]
+
+
+@given(texts, st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_planning_settles(text: str, is_risky: bool) -> None:
+    template = sources.of_text(text)
+    for _ in range(4):
+        plan = plan_for(template, risky=is_risky)
+        if plan.applicability is None:
+            return
+        template = reordered(template, plan)
+    raise AssertionError("a fourth plan still moves something")
+
+
+QUOTES = ['"""', "'''"]
+
+
+@given(texts, st.sampled_from(QUOTES), st.booleans(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_rewrite_renders_the_same_blocks_and_a_second_run_changes_nothing(
+    text: str, quote: str, is_risky: bool, is_format: bool
+) -> None:
+    literal = f"{'' if is_format else 'f'}{quote}{text}{quote}"
+    form = Form.FORMAT if is_format else Form.FSTRING
+    code = f"# head\nP = {literal}  # tail\n"
+    if is_format:
+        code += "P.format()\n"
+    allow = Applicability.RISKY if is_risky else Applicability.REORDER
+    found = sources.findings("t.py", code)
+    first = rewrite("t.py", code.encode(), found, allow=allow)
+    for left in first.left:
+        for reason in left.reasons:
+            assert "not read" not in str(reason)
+            assert "lost" not in str(reason)
+    new = first.new.decode()
+    values = Values()
+    assert parts(render(new, form, values)) == parts(render(code, form, values))
+    again = rewrite("t.py", first.new, sources.findings("t.py", new), allow=allow)
+    assert again.new == first.new
+
+
+class Values(dict[str, str]):
+    """Gives every name a value of its own."""
+
+    def __missing__(self, name: str) -> str:
+        if name.startswith("__"):
+            raise KeyError(name)
+        return f"[{name}]"
+
+
+def render(code: str, form: Form, values: Values) -> str:
+    names: dict[str, object] = {}
+    if form is Form.FORMAT:
+        exec(code.replace("P.format()\n", ""), names)
+        return str(names["P"]).format_map(values)
+    exec(code, values_for_exec := Scope(), values_for_exec)
+    return str(values_for_exec["P"])
+
+
+class Scope(dict[str, object]):
+    """A namespace in which every name has a value."""
+
+    def __missing__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise KeyError(name)
+        return f"[{name}]"
