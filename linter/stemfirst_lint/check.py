@@ -1,0 +1,144 @@
+"""From paths to findings: reads files, finds sites, asks the rules, silences what is suppressed.
+
+Knows the order of the stages and how a failure of one file leaves the others alone. Knows nothing
+of output.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+
+from stemfirst_lint.config import Config
+from stemfirst_lint.errors import UnreadableFile
+from stemfirst_lint.files import may_hold_prompts, python_files
+from stemfirst_lint.index import ModuleIndex
+from stemfirst_lint.model import Finding, Kind, Site
+from stemfirst_lint.source import decode, parse, read_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run found.
+
+    Attributes:
+        findings: in order of place.
+        sites: every prompt that was seen, reported or not.
+        failures: files that could not be checked.
+        files: how many files were looked at.
+    """
+
+    findings: tuple[Finding, ...]
+    sites: tuple[Site, ...]
+    failures: tuple[UnreadableFile, ...]
+    files: int
+
+
+def check_paths(paths: tuple[str, ...], config: Config) -> Report:
+    """Return the findings in files and folders.
+
+    Raises:
+        TokenizerError: the tokenizer that the configuration names cannot be loaded.
+    """
+    failures: list[UnreadableFile] = []
+    candidates: list[tuple[str, bytes]] = []
+    files = 0
+    for path, is_test in python_files(paths, config.exclude, config.root, failures):
+        files += 1
+        try:
+            data = read_bytes(path)
+        except UnreadableFile as failure:
+            failures.append(failure)
+            continue
+        if is_test:
+            continue  # tests hold prompts that nobody sends
+        if may_hold_prompts(data):
+            candidates.append((path, data))
+        else:
+            try:  # a file without prompts is still told to be broken
+                parse(path, decode(path, data))
+            except UnreadableFile as failure:
+                failures.append(failure)
+    findings: tuple[Finding, ...] = ()
+    sites: tuple[Site, ...] = ()
+    if candidates or config.model is not None:
+        findings, sites = _analyse(candidates, config, failures)
+    return Report(findings, sites, tuple(failures), files)
+
+
+def _analyse(
+    candidates: list[tuple[str, bytes]], config: Config, failures: list[UnreadableFile]
+) -> tuple[tuple[Finding, ...], tuple[Site, ...]]:
+    from stemfirst_lint.flow import Flow
+    from stemfirst_lint.gain import Counter
+    from stemfirst_lint.project import Project
+    from stemfirst_lint.rules import RULES, Limits
+    from stemfirst_lint.sites import Finder
+
+    limits = Limits(Counter(config.model), config.min_gain)
+    project = Project()
+    modules: list[ModuleIndex] = []
+    # Deeply nested expressions recurse once a level; other people's generated code goes far.
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 10_000))
+    try:
+        for path, data in candidates:
+            try:
+                modules.append(project.add(path, data))
+            except UnreadableFile as failure:
+                failures.append(failure)
+        sites = Finder(Flow(project, config.tiers)).sites(modules)
+    finally:
+        sys.setrecursionlimit(before)
+    found: list[Finding] = []
+    rules = [rule() for rule in RULES if config.wants(rule.code)]
+    for site in sites:
+        for rule in rules:
+            found.extend(rule.check(site, limits))
+    kept = _unsuppressed(found, project.modules, config)
+    planned = [_planned(finding, config) for finding in kept]
+    planned.sort(key=lambda finding: (finding.location, finding.code))
+    return tuple(planned), tuple(sites)
+
+
+def _unsuppressed(
+    findings: list[Finding], modules: dict[str, ModuleIndex | None], config: Config
+) -> list[Finding]:
+    """The findings that no comment silences, and those about the comments themselves."""
+    from stemfirst_lint.config import CODES
+    from stemfirst_lint.suppress import is_suppressed, suppressions
+
+    comments = {
+        module.path: suppressions(module.path, module.source.text)
+        for module in modules.values()
+        if module is not None
+    }
+    kept = [f for f in findings if not is_suppressed(f, comments.get(f.location.path, ()))]
+    if config.wants("SF902"):
+        kept.extend(
+            Finding(
+                "SF902",
+                "unknown-code",
+                f"`{code}` is no rule, so this comment silences nothing by it",
+                comment.location,
+            )
+            for of_file in comments.values()
+            for comment in of_file
+            for code in comment.codes
+            if not any(known.startswith(code) for known in CODES)
+        )
+    return kept
+
+
+def _planned(finding: Finding, config: Config) -> Finding:
+    """The finding with what `fix` would do about it."""
+    if finding.template is None or finding.hole is None:
+        return finding
+    from stemfirst_lint.fix.plan import plan_for, sort_applicability
+
+    if finding.hole.verdict.kind is Kind.SET:
+        return replace(finding, applicability=sort_applicability(finding.hole))
+    role = finding.site.role if finding.site is not None else None
+    plan = plan_for(finding.template, min_gain=config.min_gain, role=role)
+    remedy = str(plan.refusals[0]) if plan.refusals else None
+    return replace(finding, applicability=plan.applicability, remedy=remedy)

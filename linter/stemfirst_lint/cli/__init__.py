@@ -1,0 +1,1 @@
+"""The linter's commands, one a module, imported when they are named."""

@@ -1,0 +1,30 @@
+"""The linter's exception tree: LintError is the root; each message says what to do.
+
+LintError
+├── UnreadableFile   a file that cannot be checked; the others still are
+├── ConfigError      a pyproject.toml or an option that we cannot obey
+└── TokenizerError   a tokenizer that was asked for and cannot be loaded
+"""
+
+from __future__ import annotations
+
+
+class LintError(Exception):
+    """Anything that the linter reports in one line and exit code 2."""
+
+
+class UnreadableFile(LintError):  # noqa: N818  it names the file, not the fault
+    """A file that cannot be read or parsed; `path` names it, `reason` says why."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ConfigError(LintError):
+    """Configuration that names something unknown, or gives it a value of the wrong type."""
+
+
+class TokenizerError(LintError):
+    """A tokenizer named by `--model` that is missing or broken."""

@@ -1,0 +1,727 @@
+"""How often an expression's value changes: a dataflow over the tiers, with evidence.
+
+Knows syntax trees, scopes and the tables of `known`. What cannot be shown is UNKNOWN; a value
+that is at least as lively as one of its known parts is said to be so. Knows nothing of sites,
+rules or of the text around a hole.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from stemfirst.tiers import Tier
+
+from stemfirst_lint import known
+from stemfirst_lint.fstrings import fields_of
+from stemfirst_lint.index import Bind, Binding, Scope, ScopeKind, Use, all_arguments, last_name
+from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Resolution, Verdict
+from stemfirst_lint.project import Defined, External, Instance, Module, Project, Values
+
+_MAX_DEPTH = 24
+_COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
+_CONSTANT = Verdict(Tier.STATIC, Kind.CONSTANT)
+_CONFIG = Verdict(Tier.STATIC, Kind.CONFIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The arguments with which a function is looked into, so that its parameters have values."""
+
+    node: ast.Call
+    function: Scope
+    is_bound: bool
+    use: Use
+    outer: Call | None
+
+
+@dataclass(slots=True)
+class SetFound:
+    """The expression that is the set; `use` is None where it is the judged expression's own."""
+
+    node: ast.expr
+    use: Use | None
+
+
+class Flow:
+    """Answers for one project; remembers what it has shown.
+
+    Invariant: the memory holds only answers that depend on no call's arguments.
+    """
+
+    def __init__(self, project: Project, declared: dict[str, Tier] | None = None) -> None:
+        self.project = project
+        self.declared = declared or {}
+        self._memory: dict[int, Verdict] = {}
+        self._active: set[tuple[int, int]] = set()
+        self._cuts = 0
+        self._parameters: dict[int, Verdict] = {}
+        self._locals: list[dict[str, Verdict]] = []
+        self.sets: dict[int, SetFound] = {}
+        """By id of the expression judged: where its set is."""
+
+    def verdict(self, node: ast.expr, use: Use, call: Call | None = None) -> Verdict:
+        """Return how often an expression's value changes at a point of execution."""
+        if isinstance(node, ast.Constant):
+            return _CONSTANT
+        is_free = call is None and not self._locals
+        if is_free and id(node) in self._memory:
+            return self._memory[id(node)]
+        key = (id(node), id(call) if call else 0)
+        if key in self._active or len(self._active) > _MAX_DEPTH:
+            self._cuts += 1
+            return UNKNOWN
+        cuts_before = self._cuts
+        self._active.add(key)
+        try:
+            found = self._expression(node, use, call)
+        finally:
+            self._active.discard(key)
+        if is_free and (self._cuts == cuts_before or not self._active):
+            self._memory[id(node)] = found
+        return found
+
+    def _expression(self, node: ast.expr, use: Use, call: Call | None) -> Verdict:
+        match node:
+            case ast.Name():
+                return self._name(node, use, call)
+            case ast.Attribute():
+                return self._attribute(node, use, call)
+            case ast.Call():
+                return self._call(node, use, call)
+            case ast.Await() | ast.Starred() | ast.FormattedValue() | ast.NamedExpr():
+                inner = self.verdict(node.value, use, call)
+                if isinstance(node, ast.FormattedValue):
+                    return with_format_spec(inner, _constant_spec(node))
+                return self._carry_set(node, node.value, inner)
+            case ast.JoinedStr():
+                fields_of(node, use.scope.module.source)  # mends positions inside
+                holes = [v for v in node.values if isinstance(v, ast.FormattedValue)]
+                return join(self.verdict(hole, use, call) for hole in holes)
+            case ast.BinOp():
+                left = self.verdict(node.left, use, call)
+                right = self.verdict(node.right, use, call)
+                if isinstance(node.op, ast.BitOr | ast.BitAnd | ast.Sub | ast.BitXor):
+                    for found in (left, right):
+                        if found.kind is Kind.SET:
+                            self.sets[id(node)] = SetFound(node, use)
+                            return found
+                if left.kind is Kind.CLOCK and isinstance(node.op, ast.Add | ast.Sub):
+                    return left  # a clock with an offset
+                return join((left, right))
+            case ast.UnaryOp():
+                return self.verdict(node.operand, use, call)
+            case ast.BoolOp():
+                return alternatives(self.verdict(value, use, call) for value in node.values)
+            case ast.IfExp():
+                return alternatives(
+                    (self.verdict(node.body, use, call), self.verdict(node.orelse, use, call))
+                )
+            case ast.Compare():
+                return join(self.verdict(n, use, call) for n in (node.left, *node.comparators))
+            case ast.Subscript():
+                return self._subscript(node, use, call)
+            case ast.Set():
+                return self._set(node, node.elts, use, call)
+            case ast.List() | ast.Tuple():
+                return join(self.verdict(element, use, call) for element in node.elts)
+            case ast.Dict():
+                parts = [*(k for k in node.keys if k is not None), *node.values]
+                return join(self.verdict(part, use, call) for part in parts)
+            case ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
+                return self._comprehension(node, use, call)
+            case ast.Slice():
+                return _CONSTANT
+        return UNKNOWN
+
+    # Names
+
+    def _name(self, node: ast.Name, use: Use, call: Call | None) -> Verdict:
+        for names in reversed(self._locals):
+            if node.id in names:
+                return names[node.id]
+        if node.id in self.declared:
+            return _declared(node.id, self.declared[node.id])
+        found = self.project.reaching(node.id, use)
+        if found is None:
+            return UNKNOWN
+        return self._carry_binding_set(node, found, self._bindings(node.id, found, call))
+
+    def _bindings(self, name: str, bindings: tuple[Binding, ...], call: Call | None) -> Verdict:
+        verdicts: list[Verdict] = []
+        grown: list[Verdict] = []
+        for binding in bindings:
+            if binding.how is Bind.AUGMENT:
+                grown.append(self._binding(name, binding, call))
+            else:
+                verdicts.append(self._binding(name, binding, call))
+        return join((alternatives(verdicts), *grown)) if grown else alternatives(verdicts)
+
+    def _binding(self, name: str, binding: Binding, call: Call | None) -> Verdict:
+        inner_call = call if call and binding.use.scope is call.function else None
+        match binding.how:
+            case Bind.ASSIGN | Bind.AUGMENT:
+                assert binding.value is not None
+                found = self.verdict(binding.value, binding.use, inner_call)
+                if binding.use.scope.kind is not ScopeKind.FUNCTION:
+                    found = _frozen(found, "at import", Tier.STATIC)
+                if found.tier is not None and found.tier > Tier.STATIC:
+                    place = _place(binding.node, binding.use)
+                    found = _because(found, f"`{name}` is set here", place)
+                return found
+            case Bind.ELEMENT:
+                assert binding.value is not None
+                found = self.verdict(binding.value, binding.use, inner_call)
+                return UNKNOWN if found.kind is Kind.SET else found
+            case Bind.UNPACK:
+                assert binding.value is not None
+                return self.verdict(binding.value, binding.use, inner_call)
+            case Bind.PARAMETER:
+                return self._parameter(name, binding, inner_call)
+            case Bind.DEFINITION:
+                return _CONSTANT
+            case Bind.IMPORT:
+                return self._meaning(self.project.of_bindings((binding,), 0), name)
+        return UNKNOWN
+
+    def _parameter(self, name: str, binding: Binding, call: Call | None) -> Verdict:
+        function = binding.use.scope
+        if name in ("self", "cls") and function.owner is not None:
+            return UNKNOWN
+        assert isinstance(binding.node, ast.arg)
+        if call is not None:
+            given = argument_of(function, name, call.node, is_bound=call.is_bound)
+            if given is None:
+                return UNKNOWN
+            where = call.use if given[1] else Use(function, 0, ())
+            return self.verdict(given[0], where, call.outer if given[1] else None)
+        known_already = self._parameters.get(id(binding.node))
+        if known_already is not None:
+            return known_already
+        self._parameters[id(binding.node)] = UNKNOWN  # recursion through call sites ends here
+        found = self._parameter_of_callers(function, name, binding.node)
+        self._parameters[id(binding.node)] = found
+        return found
+
+    def _parameter_of_callers(self, function: Scope, name: str, argument: ast.arg) -> Verdict:
+        place = _place(argument, Use(function, 0, ()))
+        given: list[Verdict] = []
+        if isinstance(function.node, ast.Lambda):
+            return UNKNOWN
+        for call, is_bound in self.project.calls_of(function):
+            if call.is_guarded:
+                continue  # an example at the end of a file shows one call, not all
+            passed = argument_of(function, name, call.node, is_bound=is_bound)
+            if passed is None:
+                given.append(UNKNOWN)
+                continue
+            verdict = self.verdict(passed[0], call.use if passed[1] else Use(function, 0, ()))
+            if passed[1] and verdict.tier is not None and verdict.tier > Tier.STATIC:
+                verdict = _because(verdict, f"`{name}` is passed here", _place(call.node, call.use))
+            given.append(verdict)
+        joined = alternatives(given) if given else UNKNOWN
+        if joined.tier is not None:
+            if joined.tier is Tier.STATIC:
+                return Verdict(Tier.STATIC, Kind.CALL_ARGUMENT)
+            return joined
+        annotation = ast.unparse(argument.annotation) if argument.annotation else None
+        tier = known.parameter_tier(name, annotation)
+        if tier is None:
+            return UNKNOWN
+        reason = f"`{name}` is a parameter of `{function.name}`, and its name says {_says(tier)}"
+        return Verdict(tier, Kind.PARAMETER, (Evidence(reason, place),))
+
+    # Attributes, items
+
+    def _attribute(self, node: ast.Attribute, use: Use, call: Call | None) -> Verdict:
+        if node.attr in self.declared:
+            return _declared(node.attr, self.declared[node.attr])
+        meaning = self.project.meaning(node, use)
+        if meaning is not None:
+            found = self._meaning(meaning, node.attr, base=node.value, use=use)
+            if isinstance(meaning, Values):
+                found = self._carry_binding_set(node, meaning.bindings, found)
+            if found.tier is not None or not isinstance(meaning, External):
+                return found
+        root = node.value
+        while isinstance(root, ast.Attribute) and root.attr not in known.CONFIG_OBJECTS:
+            root = root.value
+        if (last_name(root) or "").lower() in known.CONFIG_OBJECTS:
+            return _CONFIG
+        base = self.verdict(node.value, use, call)
+        if base.kind is Kind.CLOCK:
+            if node.attr in ("hour", "minute"):
+                return replace(base, resolution=Resolution.MINUTE)
+            if node.attr in ("year", "month", "day"):
+                return replace(base, resolution=Resolution.DAY)
+        if base.kind is Kind.SET or base.is_stable:
+            return UNKNOWN  # an attribute of a set or constant is a method or an object's state
+        return base
+
+    def _meaning(
+        self,
+        meaning: object,
+        name: str,
+        base: ast.expr | None = None,
+        use: Use | None = None,
+    ) -> Verdict:
+        match meaning:
+            case External():
+                if meaning.dotted.startswith(known.CONFIG_PREFIXES):
+                    return _CONFIG
+                return UNKNOWN
+            case Defined():
+                if meaning.is_bound and any(
+                    last_name(d) in ("property", "cached_property")
+                    for d in getattr(meaning.scope.node, "decorator_list", ())
+                ):
+                    found = self._returns(meaning.scope, None)
+                    return found if found.kind is Kind.CLOCK else UNKNOWN
+                return _CONSTANT
+            case Module():
+                return _CONSTANT
+            case Values():
+                if base is not None and use is not None:
+                    owner = self.project.meaning(base, use)
+                    if isinstance(owner, Instance):
+                        return self._instance_attribute(name, meaning.bindings)
+                    if isinstance(owner, Defined) and _is_enum(owner.scope):
+                        return _CONSTANT
+                return self._bindings(name, meaning.bindings, None)
+        return UNKNOWN
+
+    def _instance_attribute(self, name: str, bindings: tuple[Binding, ...]) -> Verdict:
+        """What an object keeps: frozen when `__init__` sets it, else as lively as its values."""
+        found: list[Verdict] = []
+        for binding in bindings:
+            verdict = self._binding(name, binding, None)
+            is_frozen = binding.use.scope.name in ("__init__", "__post_init__")
+            if is_frozen and verdict.tier not in (Tier.STATIC, Tier.TENANT):
+                verdict = UNKNOWN
+            found.append(verdict)
+        joined = alternatives(found)
+        if joined.is_stable or joined.tier is Tier.TENANT or joined.kind is Kind.SET:
+            return joined
+        return UNKNOWN
+
+    def _subscript(self, node: ast.Subscript, use: Use, call: Call | None) -> Verdict:
+        meaning = self.project.meaning(node.value, use)
+        if isinstance(meaning, External) and meaning.dotted.startswith(known.CONFIG_PREFIXES):
+            return _CONFIG
+        base = self.verdict(node.value, use, call)
+        if base.kind is Kind.SET and isinstance(node.slice, ast.Slice):
+            return self._carry_set(node, node.value, base)  # list(a_set)[:n]
+        return base
+
+    # Sets
+
+    def _set(
+        self, node: ast.expr, elements: list[ast.expr], use: Use, call: Call | None
+    ) -> Verdict:
+        verdicts = [self.verdict(element, use, call) for element in elements]
+        if len(elements) < 2 and not any(isinstance(e, ast.Starred) for e in elements):
+            return join(verdicts)
+        if all(isinstance(e, ast.Constant) and isinstance(e.value, int) for e in elements):
+            return _CONSTANT  # integers hash to themselves: this order is the same everywhere
+        return self._set_found(node, use, "a set display has no order")
+
+    def _set_found(self, node: ast.expr, use: Use, text: str) -> Verdict:
+        self.sets[id(node)] = SetFound(node, use)
+        evidence = Evidence(f"{text}: hash randomisation", _place(node, use))
+        return Verdict(Tier.VOLATILE, Kind.SET, (evidence,))
+
+    def _carry_set(self, outer: ast.expr, inner: ast.expr, verdict: Verdict) -> Verdict:
+        if verdict.kind is Kind.SET and id(inner) in self.sets:
+            self.sets[id(outer)] = self.sets[id(inner)]
+        return verdict
+
+    def _carry_binding_set(
+        self, node: ast.expr, bindings: tuple[Binding, ...], verdict: Verdict
+    ) -> Verdict:
+        """Remember where `sorted` goes: around the name of a set, or where text was made of one."""
+        if len(bindings) == 1 and bindings[0].how is Bind.IMPORT:
+            meaning = self.project.of_bindings(bindings, 0)
+            bindings = meaning.bindings if isinstance(meaning, Values) else bindings
+        values = [b.value for b in bindings if b.how is Bind.ASSIGN and b.value is not None]
+        if verdict.kind is Kind.SET and len(values) == len(bindings) == 1:
+            found = self.sets.get(id(values[0]))
+            if found is not None:
+                is_set = found.node is values[0]
+                self.sets[id(node)] = SetFound(node, None) if is_set else found
+        return verdict
+
+    def _comprehension(self, node: ast.expr, use: Use, call: Call | None) -> Verdict:
+        assert isinstance(node, _COMPREHENSIONS)
+        names: dict[str, Verdict] = {}
+        iterated: list[Verdict] = []
+        set_node: ast.expr | None = None
+        for generator in node.generators:
+            found = self.verdict(generator.iter, use, call)
+            iterated.append(found)
+            element = found
+            if found.kind is Kind.SET:
+                set_node = generator.iter
+                element = UNKNOWN
+            for target in ast.walk(generator.target):
+                if isinstance(target, ast.Name):
+                    names[target.id] = element
+        self._locals.append(names)
+        try:
+            parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+            made = join(self.verdict(part, use, call) for part in parts)
+        finally:
+            self._locals.pop()
+        if isinstance(node, ast.SetComp):
+            lively = join((*iterated, made))
+            if lively.is_stable or lively.tier is None or lively.tier >= Tier.TENANT:
+                return self._set_found(node, use, "a set comprehension has no order")
+        if set_node is not None:
+            self._carry_set(node, set_node, iterated[0])
+            return next(v for v in iterated if v.kind is Kind.SET)
+        return join((*iterated, made))
+
+    # Calls
+
+    def _call(self, node: ast.Call, use: Use, call: Call | None) -> Verdict:
+        meaning = self.project.meaning(node.func, use)
+        arguments = [*node.args, *(k.value for k in node.keywords)]
+        place = _place(node, use)
+        if isinstance(meaning, External):
+            found = self._external(meaning.dotted, node, use, call, arguments, place)
+            if found is not None:
+                return found
+        if isinstance(meaning, Defined):
+            if meaning.scope.kind is ScopeKind.FUNCTION:
+                inner = Call(node, meaning.scope, meaning.is_bound, use, call)
+                found = self._returns(meaning.scope, inner)
+                if found.tier is not None and found.tier > Tier.STATIC:
+                    name = meaning.scope.name
+                    found = _because(found, f"`{name}()` returns it", place)
+                return found
+            return UNKNOWN
+        if isinstance(node.func, ast.Attribute):
+            return self._method(node.func, node, use, call, arguments)
+        return UNKNOWN
+
+    def _external(
+        self,
+        dotted: str,
+        node: ast.Call,
+        use: Use,
+        call: Call | None,
+        arguments: list[ast.expr],
+        place: Location | None,
+    ) -> Verdict | None:
+        if dotted in known.CLOCKS:
+            if dotted in ("time.ctime", "time.localtime", "time.gmtime", "time.asctime") and any(
+                self.verdict(a, use, call).kind is not Kind.CLOCK for a in node.args
+            ):
+                return UNKNOWN  # the time that was given, not the time that it is
+            reads = Evidence(f"`{_shown(node)}` reads the clock", place)
+            return Verdict(Tier.VOLATILE, Kind.CLOCK, (reads,), known.CLOCKS[dotted])
+        if dotted == "time.strftime":
+            inner = self.verdict(node.args[1], use, call) if len(node.args) > 1 else None
+            if inner is not None and inner.kind is not Kind.CLOCK:
+                return inner
+            layout = self.constant(node.args[0], use) if node.args else None
+            if layout is None:
+                return UNKNOWN
+            reads = Evidence(f"`{_shown(node)}` reads the clock", place)
+            return Verdict(Tier.VOLATILE, Kind.CLOCK, (reads,), known.strftime_resolution(layout))
+        if dotted in known.RANDOM_CALLS:
+            root = dotted.partition(".")[0]
+            if root in ("random", "numpy") and self._is_seeded(use):
+                return UNKNOWN
+            draws = Evidence(f"`{_shown(node)}` differs on every call", place)
+            return Verdict(Tier.VOLATILE, Kind.RANDOM, (draws,))
+        if dotted in known.CONFIG_CALLS or dotted.startswith(known.CONFIG_PREFIXES):
+            return _CONFIG
+        if dotted == "input":
+            return Verdict(
+                Tier.REQUEST, Kind.CALL_ARGUMENT, (Evidence("`input()` asks a person", place),)
+            )
+        if dotted in ("set", "frozenset"):
+            if not node.args:
+                return _CONSTANT
+            if isinstance(node.args[0], ast.List | ast.Tuple):
+                return self._set(node, node.args[0].elts, use, call)
+            return self._set_found(node, use, f"`{_shown(node)}` has no order")
+        if dotted in known.ORDER_FREE_CALLS:
+            found = join(self.verdict(a, use, call) for a in node.args)
+            if found.kind is Kind.SET:
+                return self._members(node.args, use, call)
+            return found
+        if dotted in known.ORDER_KEEPING_CALLS or dotted in known.PURE_CALLS:
+            found = join(self.verdict(a, use, call) for a in arguments)
+            if found.kind is Kind.SET:
+                if dotted not in known.ORDER_KEEPING_CALLS:
+                    return UNKNOWN
+                for argument in arguments:
+                    self._carry_set(node, argument, found)
+            return _pure(found)
+        return None
+
+    def _members(self, arguments: list[ast.expr], use: Use, call: Call | None) -> Verdict:
+        """The verdict of a set's members, order aside: what `sorted` leaves."""
+        node = arguments[0]
+        if isinstance(node, ast.Set):
+            return join(self.verdict(element, use, call) for element in node.elts)
+        if isinstance(node, ast.Call) and node.args:
+            return join(self.verdict(argument, use, call) for argument in node.args)
+        return UNKNOWN
+
+    def _method(
+        self,
+        function: ast.Attribute,
+        node: ast.Call,
+        use: Use,
+        call: Call | None,
+        arguments: list[ast.expr],
+    ) -> Verdict:
+        name = function.attr
+        receiver = self.verdict(function.value, use, call)
+        if receiver.kind is Kind.CLOCK:
+            return self._clock_method(name, node, receiver, use)
+        if receiver.kind is Kind.SET:
+            if name in known.SET_METHODS:
+                self.sets[id(node)] = SetFound(node, use)
+                return receiver
+            if name != "join":
+                return UNKNOWN
+        if name in known.PURE_METHODS:
+            parts = [self.verdict(a, use, call) for a in arguments]
+            found = join((receiver, *parts))
+            if found.kind is Kind.SET:
+                if name != "join":
+                    return UNKNOWN
+                for argument in arguments:
+                    self._carry_set(node, argument, found)
+            return _pure(found)
+        if known.REQUEST_CALLS.match(name):
+            looked_up = Evidence(f"`{name}()` looks it up for this request", _place(node, use))
+            return Verdict(Tier.REQUEST, Kind.CALL_ARGUMENT, (looked_up,))
+        if known.LOOKUP_CALLS.match(name):
+            asked = join(self.verdict(a, use, call) for a in arguments)
+            if asked.tier is Tier.REQUEST:
+                return _because(asked, f"`{name}()` looks it up", _place(node, use))
+        return UNKNOWN
+
+    def _clock_method(self, name: str, node: ast.Call, receiver: Verdict, use: Use) -> Verdict:
+        match name:
+            case "strftime" | "format" | "__format__":
+                layout = self.constant(node.args[0], use) if node.args else None
+                if layout is None:
+                    return UNKNOWN
+                return _coarser(receiver, known.strftime_resolution(layout))
+            case "date" | "to_date_string" | "toordinal" | "weekday" | "isoweekday":
+                return replace(receiver, resolution=Resolution.DAY)
+            case "isoformat" if any(
+                k.arg == "timespec"
+                and isinstance(k.value, ast.Constant)
+                and k.value.value in ("minutes", "hours")
+                for k in node.keywords
+            ):
+                return _coarser(receiver, Resolution.MINUTE)
+            case "replace":
+                zeroed = {k.arg for k in node.keywords if isinstance(k.value, ast.Constant)}
+                if {"hour", "minute"} <= zeroed:
+                    return replace(receiver, resolution=Resolution.DAY)
+                return receiver
+        return receiver
+
+    def _returns(self, function: Scope, call: Call | None) -> Verdict:
+        if isinstance(function.node, ast.Lambda) or not function.returns:
+            return UNKNOWN
+        decorators = getattr(function.node, "decorator_list", ())
+        if any(last_name(_called(d)) in ("cache", "lru_cache") for d in decorators):
+            found = self._returned(function, call)
+            if found.tier is Tier.VOLATILE:
+                return _frozen(found, "once by a cache", Tier.STATIC)
+            return found
+        return self._returned(function, call)
+
+    def _returned(self, function: Scope, call: Call | None) -> Verdict:
+        verdicts = [
+            self.verdict(node, use, call)
+            for node, use in function.returns
+            if not (isinstance(node, ast.Constant) and node.value in (None, ""))
+        ]
+        return alternatives(verdicts) if verdicts else _CONSTANT
+
+    def _is_seeded(self, use: Use) -> bool:
+        return "seed" in use.scope.module.calls
+
+    def constant(self, node: ast.expr, use: Use, hops: int = 0) -> str | None:
+        """Return the text of an expression that is one constant string, else None."""
+        if hops > _MAX_DEPTH:
+            return None
+        match node:
+            case ast.Constant(value=str(text)):
+                return text
+            case ast.Name() | ast.Attribute():
+                meaning = self.project.meaning(node, use)
+                if isinstance(meaning, Values) and len(meaning.bindings) == 1:
+                    only = meaning.bindings[0]
+                    if only.how is Bind.ASSIGN and only.value is not None:
+                        return self.constant(only.value, only.use, hops + 1)
+            case ast.BinOp(op=ast.Add()):
+                left = self.constant(node.left, use, hops + 1)
+                right = self.constant(node.right, use, hops + 1) if left is not None else None
+                return None if left is None or right is None else left + right
+            case ast.JoinedStr():
+                parts: list[str] = []
+                for value in node.values:
+                    piece = value.value if isinstance(value, ast.FormattedValue) else value
+                    part = self.constant(piece, use, hops + 1)
+                    if part is None:
+                        return None
+                    parts.append(part)
+                return "".join(parts)
+            case ast.Call(
+                func=ast.Attribute(attr="strip" | "lstrip" | "rstrip" as name, value=inner),
+                args=[],
+            ):
+                stripped = self.constant(inner, use, hops + 1)
+                return None if stripped is None else str(getattr(stripped, name)())
+        return None
+
+
+def argument_of(
+    function: Scope, name: str, call: ast.Call, *, is_bound: bool
+) -> tuple[ast.expr, bool] | None:
+    """Return what a call passes for a parameter, and whether the call or a default says so.
+
+    Returns:
+        None where `*args` or `**kwargs` may pass it, or nothing does.
+    """
+    node = function.function
+    arguments = node.args
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value, True
+    positional = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+    if is_bound and positional and not _is_static_method(node):
+        positional = positional[1:]
+    has_star = any(isinstance(a, ast.Starred) for a in call.args)
+    if name in positional:
+        index = positional.index(name)
+        if index < len(call.args) and not has_star:
+            return call.args[index], True
+    if has_star or any(keyword.arg is None for keyword in call.keywords):
+        return None
+    if name not in {a.arg for a in all_arguments(arguments)}:
+        return None
+    every = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+    if name in every:
+        from_end = len(every) - every.index(name)
+        if from_end <= len(arguments.defaults):
+            return arguments.defaults[-from_end], False
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if argument.arg == name and default is not None:
+            return default, False
+    return None
+
+
+def join(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict of a value that is made of parts: as lively as its liveliest part."""
+    liveliest: Verdict | None = None
+    has_unknown = False
+    for verdict in verdicts:
+        if verdict.tier is None:
+            has_unknown = True
+        elif liveliest is None or verdict.tier > (liveliest.tier or Tier.STATIC):
+            liveliest = verdict
+    if liveliest is None:
+        return UNKNOWN if has_unknown else _CONSTANT
+    if has_unknown and liveliest.is_stable:
+        return UNKNOWN
+    return liveliest
+
+
+def alternatives(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict of a value that is one of several: known only if each one is."""
+    found = list(verdicts)
+    if not found or any(verdict.tier is None for verdict in found):
+        return UNKNOWN
+    return max(found, key=lambda verdict: verdict.tier or Tier.STATIC)
+
+
+def with_format_spec(verdict: Verdict, spec: str | None) -> Verdict:
+    """Return the verdict of a value formatted by a spec: `{now:%Y}` moves once a day."""
+    if verdict.kind is Kind.CLOCK and spec and "%" in spec:
+        return _coarser(verdict, known.strftime_resolution(spec))
+    return verdict
+
+
+def _constant_spec(node: ast.FormattedValue) -> str | None:
+    if isinstance(node.format_spec, ast.JoinedStr):
+        parts = [v.value for v in node.format_spec.values if isinstance(v, ast.Constant)]
+        return "".join(str(part) for part in parts)
+    return None
+
+
+def _coarser(verdict: Verdict, resolution: Resolution) -> Verdict:
+    order = [Resolution.SECOND, Resolution.MINUTE, Resolution.DAY]
+    assert verdict.resolution is not None
+    coarsest = max(verdict.resolution, resolution, key=order.index)
+    return replace(verdict, resolution=coarsest)
+
+
+def _pure(verdict: Verdict) -> Verdict:
+    return Verdict(Tier.STATIC, Kind.PURE) if verdict.is_stable else verdict
+
+
+def _frozen(verdict: Verdict, when: str, tier: Tier) -> Verdict:
+    """A clock or random value read once; an order of a set still differs between processes."""
+    if verdict.kind in (Kind.CLOCK, Kind.RANDOM):
+        return Verdict(tier, Kind.CONSTANT, (*verdict.evidence, Evidence(f"computed {when}")))
+    return verdict
+
+
+def _because(verdict: Verdict, text: str, place: Location | None) -> Verdict:
+    if len(verdict.evidence) >= 6:
+        return verdict
+    return replace(verdict, evidence=(*verdict.evidence, Evidence(text, place)))
+
+
+def _declared(name: str, tier: Tier) -> Verdict:
+    return Verdict(tier, Kind.DECLARED, (Evidence(f"`{name}` is declared {tier.label}"),))
+
+
+def _says(tier: Tier) -> str:
+    return {
+        Tier.TENANT: "it belongs to one user or customer",
+        Tier.SESSION: "it grows with a conversation",
+    }.get(tier, "it is data of one request")
+
+
+def _shown(node: ast.expr) -> str:
+    text = " ".join(ast.unparse(node).split())
+    return text if len(text) <= 50 else text[:47] + "..."
+
+
+def _called(node: ast.expr) -> ast.expr:
+    return node.func if isinstance(node, ast.Call) else node
+
+
+def _is_static_method(node: ast.AST) -> bool:
+    return any(last_name(d) == "staticmethod" for d in getattr(node, "decorator_list", ()))
+
+
+def _is_enum(scope: Scope) -> bool:
+    return isinstance(scope.node, ast.ClassDef) and any(
+        (last_name(base) or "").endswith("Enum") for base in scope.node.bases
+    )
+
+
+def _place(node: ast.AST, use: Use) -> Location | None:
+    """The place of a node, or None where an old interpreter may have got it wrong."""
+    line = getattr(node, "lineno", None)
+    if line is None:
+        return None
+    source = use.scope.module.source
+    try:
+        return source.place(node)  # type: ignore[arg-type]
+    except (IndexError, AssertionError):
+        return None

@@ -1,0 +1,189 @@
+"""Counts tokens: with the target's tokenizer where one can be had, else from bytes.
+
+Knows tokenizer files, tiktoken's cache and the place of tools in a chat template. Never opens a
+connection. Loads a tokenizer only when something is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stemfirst_lint.errors import TokenizerError
+
+_O200K_NAME = "fb374d419588a4632f3f557e76b4b70aebbca790"
+_O200K_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+_BYTES_PER_TOKEN = 4.4
+"""English prose in o200k_base needs 4.2 to 4.8 bytes a token; used only without the rank file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number of tokens, and whether it was estimated from bytes."""
+
+    tokens: int
+    is_estimate: bool
+
+    def __str__(self) -> str:
+        """Return the number, with `~` before an estimate."""
+        return f"{'~' if self.is_estimate else ''}{self.tokens:,}"
+
+
+class Counter:
+    """Counts tokens of texts for one target; loads the target's tokenizer at the first count.
+
+    Args:
+        model: a folder with `tokenizer.json`, or such a file; None for the default target,
+            `o200k_base`, whose rank file is taken from tiktoken's cache if it lies there.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        self.model = model
+        self._encode: Callable[[str], int] | None = None
+        self._is_estimate = False
+        self._counted: dict[str, int] = {}
+        if model is not None and not os.path.isfile(self._tokenizer_file(model)):
+            raise TokenizerError(
+                f"no tokenizer.json in {model}; --model takes a model's folder or the file itself"
+            )
+
+    def count(self, *texts: str) -> Count:
+        """Return the tokens of texts, each counted by itself.
+
+        Raises:
+            TokenizerError: the model's tokenizer cannot be loaded.
+        """
+        tokens = sum(self._one(text) for text in texts)
+        return Count(tokens, self._is_estimate)
+
+    def is_surely_below(self, texts: tuple[str, ...], tokens: int) -> bool:
+        """Return True if texts are too short for a number of tokens, whatever the tokenizer."""
+        return sum(len(text.encode()) for text in texts) < tokens
+
+    def _one(self, text: str) -> int:
+        if text not in self._counted:
+            if self._encode is None:
+                self._encode = self._load()
+            self._counted[text] = self._encode(text)
+        return self._counted[text]
+
+    def _load(self) -> Callable[[str], int]:
+        if self.model is not None:
+            return _hugging_face(self._tokenizer_file(self.model))
+        folder = _rank_folder()
+        if folder is None:
+            self._is_estimate = True
+            return _estimate
+        os.environ["TIKTOKEN_CACHE_DIR"] = folder
+        import tiktoken
+
+        encoding = tiktoken.get_encoding("o200k_base")
+        return lambda text: len(encoding.encode_ordinary(text))
+
+    @staticmethod
+    def _tokenizer_file(model: str) -> str:
+        return os.path.join(model, "tokenizer.json") if os.path.isdir(model) else model
+
+    def tools_come_first(self) -> bool:
+        """Return True if the target renders tool definitions before the system message.
+
+        Most open-weights chat templates render them behind it; so does the default target.
+        """
+        if self.model is None:
+            return False
+        template = _chat_template(self.model)
+        return template is not None and _renders_tools_first(template)
+
+
+def _estimate(text: str) -> int:
+    return max(1, round(len(text.encode()) / _BYTES_PER_TOKEN)) if text else 0
+
+
+def _hugging_face(path: str) -> Callable[[str], int]:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise TokenizerError(
+            "--model needs the package `tokenizers`: pip install 'stemfirst[server]'"
+        ) from None
+    try:
+        tokenizer = Tokenizer.from_file(path)
+    except Exception as error:  # noqa: BLE001  the package raises bare Exception
+        raise TokenizerError(f"{path} is no tokenizer: {error}") from None
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _rank_folder() -> str | None:
+    """Return a folder with the true rank file of o200k_base, as tiktoken caches it.
+
+    The digest is checked because tiktoken deletes a file with another one and downloads it anew.
+    """
+    folders = [
+        os.environ.get("TIKTOKEN_CACHE_DIR"),
+        os.environ.get("DATA_GYM_CACHE_DIR"),
+        os.path.join(tempfile.gettempdir(), "data-gym-cache"),
+    ]
+    folders += [os.path.join(p, "litellm", "litellm_core_utils", "tokenizers") for p in sys.path]
+    folders += [
+        os.path.join(p, "llama_index", "core", "_static", "tiktoken_cache") for p in sys.path
+    ]
+    for folder in folders:
+        if folder:
+            path = os.path.join(folder, _O200K_NAME)
+            if os.path.isfile(path) and _sha256(path) == _O200K_SHA256:
+                return folder
+    return None
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _chat_template(model: str) -> str | None:
+    folder = model if os.path.isdir(model) else os.path.dirname(model)
+    try:
+        with open(os.path.join(folder, "chat_template.jinja"), encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        pass  # older checkpoints keep it in tokenizer_config.json
+    try:
+        with open(os.path.join(folder, "tokenizer_config.json"), encoding="utf-8") as file:
+            found = json.load(file).get("chat_template")
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _renders_tools_first(template: str) -> bool:
+    """Render a probe where Jinja is installed; else see what the template mentions first."""
+    try:
+        from jinja2.exceptions import TemplateError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError:
+        tools = re.search(r"\{[{%][^}]*\btool(s|\.|\s*\|)", template)
+        system = re.search(r"\{\{[^}]*\b(system_message|content)\b", template)
+        return bool(tools and system and tools.start() < system.start())
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    probe = {"type": "function", "function": {"name": "probe_tool", "description": "d"}}
+    try:
+        text = environment.from_string(template).render(
+            messages=[
+                {"role": "system", "content": "probe_system"},
+                {"role": "user", "content": "probe_user"},
+            ],
+            tools=[probe],
+            add_generation_prompt=True,
+            bos_token="",
+            eos_token="",
+        )
+    except (TemplateError, TypeError, ValueError, KeyError):
+        return False  # the template asks for what we do not know
+    tools_at, system_at = text.find("probe_tool"), text.find("probe_system")
+    return 0 <= tools_at < system_at

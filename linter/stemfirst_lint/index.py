@@ -1,0 +1,465 @@
+"""The facts of one module, gathered in one pass over its syntax tree.
+
+Knows scopes, what binds a name and in which order, calls and dicts that could matter. Knows no
+other module and decides nothing: resolution across modules is `project`'s, meaning is `flow`'s.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from enum import Enum
+
+from stemfirst_lint.source import Source
+
+Path = tuple[tuple[int, int], ...]
+"""The branches around a statement, outermost first: (number of the compound, number of the arm)."""
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+class Bind(Enum):
+    """What gives a name its value."""
+
+    ASSIGN = "="
+    AUGMENT = "+="
+    ELEMENT = "an element of"
+    UNPACK = "a part of"
+    OPAQUE = "something unknown"
+    PARAMETER = "a parameter"
+    DEFINITION = "def or class"
+    IMPORT = "import"
+
+
+class ScopeKind(Enum):
+    """Which construct opened a scope."""
+
+    MODULE = "module"
+    CLASS = "class"
+    FUNCTION = "function"
+
+
+class Scope:
+    """A module, class or function with the names that it binds.
+
+    Attributes:
+        bindings: by name, in order of execution without jumps.
+        attributes: of classes: what methods assign to `self.<name>`.
+        returns: of functions: every returned expression with its use.
+    """
+
+    __slots__ = (
+        "attributes",
+        "bindings",
+        "is_guarded",
+        "kind",
+        "module",
+        "name",
+        "node",
+        "outer",
+        "parent",
+        "returns",
+    )
+
+    def __init__(
+        self, kind: ScopeKind, node: ast.AST, parent: Scope | None, name: str, module: ModuleIndex
+    ) -> None:
+        self.kind = kind
+        self.node = node
+        self.parent = parent
+        self.name = name
+        self.module = module
+        self.bindings: dict[str, list[Binding]] = {}
+        self.attributes: dict[str, list[Binding]] = {}
+        self.returns: list[tuple[ast.expr, Use]] = []
+        self.outer: set[str] = set()
+        self.is_guarded = False
+
+    @property
+    def function(self) -> FunctionNode:
+        """The function's node; only for scopes of functions."""
+        assert isinstance(self.node, FunctionNode)
+        return self.node
+
+    @property
+    def owner(self) -> Scope | None:
+        """The class whose method this is, if it is one."""
+        parent = self.parent
+        return parent if parent is not None and parent.kind is ScopeKind.CLASS else None
+
+    @property
+    def qualified_name(self) -> str:
+        """The dotted name inside the module."""
+        if self.parent is None or self.parent.kind is ScopeKind.MODULE:
+            return self.name
+        return f"{self.parent.qualified_name}.{self.name}"
+
+
+@dataclass(slots=True)
+class Use:
+    """A point of execution: a scope, and how far into it.
+
+    `tick` counts statements of the module; a binding with a smaller tick in the same scope was
+    executed before, unless a loop jumps back.
+    """
+
+    scope: Scope
+    tick: int
+    path: Path
+    loops: int = 0
+
+
+@dataclass(slots=True)
+class Binding:
+    """One way in which a name gets its value.
+
+    Attributes:
+        value: the right side; for ELEMENT the iterable, for UNPACK the whole value.
+        use: where it happens.
+        target: for IMPORT the dotted module, and the attribute in it, and the level of dots.
+        scope: for DEFINITION the scope that was defined.
+    """
+
+    how: Bind
+    value: ast.expr | None
+    use: Use
+    node: ast.AST
+    target: tuple[str, str | None, int] | None = None
+    scope: Scope | None = None
+
+
+@dataclass(slots=True)
+class CallUse:
+    """A call and where it stands."""
+
+    node: ast.Call
+    use: Use
+    is_guarded: bool
+
+
+class ModuleIndex:
+    """Everything that later stages ask about a module.
+
+    Attributes:
+        calls: by the last name of the callee.
+        role_dicts: dicts with the keys `role` and `content`.
+        loads: how often each bare name is read anywhere in the module.
+        attribute_loads: how often each attribute name is read.
+        places: source offsets of nodes inside f-strings are not here; see `literals`.
+    """
+
+    __slots__ = (
+        "attribute_loads",
+        "calls",
+        "format_calls",
+        "functions",
+        "imports",
+        "loads",
+        "path",
+        "role_dicts",
+        "scope",
+        "source",
+        "tree",
+    )
+
+    def __init__(self, path: str, source: Source, tree: ast.Module) -> None:
+        self.path = path
+        self.source = source
+        self.tree = tree
+        self.calls: dict[str, list[CallUse]] = {}
+        self.format_calls: list[CallUse] = []
+        self.role_dicts: list[tuple[ast.Dict, Use]] = []
+        self.functions: list[Scope] = []
+        self.imports: list[tuple[str, int]] = []
+        self.loads: dict[str, int] = {}
+        self.attribute_loads: dict[str, int] = {}
+        self.scope = Scope(ScopeKind.MODULE, tree, None, "<module>", self)
+        _Builder(self).module(tree)
+
+
+def last_name(node: ast.expr) -> str | None:
+    """Return the last name of `a`, `a.b` or `a.b.c`, else None."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return None
+
+
+class _Builder:
+    """Walks the tree in order of execution."""
+
+    def __init__(self, index: ModuleIndex) -> None:
+        self.index = index
+        self.scope = index.scope
+        self.tick = 0
+        self.path: Path = ()
+        self.compounds = 0
+        self.loops = 0
+        self.is_guarded = False
+
+    def module(self, tree: ast.Module) -> None:
+        self.body(tree.body)
+
+    def use(self) -> Use:
+        return Use(self.scope, self.tick, self.path, self.loops)
+
+    def bind(self, name: str, binding: Binding) -> None:
+        scope = self.scope
+        if name in scope.outer:
+            scope = self.index.scope
+        scope.bindings.setdefault(name, []).append(binding)
+
+    # Statements
+
+    def body(self, statements: list[ast.stmt]) -> None:
+        for statement in statements:
+            self.tick += 1
+            self.statement(statement)
+
+    def arm(self, compound: int, arm: int, statements: list[ast.stmt], *, loop: int = 0) -> None:
+        if not statements:
+            return
+        before = self.path
+        self.path = (*before, (compound, arm))
+        self.loops += loop
+        self.body(statements)
+        self.loops -= loop
+        self.path = before
+
+    def statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Assign():
+                self.expression(node.value)
+                for target in node.targets:
+                    self.target(target, Bind.ASSIGN, node.value, node)
+            case ast.AnnAssign():
+                if node.value is not None:
+                    self.expression(node.value)
+                    self.target(node.target, Bind.ASSIGN, node.value, node)
+            case ast.AugAssign():
+                self.expression(node.value)
+                how = Bind.AUGMENT if isinstance(node.op, ast.Add) else Bind.OPAQUE
+                self.target(node.target, how, node.value, node)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                for decorator in node.decorator_list:
+                    self.expression(decorator)
+                self.function(node, node.name)
+            case ast.ClassDef():
+                self.klass(node)
+            case ast.Return():
+                if node.value is not None:
+                    self.expression(node.value)
+                    if self.scope.kind is ScopeKind.FUNCTION:
+                        self.scope.returns.append((node.value, self.use()))
+            case ast.If():
+                self.expression(node.test)
+                self.compounds += 1
+                compound = self.compounds
+                was_guarded = self.is_guarded
+                self.is_guarded = was_guarded or _is_main_guard(node.test)
+                self.arm(compound, 0, node.body)
+                self.is_guarded = was_guarded
+                self.arm(compound, 1, node.orelse)
+            case ast.For() | ast.AsyncFor():
+                self.expression(node.iter)
+                self.compounds += 1
+                compound = self.compounds
+                self.target(node.target, Bind.ELEMENT, node.iter, node)
+                self.arm(compound, 0, node.body, loop=1)
+                self.arm(compound, 1, node.orelse)
+            case ast.While():
+                self.expression(node.test)
+                self.compounds += 1
+                compound = self.compounds
+                self.arm(compound, 0, node.body, loop=1)
+                self.arm(compound, 1, node.orelse)
+            case ast.With() | ast.AsyncWith():
+                for item in node.items:
+                    self.expression(item.context_expr)
+                    if item.optional_vars is not None:
+                        self.target(item.optional_vars, Bind.ASSIGN, item.context_expr, node)
+                self.body(node.body)
+            case ast.Try() | ast.TryStar():
+                self.compounds += 1
+                compound = self.compounds
+                # What the try block did holds behind it: its arm is no branch of its own.
+                self.body(node.body)
+                for number, handler in enumerate(node.handlers):
+                    if handler.name:
+                        self.bind(handler.name, Binding(Bind.OPAQUE, None, self.use(), handler))
+                    self.arm(compound, number + 1, handler.body)
+                self.body(node.orelse)
+                self.body(node.finalbody)
+            case ast.Match():
+                self.expression(node.subject)
+                self.compounds += 1
+                compound = self.compounds
+                for number, case in enumerate(node.cases):
+                    for inner in ast.walk(case.pattern):
+                        name = getattr(inner, "name", None) or getattr(inner, "rest", None)
+                        if isinstance(name, str):
+                            opaque = Binding(Bind.OPAQUE, None, self.use(), node)
+                            self.bind(name, opaque)
+                    self.arm(compound, number, case.body)
+            case ast.Import():
+                for alias in node.names:
+                    self.index.imports.append((alias.name, 0))
+                    name = alias.asname or alias.name.partition(".")[0]
+                    module = alias.name if alias.asname else name
+                    self.bind(
+                        name,
+                        Binding(Bind.IMPORT, None, self.use(), node, target=(module, None, 0)),
+                    )
+            case ast.ImportFrom():
+                self.index.imports.append((node.module or "", node.level))
+                for alias in node.names:
+                    self.bind(
+                        alias.asname or alias.name,
+                        Binding(
+                            Bind.IMPORT,
+                            None,
+                            self.use(),
+                            node,
+                            target=(node.module or "", alias.name, node.level),
+                        ),
+                    )
+            case ast.Global() | ast.Nonlocal():
+                self.scope.outer.update(node.names)
+            case ast.Delete():
+                pass
+            case _:
+                for child in ast.iter_child_nodes(node):
+                    if isinstance(child, ast.expr):
+                        self.expression(child)
+
+    def target(self, target: ast.expr, how: Bind, value: ast.expr, node: ast.AST) -> None:
+        match target:
+            case ast.Name():
+                self.bind(target.id, Binding(how, value, self.use(), node))
+            case ast.Tuple() | ast.List():
+                pairs: list[ast.expr | None] = [None] * len(target.elts)
+                if (
+                    how is Bind.ASSIGN
+                    and isinstance(value, ast.Tuple | ast.List)
+                    and len(value.elts) == len(target.elts)
+                    and not any(isinstance(e, ast.Starred) for e in (*value.elts, *target.elts))
+                ):
+                    pairs = list(value.elts)
+                inner_how = Bind.UNPACK if how is Bind.ASSIGN else how
+                for element, part in zip(target.elts, pairs, strict=True):
+                    if isinstance(element, ast.Starred):
+                        element = element.value
+                    if part is not None:
+                        self.target(element, Bind.ASSIGN, part, node)
+                    else:
+                        self.target(element, inner_how, value, node)
+            case ast.Attribute(value=ast.Name(id="self" | "cls")):
+                owner = self.scope.owner
+                if owner is not None:
+                    binding = Binding(how, value, self.use(), node)
+                    owner.attributes.setdefault(target.attr, []).append(binding)
+            case ast.Subscript(value=ast.Name()):
+                # d[k] = v: the value of d is no longer what it was bound to.
+                self.expression(target)
+            case _:
+                self.expression(target)
+
+    def function(self, node: FunctionNode, name: str) -> None:
+        arguments = node.args
+        for default in (*arguments.defaults, *arguments.kw_defaults):
+            if default is not None:
+                self.expression(default)
+        scope = Scope(ScopeKind.FUNCTION, node, self.scope, name, self.index)
+        if name != "<lambda>":
+            self.bind(name, Binding(Bind.DEFINITION, None, self.use(), node, scope=scope))
+        self.index.functions.append(scope)
+        before = (self.scope, self.path, self.loops)
+        self.scope, self.path, self.loops = scope, (), 0
+        for argument in all_arguments(arguments):
+            self.bind(argument.arg, Binding(Bind.PARAMETER, None, self.use(), argument))
+        if isinstance(node, ast.Lambda):
+            self.expression(node.body)
+            scope.returns.append((node.body, self.use()))
+        else:
+            self.body(node.body)
+        self.scope, self.path, self.loops = before
+
+    def klass(self, node: ast.ClassDef) -> None:
+        for expression in (*node.decorator_list, *node.bases, *(k.value for k in node.keywords)):
+            self.expression(expression)
+        scope = Scope(ScopeKind.CLASS, node, self.scope, node.name, self.index)
+        self.bind(node.name, Binding(Bind.DEFINITION, None, self.use(), node, scope=scope))
+        before = (self.scope, self.path, self.loops)
+        self.scope, self.path, self.loops = scope, (), 0
+        self.body(node.body)
+        self.scope, self.path, self.loops = before
+
+    # Expressions
+
+    def expression(self, root: ast.expr) -> None:
+        index = self.index
+        stack: list[ast.AST] = [root]
+        while stack:
+            node = stack.pop()
+            kind = type(node)
+            if kind is ast.Constant:
+                continue
+            if kind is ast.Name:
+                name = node.id  # type: ignore[attr-defined]
+                index.loads[name] = index.loads.get(name, 0) + 1
+                continue
+            if kind is ast.Lambda:
+                self.function(node, "<lambda>")  # type: ignore[arg-type]
+                continue
+            if kind is ast.Attribute:
+                attr = node.attr  # type: ignore[attr-defined]
+                index.attribute_loads[attr] = index.attribute_loads.get(attr, 0) + 1
+            elif kind is ast.Call:
+                assert isinstance(node, ast.Call)
+                callee = last_name(node.func)
+                if callee is not None:
+                    call = CallUse(node, self.use(), self.is_guarded)
+                    if callee == "format" and isinstance(node.func, ast.Attribute):
+                        index.format_calls.append(call)
+                    else:
+                        index.calls.setdefault(callee, []).append(call)
+            elif kind is ast.Dict:
+                assert isinstance(node, ast.Dict)
+                if _is_message(node):
+                    index.role_dicts.append((node, self.use()))
+            elif kind is ast.NamedExpr:
+                assert isinstance(node, ast.NamedExpr)
+                self.target(node.target, Bind.ASSIGN, node.value, node)
+                stack.append(node.value)
+                continue
+            for field in node._fields:
+                value = getattr(node, field, None)
+                if isinstance(value, ast.AST):
+                    stack.append(value)
+                elif isinstance(value, list):
+                    stack.extend(v for v in reversed(value) if isinstance(v, ast.AST))
+
+
+def all_arguments(arguments: ast.arguments) -> list[ast.arg]:
+    """Return every parameter of a function in the order of its signature."""
+    found = [*arguments.posonlyargs, *arguments.args]
+    if arguments.vararg:
+        found.append(arguments.vararg)
+    found.extend(arguments.kwonlyargs)
+    if arguments.kwarg:
+        found.append(arguments.kwarg)
+    return found
+
+
+def _is_message(node: ast.Dict) -> bool:
+    keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+    return "role" in keys and "content" in keys
+
+
+def _is_main_guard(test: ast.expr) -> bool:
+    return (
+        isinstance(test, ast.Compare)
+        and isinstance(test.left, ast.Name)
+        and test.left.id == "__name__"
+    )

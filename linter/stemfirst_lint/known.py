@@ -1,0 +1,224 @@
+"""What library calls and names say about how often a value changes.
+
+Knows names of the standard library and of common packages, and the words that people give to
+parameters. Knows no syntax trees. To teach the linter a call, add it to a table here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from stemfirst.tiers import Tier
+
+from stemfirst_lint.model import Resolution
+
+CLOCKS: dict[str, Resolution] = {
+    "datetime.datetime.now": Resolution.SECOND,
+    "datetime.datetime.utcnow": Resolution.SECOND,
+    "datetime.datetime.today": Resolution.SECOND,
+    "datetime.date.today": Resolution.DAY,
+    "time.time": Resolution.SECOND,
+    "time.time_ns": Resolution.SECOND,
+    "time.monotonic": Resolution.SECOND,
+    "time.perf_counter": Resolution.SECOND,
+    "time.ctime": Resolution.SECOND,
+    "time.asctime": Resolution.SECOND,
+    "time.localtime": Resolution.SECOND,
+    "time.gmtime": Resolution.SECOND,
+    "pendulum.now": Resolution.SECOND,
+    "pendulum.today": Resolution.DAY,
+    "arrow.now": Resolution.SECOND,
+    "arrow.utcnow": Resolution.SECOND,
+    "pandas.Timestamp.now": Resolution.SECOND,
+    "pandas.Timestamp.today": Resolution.SECOND,
+    "django.utils.timezone.now": Resolution.SECOND,
+    "django.utils.timezone.localtime": Resolution.SECOND,
+}
+"""Calls that read a clock, and how finely their text moves as it is."""
+
+RANDOM_CALLS = frozenset(
+    {
+        "uuid.uuid1",
+        "uuid.uuid4",
+        "uuid.uuid7",
+        "os.urandom",
+        "random.random",
+        "random.randint",
+        "random.randrange",
+        "random.uniform",
+        "random.choice",
+        "random.choices",
+        "random.getrandbits",
+        "random.randbytes",
+        "secrets.token_hex",
+        "secrets.token_urlsafe",
+        "secrets.token_bytes",
+        "secrets.randbelow",
+        "secrets.choice",
+        "numpy.random.randint",
+        "numpy.random.rand",
+        "numpy.random.choice",
+    }
+)
+"""Calls whose result differs between two identical calls. A seeded generator object is none."""
+
+CONFIG_CALLS = frozenset(
+    {
+        "os.getenv",
+        "os.environ.get",
+        "platform.system",
+        "platform.machine",
+        "platform.python_version",
+        "importlib.metadata.version",
+        "importlib.resources.read_text",
+        "importlib.resources.files",
+        "pkgutil.get_data",
+    }
+)
+"""Calls that answer the same for a whole deployment."""
+
+CONFIG_PREFIXES = ("os.environ", "sys.platform", "sys.version", "os.sep", "os.linesep", "string.")
+"""Dotted names below which everything is the same for a whole deployment."""
+
+CONFIG_OBJECTS = frozenset({"settings", "config", "cfg", "conf", "constants"})
+"""Names of objects that hold deployment settings by the habit of most projects."""
+
+PURE_CALLS = frozenset(
+    {
+        "str", "repr", "int", "float", "bool", "format", "round", "abs", "ascii", "chr", "ord",
+        "dict", "zip", "enumerate", "map", "filter", "reversed", "range", "type", "iter", "next",
+        "json.dumps", "json.loads", "textwrap.dedent", "textwrap.indent", "textwrap.fill",
+        "textwrap.shorten", "inspect.cleandoc", "inspect.getdoc", "inspect.getsource",
+        "html.escape", "re.sub", "os.path.join", "os.path.basename", "os.path.dirname",
+        "pathlib.Path", "yaml.dump", "yaml.safe_dump", "yaml.safe_load", "copy.copy",
+        "copy.deepcopy", "itertools.chain", "pprint.pformat", "typing.cast", "getattr", "open",
+        "dataclasses.asdict", "collections.Counter", "collections.OrderedDict", "ast.literal_eval",
+        "inspect.signature", "functools.partial", "operator.itemgetter", "vars",
+    }
+)  # fmt: skip
+"""Functions whose result depends on their arguments alone."""
+
+PURE_METHODS = frozenset(
+    {
+        "strip", "lstrip", "rstrip", "upper", "lower", "title", "capitalize", "casefold", "replace",
+        "join", "format", "format_map", "split", "rsplit", "splitlines", "partition", "rpartition",
+        "removeprefix", "removesuffix", "encode", "decode", "zfill", "ljust", "rjust", "center",
+        "expandtabs", "translate", "swapcase", "items", "values", "keys", "get", "copy", "hex",
+        "isoformat", "model_dump", "model_dump_json", "model_json_schema", "to_dict", "dict",
+        "json", "schema", "schema_json", "read_text", "read", "to_json", "tolist", "index",
+        "as_posix", "get_content", "group", "groups",
+    }
+)  # fmt: skip
+"""Methods whose result depends on their receiver and arguments alone."""
+
+ORDER_FREE_CALLS = frozenset({"sorted", "len", "sum", "min", "max", "any", "all", "bool"})
+"""Functions that forget the order of their argument."""
+
+ORDER_KEEPING_CALLS = frozenset(
+    {"list", "tuple", "str", "repr", "enumerate", "iter", "map", "filter", "reversed", "next",
+     "json.dumps", "itertools.chain", "format"}
+)  # fmt: skip
+"""Functions whose result shows the order of their argument."""
+
+SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
+"""Methods of a set that return a set."""
+
+REQUEST_CALLS = re.compile(
+    r"^(a?retrieve|a?similarity_search\w*|a?get_relevant_documents|a?search_(documents|docs|memory|"
+    r"memories|index|web)|a?web_search|retrieve_\w+|fetch_(context|documents|memories))$"
+)
+"""Callees whose result is looked up for one request."""
+
+LOOKUP_CALLS = re.compile(r"^a?(search|retrieve|look_?up|find|fetch|query|recall)(_|$)")
+"""Callees whose result follows the data of a request that they are given."""
+
+_REQUEST_WORDS = frozenset(
+    {
+        "question", "questions", "query", "queries", "input", "inputs", "context", "contexts",
+        "docs", "doc", "document", "documents", "passage", "passages", "snippet", "snippets",
+        "chunk", "chunks", "message", "messages", "utterance", "answer", "answers", "response",
+        "responses", "completion", "transcript", "article", "email", "ticket", "content",
+        "contents", "text", "texts", "sentence", "sentences", "paragraph", "paragraphs", "code",
+        "diff", "patch", "claim", "claims", "statement", "statements", "topic", "review",
+        "observation", "observations", "feedback", "prediction", "generation", "page", "pages",
+        "result", "results", "retrieved", "request", "goal", "problem", "url", "summary",
+        "summaries", "reference", "hypothesis", "candidate", "task", "command", "stderr", "stdout",
+        "traceback", "error", "errors", "scratchpad", "evidence", "facts", "premise", "nodes",
+    }
+)  # fmt: skip
+_SESSION_WORDS = frozenset({"history", "conversation", "dialogue", "dialog", "memory", "memories"})
+_TENANT_WORDS = frozenset({"user", "customer", "profile", "tenant", "account", "username"})
+_CONFIG_WORDS = frozenset(
+    {
+        "schema", "format", "language", "lang", "locale", "model", "config", "settings", "template",
+        "prompt", "instruction", "instructions", "prefix", "suffix", "separator", "delimiter",
+        "header", "label", "labels", "type", "types", "mode", "style", "tone", "name", "version",
+        "tools", "tool", "field", "fields", "key", "keys", "limit", "max", "min", "num", "count",
+        "k", "size", "length", "default", "option", "options", "class", "path", "file", "dir",
+        "role", "description", "desc", "system", "examples", "example", "criteria", "definition",
+    }
+)  # fmt: skip
+_WORD = re.compile(r"[a-z]+|[A-Z][a-z]*|\d+")
+_DATA_TYPES = re.compile(
+    r"\b(Document|NodeWithScore|BaseNode|QueryBundle|ChatMessage|BaseMessage|UploadFile|Request)\b"
+)
+
+
+def parameter_tier(name: str, annotation: str | None) -> Tier | None:
+    """Return the tier that a parameter's name or type speaks for, or None if neither does.
+
+    Words for settings win: `query_language` and `input_schema` are no data.
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    if words and words[-1] in _CONFIG_WORDS and not (words[-1] == "name" and len(words) > 1):
+        return None
+    if any(word in _SESSION_WORDS for word in words):
+        return Tier.SESSION
+    if words and (words[-1] in _REQUEST_WORDS or (words[0] in _REQUEST_WORDS and len(words) <= 2)):
+        return Tier.REQUEST
+    if any(word in _TENANT_WORDS for word in words):
+        if words[-1] in ("input", "message", "question", "query", "prompt", "request"):
+            return Tier.REQUEST
+        return Tier.TENANT
+    if annotation is not None and _DATA_TYPES.search(annotation):
+        return Tier.REQUEST
+    return None
+
+
+PROMPT_NAME = re.compile(
+    r"(^|_)(PROMPT|PROMPTS|SYSTEM_MESSAGE|SYSTEM_MSG|SYSTEM_INSTRUCTIONS?|INSTRUCTIONS?)"
+    r"(_|$)|PROMPT_TE?MPL|^SYSTEM_",
+    re.IGNORECASE,
+)
+"""Names that people give to prompts."""
+
+PROMPT_SHAPE = re.compile(
+    r"\b(You are (a|an|the|given|now|tasked|responsible|provided|asked)\b|You're an?\b|"
+    r"Respond (with|in|only|using)\b|Your (task|job|role|goal|answer|response) |"
+    r"Answer (the|only|with|in|based|each)\b|Given (the|a|an|this) |"
+    r"(Summarize|Summarise|Translate|Classify|Extract|Evaluate|Analyze|Analyse|Generate|Write|"
+    r"Determine|Identify|Rewrite|Return|Output|Provide) (the|a|an|only|your|all|each|this|every)\b|"
+    r"Do not (include|add|use|make|output|provide|invent|answer|respond)\b|step by step|"
+    r"(If|When) you (do not|don't|cannot|can't) |Use the following|Based on the )",
+)
+"""Turns of phrase with which people address a model."""
+
+NOT_A_PROMPT = re.compile(
+    r"^\s*(<!DOCTYPE|<html|<\?xml|SELECT\s|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|"
+    r"CREATE\s+(TABLE|INDEX|OR)|ALTER\s+TABLE|DROP\s|WITH\s+\w+\s+AS\s*\(|#!/|"
+    r"(import|from)\s+\w+|def\s+\w+\(|class\s+\w+[(:]|function\s+\w+\(|MATCH\s*\()",
+    re.IGNORECASE,
+)
+"""Beginnings of SQL, HTML and program text."""
+
+
+def strftime_resolution(layout: str) -> Resolution:
+    """Return how finely the text of `strftime(layout)` moves."""
+    codes = set(re.findall(r"%[-#]?([A-Za-z])", layout))
+    if codes & set("SfcXTsr+"):
+        return Resolution.SECOND
+    if codes & set("MR"):
+        return Resolution.MINUTE
+    if codes & set("HI"):
+        return Resolution.MINUTE
+    return Resolution.DAY

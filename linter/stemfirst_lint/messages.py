@@ -1,0 +1,214 @@
+"""Reads lists of messages: which messages a request holds, in order, and what follows each.
+
+Knows message dicts, message classes, and how a list grows before it is sent. Knows nothing of
+templates or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, replace
+
+from stemfirst_lint.flow import Call
+from stemfirst_lint.index import Bind, ScopeKind, Use, last_name
+from stemfirst_lint.project import Defined, Project, Values
+
+_MAX_HOPS = 6
+
+MESSAGE_CLASSES: dict[str, str | None] = {
+    "SystemMessage": "system",
+    "SystemPromptPart": "system",
+    "ChatCompletionSystemMessageParam": "system",
+    "SystemMessagePromptTemplate": "system",
+    "DeveloperMessage": "system",
+    "HumanMessage": "user",
+    "UserMessage": "user",
+    "UserPromptPart": "user",
+    "ChatCompletionUserMessageParam": "user",
+    "AIMessage": "assistant",
+    "AssistantMessage": "assistant",
+    "ChatCompletionAssistantMessageParam": "assistant",
+    "ChatMessage": None,
+    "ChatMessageContent": None,
+}
+"""Message classes of common libraries, with the role that they stand for."""
+
+_ROLE = re.compile(r"(system|developer|user|human|assistant|ai|tool)$", re.IGNORECASE)
+_ROLES = {"developer": "system", "human": "user", "ai": "assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as written: its role, if the source says, and the expression of its text.
+
+    `call` holds the arguments of the function that made the message, if one did.
+    """
+
+    node: ast.expr
+    role: str | None
+    content: ast.expr
+    use: Use
+    call: Call | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Earlier turns, or messages that cannot be read."""
+
+
+Item = Message | History
+
+
+def message_of(node: ast.expr, use: Use) -> Message | None:
+    """Return the message that a dict or a call of a message class is, else None."""
+    if isinstance(node, ast.Dict):
+        found: dict[object, ast.expr] = {
+            key.value: value
+            for key, value in zip(node.keys, node.values, strict=True)
+            if isinstance(key, ast.Constant)
+        }
+        if "role" in found and "content" in found:
+            return Message(node, role_of(found["role"]), found["content"], use)
+    if isinstance(node, ast.Call):
+        name = last_name(node.func)
+        if name is None or name not in MESSAGE_CLASSES:
+            return None
+        keywords = {k.arg: k.value for k in node.keywords if k.arg}
+        role = MESSAGE_CLASSES[name]
+        positional = list(node.args)
+        if role is None:
+            said = keywords.get("role") or (positional.pop(0) if len(positional) > 1 else None)
+            role = role_of(said) if said is not None else None
+        content = keywords.get("content") or keywords.get("text")
+        if content is None and positional:
+            content = positional[0]
+        if content is not None:
+            return Message(node, role, content, use)
+    return None
+
+
+def role_of(node: ast.expr) -> str | None:
+    """Return the role that `"system"` or `MessageRole.SYSTEM` names, else None."""
+    text = node.value if isinstance(node, ast.Constant) else last_name(node)
+    match = _ROLE.match(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    role = match.group(1).lower()
+    return _ROLES.get(role, role)
+
+
+def contents(node: ast.expr) -> list[ast.expr]:
+    """Return the texts of a message's content: itself, or the text parts of a list."""
+    if isinstance(node, ast.List):
+        found: list[ast.expr] = []
+        for element in node.elts:
+            if isinstance(element, ast.Dict):
+                for key, value in zip(element.keys, element.values, strict=True):
+                    if isinstance(key, ast.Constant) and key.value == "text":
+                        found.append(value)
+        return found
+    return [node]
+
+
+def items_of(project: Project, node: ast.expr, use: Use, hops: int = 0) -> list[Item]:
+    """Return what a list of messages holds at a point of execution, in order."""
+    if hops > _MAX_HOPS:
+        return [History()]
+    message = message_of(node, use)
+    if message is not None:
+        return [message]
+    match node:
+        case ast.List() | ast.Tuple():
+            found: list[Item] = []
+            for element in node.elts:
+                if isinstance(element, ast.Starred):
+                    found.extend(items_of(project, element.value, use, hops + 1))
+                else:
+                    found.extend(_element(project, element, use))
+            return found
+        case ast.BinOp(op=ast.Add()):
+            return [
+                *items_of(project, node.left, use, hops + 1),
+                *items_of(project, node.right, use, hops + 1),
+            ]
+        case ast.Name():
+            return _named(project, node.id, use, hops)
+        case ast.Call(func=ast.Name(id="list"), args=[inner]):
+            return items_of(project, inner, use, hops + 1)
+    return [History()]
+
+
+def _element(project: Project, node: ast.expr, use: Use) -> list[Item]:
+    message = message_of(node, use)
+    if message is not None:
+        return [message]
+    if isinstance(node, ast.Name | ast.Attribute):
+        meaning = project.meaning(node, use)
+        if isinstance(meaning, Values) and len(meaning.bindings) == 1:
+            only = meaning.bindings[0]
+            if only.how is Bind.ASSIGN and only.value is not None:
+                message = message_of(only.value, only.use)
+                if message is not None:
+                    return [message]
+    if isinstance(node, ast.Call):
+        meaning = project.meaning(node.func, use)
+        if isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION:
+            call = Call(node, meaning.scope, meaning.is_bound, use, None)
+            for value, value_use in meaning.scope.returns:
+                message = message_of(value, value_use)
+                if message is not None:
+                    return [replace(message, call=call)]
+    return [History()]
+
+
+def _named(project: Project, name: str, use: Use, hops: int) -> list[Item]:
+    """The items of a local list: what it starts with, and what is appended before it is sent."""
+    bindings = project.reaching(name, use)
+    if bindings is None:
+        return [History()]
+    base = next((b for b in reversed(bindings) if b.how is Bind.ASSIGN), None)
+    if base is None or base.value is None:
+        return [History()]
+    found = items_of(project, base.value, base.use, hops + 1)
+    is_local = base.use.scope is use.scope
+    if not is_local:
+        return found
+    grows: list[tuple[int, int, list[Item], bool]] = []
+    for binding in bindings:
+        if binding.how is Bind.AUGMENT and binding.value is not None:
+            added = items_of(project, binding.value, binding.use, hops + 1)
+            grows.append((binding.use.tick, binding.use.loops, added, False))
+    for method in ("append", "extend", "insert"):
+        for call in use.scope.module.calls.get(method, ()):
+            function = call.node.func
+            if (
+                call.use.scope is not use.scope
+                or not isinstance(function, ast.Attribute)
+                or not isinstance(function.value, ast.Name)
+                or function.value.id != name
+                or not call.node.args
+                or call.use.tick < base.use.tick
+            ):
+                continue
+            argument = call.node.args[-1]
+            if method == "extend":
+                added = items_of(project, argument, call.use, hops + 1)
+            else:
+                added = _element(project, argument, call.use)
+            is_first = method == "insert" and _is_zero(call.node.args[0])
+            grows.append((call.use.tick, call.use.loops, added, is_first))
+    for tick, loops, added, is_first in sorted(grows, key=lambda grow: grow[0]):
+        if tick >= use.tick:
+            if use.loops > base.use.loops and loops > base.use.loops:
+                found.append(History())  # the next round of the loop sends it again
+                break
+            continue
+        if loops > base.use.loops:
+            added = [History(), *added] if use.loops <= base.use.loops else [*added, History()]
+        found = [*added, *found] if is_first else [*found, *added]
+    return found
+
+
+def _is_zero(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 0

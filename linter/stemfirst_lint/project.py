@@ -1,0 +1,338 @@
+"""Finds modules, and what a name or attribute stands for across them.
+
+Knows how Python resolves names and imports inside a project. Reads modules on demand and once.
+Knows nothing of prompts; never guesses by bare name.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stemfirst_lint.errors import UnreadableFile
+from stemfirst_lint.index import Bind, Binding, CallUse, ModuleIndex, Scope, ScopeKind, Use
+from stemfirst_lint.source import Source, decode, parse, read_bytes
+
+_MAX_HOPS = 8
+_ANCESTORS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A name of a library or a builtin, as its dotted path: `datetime.datetime.now`."""
+
+    dotted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The bindings that may give a name its value."""
+
+    bindings: tuple[Binding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Defined:
+    """A function or class of the project; `receiver` tells a bound method from a plain one."""
+
+    scope: Scope
+    is_bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An object of a class of the project."""
+
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the project."""
+
+    index: ModuleIndex
+
+
+Meaning = External | Values | Defined | Instance | Module
+
+
+class Project:
+    """The modules that were asked for and those that they import.
+
+    Invariant: a path is read and indexed at most once; what could not be read is remembered.
+    """
+
+    def __init__(self) -> None:
+        self.modules: dict[str, ModuleIndex | None] = {}
+        self.callers: list[ModuleIndex] = []
+        self._found: dict[tuple[str, str], str | None] = {}
+
+    def add(self, path: str, data: bytes) -> ModuleIndex:
+        """Index a module from its bytes and return it.
+
+        Raises:
+            UnreadableFile: it does not decode or parse.
+        """
+        key = os.path.abspath(path)
+        known = self.modules.get(key)
+        if known is None:
+            self.modules[key] = None
+            text = decode(path, data)
+            tree = parse(path, text)
+            try:
+                known = ModuleIndex(path, Source(path, text), tree)
+            except RecursionError:
+                raise UnreadableFile(path, "does not parse: nested too deeply") from None
+            self.modules[key] = known
+        if known not in self.callers:
+            self.callers.append(known)
+        return known
+
+    def at(self, path: str) -> ModuleIndex | None:
+        """Return the module at a path, read now if need be; None if it cannot be read."""
+        key = os.path.abspath(path)
+        if key not in self.modules:
+            self.modules[key] = None
+            shown = os.path.relpath(key) if not os.path.isabs(path) else path
+            try:
+                text = decode(shown, read_bytes(key))
+                self.modules[key] = ModuleIndex(shown, Source(shown, text), parse(shown, text))
+            except (UnreadableFile, RecursionError):
+                pass  # an import that we cannot follow leaves its names unknown
+        return self.modules[key]
+
+    # Imports
+
+    def imported(self, importer: ModuleIndex, dotted: str, level: int) -> ModuleIndex | None:
+        """Return the project's module for an import, or None for a library's."""
+        folder = os.path.dirname(os.path.abspath(importer.path))
+        if level:
+            for _ in range(level - 1):
+                folder = os.path.dirname(folder)
+            path = self._file(folder, dotted)
+            return self.at(self._shown(importer, path)) if path else None
+        if not dotted:
+            return None
+        for _ in range(_ANCESTORS):
+            path = self._file(folder, dotted)
+            if path is not None and path != os.path.abspath(importer.path):
+                return self.at(self._shown(importer, path))
+            if os.path.exists(os.path.join(folder, ".git")):
+                break
+            source = self._file(os.path.join(folder, "src"), dotted)
+            if source is not None:
+                return self.at(self._shown(importer, source))
+            parent = os.path.dirname(folder)
+            if parent == folder:
+                break
+            folder = parent
+        return None
+
+    def _shown(self, importer: ModuleIndex, path: str) -> str:
+        """Spell a path as the importer's own path was spelled: relative or absolute."""
+        return path if os.path.isabs(importer.path) else os.path.relpath(path)
+
+    def _file(self, folder: str, dotted: str) -> str | None:
+        key = (folder, dotted)
+        if key not in self._found:
+            base = os.path.join(folder, *dotted.split(".")) if dotted else folder
+            found: str | None = None
+            if dotted and os.path.isfile(base + ".py"):
+                found = base + ".py"
+            elif os.path.isfile(os.path.join(base, "__init__.py")):
+                found = os.path.join(base, "__init__.py")
+            self._found[key] = found
+        return self._found[key]
+
+    # Names
+
+    def reaching(self, name: str, use: Use) -> tuple[Binding, ...] | None:
+        """Return the bindings that a name may have at a point, or None if nothing binds it."""
+        scope: Scope | None = use.scope
+        is_own = True
+        while scope is not None:
+            if scope.kind is not ScopeKind.CLASS or is_own:
+                bindings = scope.bindings.get(name)
+                if bindings and name not in scope.outer:
+                    return _reaching(bindings, use) if is_own else tuple(bindings)
+            is_own = False
+            scope = scope.parent
+        return None
+
+    def meaning(self, node: ast.expr, use: Use, hops: int = 0) -> Meaning | None:
+        """Return what a name or attribute stands for, or None if that cannot be told."""
+        if hops > _MAX_HOPS:
+            return None
+        match node:
+            case ast.Name():
+                owner = use.scope.owner
+                if node.id in ("self", "cls") and owner is not None:
+                    return Instance(owner)
+                found = self.reaching(node.id, use)
+                if found is None:
+                    return External(node.id)
+                return self.of_bindings(found, hops)
+            case ast.Attribute():
+                base = self.meaning(node.value, use, hops + 1)
+                return self.member(base, node.attr, hops + 1)
+            case ast.Call():
+                callee = self.meaning(node.func, use, hops + 1)
+                if isinstance(callee, Defined) and callee.scope.kind is ScopeKind.CLASS:
+                    return Instance(callee.scope)
+            case ast.Await():
+                return self.meaning(node.value, use, hops + 1)
+        return None
+
+    def member(self, base: Meaning | None, name: str, hops: int = 0) -> Meaning | None:
+        """Return what an attribute of something stands for."""
+        if hops > _MAX_HOPS:
+            return None
+        match base:
+            case External():
+                return External(f"{base.dotted}.{name}")
+            case Module():
+                found = base.index.scope.bindings.get(name)
+                if found:
+                    return self.of_bindings(tuple(found), hops)
+                sub = self._submodule(base.index, name)
+                return Module(sub) if sub else None
+            case Instance() | Defined():
+                return self._class_member(base, name, hops)
+            case Values() if len(base.bindings) == 1:
+                only = base.bindings[0]
+                if only.how is Bind.ASSIGN and isinstance(only.value, ast.Call):
+                    inner = self.meaning(only.value, only.use, hops + 1)
+                    if isinstance(inner, Instance):
+                        return self.member(inner, name, hops + 1)
+                if only.how is Bind.PARAMETER and isinstance(only.node, ast.arg):
+                    annotation = only.node.annotation
+                    if isinstance(annotation, ast.Name | ast.Attribute):
+                        outer = only.use.scope.parent
+                        if outer is not None:
+                            at = Use(outer, only.use.tick, ())
+                            klass = self.meaning(annotation, at, hops + 1)
+                            if isinstance(klass, Defined):
+                                return self.member(Instance(klass.scope), name, hops + 1)
+        return None
+
+    def _class_member(self, base: Instance | Defined, name: str, hops: int) -> Meaning | None:
+        if base.scope.kind is not ScopeKind.CLASS:
+            return None
+        for klass in self.lineage(base.scope):
+            bindings = (*klass.bindings.get(name, ()), *klass.attributes.get(name, ()))
+            if len(bindings) == 1 and bindings[0].how is Bind.DEFINITION:
+                assert bindings[0].scope is not None
+                return Defined(bindings[0].scope, is_bound=isinstance(base, Instance))
+            if bindings:
+                return self.of_bindings(bindings, hops)
+        return None
+
+    def lineage(self, klass: Scope, hops: int = 0) -> Iterator[Scope]:
+        """Yield a class and those of its bases that the project defines, nearest first."""
+        yield klass
+        if hops > _MAX_HOPS or not isinstance(klass.node, ast.ClassDef) or klass.parent is None:
+            return
+        for base in klass.node.bases:
+            found = self.meaning(base, Use(klass.parent, 1 << 60, ()), hops + 1)
+            if isinstance(found, Defined) and found.scope is not klass:
+                yield from self.lineage(found.scope, hops + 1)
+
+    def of_bindings(self, bindings: tuple[Binding, ...], hops: int) -> Meaning | None:
+        """Return what a name stands for that these bindings may have set."""
+        if len(bindings) == 1:
+            only = bindings[0]
+            if only.how is Bind.DEFINITION:
+                assert only.scope is not None
+                return Defined(only.scope)
+            if only.how is Bind.IMPORT:
+                return self._import(only, hops)
+            if only.how is Bind.ASSIGN and isinstance(only.value, ast.Name | ast.Attribute):
+                alias = self.meaning(only.value, only.use, hops + 1)
+                if alias is not None and not (
+                    isinstance(alias, External)
+                    and isinstance(only.value, ast.Attribute)
+                    and alias.dotted.partition(".")[0] == "self"
+                ):
+                    return alias
+        imports = [b for b in bindings if b.how is Bind.IMPORT]
+        if imports and len(imports) == len(bindings):
+            return self._import(imports[0], hops)  # try: import a / except: import b
+        return Values(bindings)
+
+    def _import(self, binding: Binding, hops: int) -> Meaning | None:
+        assert binding.target is not None
+        dotted, attribute, level = binding.target
+        importer = binding.use.scope.module
+        module = self.imported(importer, dotted, level)
+        if attribute is None:
+            return Module(module) if module else External(dotted)
+        if module is None:
+            return External(f"{dotted}.{attribute}") if not level else None
+        bindings = module.scope.bindings.get(attribute)
+        if bindings:
+            return self.of_bindings(tuple(bindings), hops + 1) if hops < _MAX_HOPS else None
+        sub = self._submodule(module, attribute)
+        return Module(sub) if sub else None
+
+    def _submodule(self, package: ModuleIndex, name: str) -> ModuleIndex | None:
+        if os.path.basename(package.path) != "__init__.py":
+            return None
+        path = self._file(os.path.dirname(os.path.abspath(package.path)), name)
+        return self.at(self._shown(package, path)) if path else None
+
+    # Calls
+
+    def calls_of(self, function: Scope) -> list[tuple[CallUse, bool]]:
+        """Return the calls of a function that were resolved to it.
+
+        Returns:
+            Pairs (call, True if the first parameter is bound by the call's receiver).
+        """
+        names = [function.name]
+        owner = function.owner
+        if function.name == "__init__" and owner is not None:
+            names = [owner.name]
+        found: list[tuple[CallUse, bool]] = []
+        for module in self.callers:
+            for name in names:
+                for call in module.calls.get(name, ()):
+                    meaning = self.meaning(call.node.func, call.use)
+                    if not isinstance(meaning, Defined):
+                        continue
+                    if meaning.scope is function:
+                        found.append((call, meaning.is_bound))
+                    elif meaning.scope is owner and function.name == "__init__":
+                        found.append((call, True))
+        return found
+
+
+def _reaching(bindings: list[Binding], use: Use) -> tuple[Binding, ...]:
+    """Return the bindings of a scope that may hold at a point in it."""
+    found: list[Binding] = []
+    for binding in reversed(bindings):
+        if binding.use.tick >= use.tick and binding.how is not Bind.PARAMETER:
+            continue
+        if _excludes(binding.use.path, use.path):
+            continue
+        found.append(binding)
+        is_certain = use.path[: len(binding.use.path)] == binding.use.path
+        if is_certain and binding.how is not Bind.AUGMENT:
+            break
+    if not found:  # used before its only binding: a loop jumped back, or a later call
+        return tuple(bindings)
+    return tuple(reversed(found))
+
+
+def _excludes(one: Path, other: Path) -> bool:
+    """Return True if two points stand in different arms of one branch."""
+    for (compound, arm), (other_compound, other_arm) in zip(one, other, strict=False):
+        if compound != other_compound:
+            return False
+        if arm != other_arm:
+            return True
+    return False
+
+
+Path = tuple[tuple[int, int], ...]

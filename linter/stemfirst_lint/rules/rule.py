@@ -1,0 +1,96 @@
+"""What a rule is: a code, a name, a page, cases, and a judgement of one site.
+
+Knows the measure of a finding, its forfeited tokens. Knows no syntax trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stemfirst_lint.gain import Count, Counter
+from stemfirst_lint.model import Finding, Hole, Site, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An example of a rule: what it shows, the source of a module, how often the rule speaks."""
+
+    title: str
+    source: str
+    finds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How rules measure: the target's tokenizer and the least gain, in tokens, worth a word."""
+
+    counter: Counter
+    min_gain_tokens: int
+
+
+class Rule:
+    """One fault. Subclasses say what, why and how to mend it in their docstring."""
+
+    code: ClassVar[str]
+    name: ClassVar[str]
+    cases: ClassVar[tuple[Case, ...]] = ()
+
+    def check(self, site: Site, limits: Limits) -> Iterator[Finding]:
+        """Yield the findings of this rule at a site."""
+        raise NotImplementedError
+
+    def finding(self, site: Site, hole: Hole, message: str, count: Count) -> Finding:
+        """Return a finding of this rule at a hole."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            message=message,
+            location=hole.location,
+            forfeited_tokens=count.tokens,
+            forfeited_is_estimate=count.is_estimate,
+            evidence=hole.verdict.evidence,
+            template=site.template,
+            hole=hole,
+            site=site,
+        )
+
+
+def stable_behind(site: Site, hole: Hole) -> tuple[str, ...]:
+    """Return the stable texts behind a hole in its own template."""
+    pieces = site.template.pieces
+    at = next(index for index, piece in enumerate(pieces) if piece is hole)
+    found: list[str] = []
+    for piece in pieces[at + 1 :]:
+        if isinstance(piece, Text):
+            found.append(piece.text)
+        elif piece.constant_text is not None:
+            found.append(piece.constant_text)
+    return tuple(found)
+
+
+def stable_in_request(site: Site, hole: Hole, limits: Limits) -> tuple[str, ...]:
+    """Return the stable texts behind a hole in the whole request, in the target's order."""
+    texts = [*stable_behind(site, hole), *site.following.texts]
+    tools = site.following.tools
+    if tools is not None and site.role == "system" and not limits.counter.tools_come_first():
+        texts.append(tools)
+    return tuple(texts)
+
+
+def precedes_conversation(site: Site) -> bool:
+    """Return True if tools or earlier turns stand behind this system message in every request."""
+    return site.role == "system" and (site.following.has_history or site.following.has_tools)
+
+
+def forfeits(count: Count, site: Site) -> str:
+    """Return the end of a message: what each call reads again."""
+    parts = [f"{count} stable tokens"] if count.tokens else []
+    if site.role == "system" and site.following.has_tools and site.following.tools is None:
+        parts.append("the tools")
+    if site.role == "system" and site.following.has_history:
+        parts.append("the conversation")
+    if not parts:
+        return ""
+    return f"; {' and '.join(parts)} behind it {'are' if count.tokens else 'is'} read again"

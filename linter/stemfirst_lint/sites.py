@@ -1,0 +1,293 @@
+"""Finds the places where text is sent to a model: sinks first, then names, then shape.
+
+Knows how calls, keywords and message lists of common libraries look. Knows nothing of rules or
+tokens. A strong sink alone makes a site; a weak one needs the name or the shape to agree, and
+without a sink name and shape must both speak.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import replace
+
+from stemfirst_lint import known
+from stemfirst_lint.constants import Constants, NotConstant
+from stemfirst_lint.flow import Flow
+from stemfirst_lint.index import Bind, CallUse, ModuleIndex, Scope, Use
+from stemfirst_lint.messages import (
+    MESSAGE_CLASSES,
+    History,
+    Item,
+    Message,
+    contents,
+    items_of,
+    message_of,
+)
+from stemfirst_lint.model import Following, Form, Sink, Site, Template, Text
+from stemfirst_lint.templates import Reader, merge
+
+STRONG_KEYWORDS = frozenset(
+    {"system", "system_prompt", "system_message", "system_instruction", "instructions"}
+)
+WEAK_KEYWORDS = frozenset({"prompt", "backstory", "user_prompt", "prompt_template", "user_message"})
+WEAK_CALLS = frozenset(
+    {
+        "invoke", "ainvoke", "complete", "acomplete", "predict", "apredict", "generate",
+        "agenerate", "completion", "acompletion", "chat", "achat", "ask", "llm", "call_llm",
+        "query_llm", "generate_text", "generate_content", "run_llm", "generate_response",
+        "get_completion", "stream", "astream", "chat_completion",
+    }
+)  # fmt: skip
+_STRENGTH = [Sink.MESSAGE, Sink.MESSAGE_CLASS, Sink.KEYWORD, Sink.CALL, Sink.NAME]
+
+
+class Finder:
+    """Collects the sites of modules; invariant: each text appears in one site."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.project = flow.project
+        self.reader = Reader(flow)
+        self.constants = Constants(flow.project)
+        self._sites: list[Site] = []
+        self._seen_messages: set[int] = set()
+
+    def sites(self, modules: list[ModuleIndex]) -> list[Site]:
+        """Return the sites of modules, one for each text, in order of place."""
+        for module in modules:
+            self._module(module)
+        grouped: dict[object, list[Site]] = {}
+        for site in self._sites:
+            grouped.setdefault(site.template.location, []).append(site)
+        found = [self._one(group) for group in grouped.values()]
+        return sorted(found, key=lambda site: site.template.location)
+
+    def _module(self, module: ModuleIndex) -> None:
+        for calls in module.calls.values():
+            for call in calls:
+                self._request(call)
+        for node, use in module.role_dicts:
+            message = message_of(node, use)
+            if message is not None and id(node) not in self._seen_messages:
+                self._lone_message(message)
+        for name in MESSAGE_CLASSES:
+            for call in module.calls.get(name, ()):
+                message = message_of(call.node, call.use)
+                if message is not None and id(call.node) not in self._seen_messages:
+                    self._lone_message(message)
+        for calls in module.calls.values():
+            for call in calls:
+                self._keywords(call)
+        for name in WEAK_CALLS:
+            for call in module.calls.get(name, ()):
+                if call.node.args:
+                    self._weak(call.node.args[0], call, Sink.CALL, None)
+        self._names(module)
+
+    # Requests
+
+    def _request(self, call: CallUse) -> None:
+        keywords = {k.arg: k.value for k in call.node.keywords if k.arg}
+        listed = keywords.get("messages") or keywords.get("input")
+        if listed is None and call.node.args and isinstance(call.node.args[0], ast.List):
+            listed = call.node.args[0]
+        if listed is None:
+            return
+        items = items_of(self.project, listed, call.use)
+        if not any(isinstance(item, Message) for item in items):
+            return
+        tools = keywords.get("tools") or keywords.get("functions")
+        self._messages(items, call, tools)
+
+    def _messages(self, items: list[Item], call: CallUse, tools: ast.expr | None) -> None:
+        read = [
+            [
+                template
+                for part in contents(item.content)
+                for template in self.reader.templates(part, item.use, item.call)
+            ]
+            if isinstance(item, Message)
+            else []
+            for item in items
+        ]
+        tools_text = self._tools(tools, call.use)
+        for index, item in enumerate(items):
+            if not isinstance(item, Message):
+                continue
+            self._seen_messages.add(id(item.node))
+            before, behind = items[:index], items[index + 1 :]
+            following = Following(
+                texts=tuple(
+                    piece
+                    for templates in read[index + 1 :]
+                    if len(templates) == 1
+                    for piece in _stable_texts(templates[0])
+                ),
+                tools=tools_text,
+                has_tools=tools is not None,
+                has_history=any(isinstance(other, History) for other in behind),
+            )
+            for template in read[index]:
+                self._add(
+                    Site(
+                        template,
+                        Sink.MESSAGE,
+                        item.use.scope.module.source.place(item.node),
+                        role=item.role,
+                        index=index,
+                        follows_history=any(isinstance(other, History) for other in before),
+                        following=following,
+                    )
+                )
+
+    def _lone_message(self, message: Message) -> None:
+        self._seen_messages.add(id(message.node))
+        follows = self._is_appended(message)
+        for part in contents(message.content):
+            for template in self.reader.templates(part, message.use):
+                self._add(
+                    Site(
+                        template,
+                        Sink.MESSAGE,
+                        message.use.scope.module.source.place(message.node),
+                        role=message.role,
+                        follows_history=follows,
+                    )
+                )
+
+    def _is_appended(self, message: Message) -> bool:
+        """True if the message goes to the end of a list that was there before."""
+        if message.role == "system":
+            return False
+        for method in ("append", "extend", "add_message", "put", "add"):
+            for call in message.use.scope.module.calls.get(method, ()):
+                for argument in call.node.args:
+                    if argument is message.node or (
+                        isinstance(argument, ast.List) and message.node in argument.elts
+                    ):
+                        return True
+        return False
+
+    def _tools(self, node: ast.expr | None, use: Use) -> str | None:
+        """The tools' JSON text if they are a constant."""
+        if node is None:
+            return None
+        try:
+            return json.dumps(self.constants.value(node, use), ensure_ascii=False)
+        except (NotConstant, TypeError, ValueError, RecursionError):
+            return None  # only running it would tell
+
+    # Keywords, weak calls, names
+
+    def _keywords(self, call: CallUse) -> None:
+        names = {k.arg for k in call.node.keywords}
+        for keyword in call.node.keywords:
+            if keyword.arg in STRONG_KEYWORDS:
+                following = Following(
+                    tools=self._tools(_keyword(call.node, "tools"), call.use),
+                    has_tools="tools" in names,
+                    has_history=self._sends_history(call),
+                )
+                for template in self.reader.templates(keyword.value, call.use):
+                    if known.NOT_A_PROMPT.match(_lead(template)):
+                        continue
+                    place = call.use.scope.module.source.place(keyword.value)
+                    self._add(Site(template, Sink.KEYWORD, place, "system", 0, following=following))
+            elif keyword.arg in WEAK_KEYWORDS:
+                self._weak(keyword.value, call, Sink.KEYWORD, "user")
+
+    def _sends_history(self, call: CallUse) -> bool:
+        listed = _keyword(call.node, "messages")
+        if listed is None:
+            return False
+        return any(isinstance(i, History) for i in items_of(self.project, listed, call.use))
+
+    def _weak(self, node: ast.expr, call: CallUse, sink: Sink, role: str | None) -> None:
+        for template in self.reader.templates(node, call.use):
+            if _is_named(template) + _is_shaped(template) >= 1:
+                place = call.use.scope.module.source.place(node)
+                self._add(Site(template, sink, place, role))
+
+    def _names(self, module: ModuleIndex) -> None:
+        for call in module.format_calls:
+            for template in self.reader.templates(call.node, call.use):
+                if _is_named(template) and _is_shaped(template):
+                    place = call.use.scope.module.source.place(call.node)
+                    self._add(Site(template, Sink.NAME, place))
+        for scope in [module.scope, *module.functions]:
+            for name, bindings in scope.bindings.items():
+                if not known.PROMPT_NAME.search(name):
+                    continue
+                for binding in bindings:
+                    if binding.how is Bind.ASSIGN and isinstance(
+                        binding.value, ast.JoinedStr | ast.BinOp
+                    ):
+                        self._named(binding.value, binding.use, name)
+            if known.PROMPT_NAME.search(scope.name):
+                self._returned(scope)
+
+    def _returned(self, function: Scope) -> None:
+        for node, use in function.returns:
+            if isinstance(node, ast.JoinedStr | ast.BinOp):
+                self._named(node, use, function.name)
+
+    def _named(self, node: ast.expr, use: Use, name: str) -> None:
+        for template in self.reader.templates(node, use, name=name):
+            if _is_shaped(template):
+                self._add(Site(template, Sink.NAME, template.location))
+
+    # Together
+
+    def _add(self, site: Site) -> None:
+        if site.template.form is not Form.CONSTANT:
+            self._sites.append(site)
+
+    def _one(self, group: list[Site]) -> Site:
+        """One site for one text: the strongest sink, the liveliest holes, all its calls."""
+        best = min(group, key=lambda s: (s.follows_history, _STRENGTH.index(s.sink)))
+        template = merge([site.template for site in (best, *(s for s in group if s is not best))])
+        if template.form is Form.FORMAT:
+            template = replace(template, is_shared=self._is_shared(template))
+        return replace(best, template=template)
+
+    def _is_shared(self, template: Template) -> bool:
+        """True unless every read of the constant's name is the receiver of a known call."""
+        if template.name is None:
+            return False
+        reads = 0
+        for module in self.project.modules.values():
+            if module is not None:
+                reads += module.loads.get(template.name, 0)
+                reads += module.attribute_loads.get(template.name, 0)
+        return reads > len(template.calls)
+
+
+def _keyword(node: ast.Call, name: str) -> ast.expr | None:
+    return next((k.value for k in node.keywords if k.arg == name), None)
+
+
+def _stable_texts(template: Template) -> list[str]:
+    found: list[str] = []
+    for piece in template.pieces:
+        if isinstance(piece, Text):
+            found.append(piece.text)
+        elif piece.constant_text is not None:
+            found.append(piece.constant_text)
+    return found
+
+
+def _lead(template: Template) -> str:
+    texts = _stable_texts(template)
+    return texts[0] if texts else ""
+
+
+def _is_named(template: Template) -> bool:
+    return template.name is not None and bool(known.PROMPT_NAME.search(template.name))
+
+
+def _is_shaped(template: Template) -> bool:
+    texts = _stable_texts(template)
+    if not texts or known.NOT_A_PROMPT.match(texts[0]):
+        return False
+    return any(known.PROMPT_SHAPE.search(text) for text in texts)

@@ -1,0 +1,139 @@
+"""One file's text, its syntax tree, and the way from tree positions to places.
+
+Knows encodings, line ends and the byte columns of `ast`. Knows nothing of prompts.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import warnings
+from bisect import bisect_right
+
+from stemfirst_lint.errors import UnreadableFile
+from stemfirst_lint.model import Location
+
+MAX_FILE_BYTES = 10_000_000
+"""Larger files are data, not source; reading them would cost gigabytes of syntax tree."""
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_bytes(path: str) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        UnreadableFile: it cannot be opened, or is larger than `MAX_FILE_BYTES`.
+    """
+    try:
+        size_bytes = os.stat(path).st_size
+        if size_bytes > MAX_FILE_BYTES:
+            raise UnreadableFile(
+                path,
+                f"{size_bytes / 1e6:.0f} MB is more than the {MAX_FILE_BYTES / 1e6:.0f} MB that "
+                "are read; exclude it in [tool.stemfirst]",
+            )
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UnreadableFile(path, (error.strerror or str(error)).lower()) from None
+
+
+def decode(path: str, data: bytes) -> str:
+    """Return the text of Python source, without a byte order mark.
+
+    Raises:
+        UnreadableFile: the bytes are not in the encoding that the file declares.
+    """
+    if data.startswith(_BOM):
+        data = data[3:]
+    encoding = "utf-8"
+    for line in data.split(b"\n", 2)[:2]:
+        cookie = _COOKIE.match(line)
+        if cookie:
+            encoding = cookie.group(1).decode("ascii")
+            break
+        if line.strip() and not line.lstrip().startswith(b"#"):
+            break
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(
+            path, f"not {encoding}: byte {error.start} is 0x{data[error.start]:02x}"
+        ) from None
+    except LookupError:
+        raise UnreadableFile(path, f"unknown encoding {encoding!r}") from None
+
+
+def parse(path: str, text: str) -> ast.Module:
+    """Return the syntax tree of Python source.
+
+    Raises:
+        UnreadableFile: it is not valid for the running interpreter.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            return ast.parse(text)
+    except SyntaxError as error:
+        where = f"line {error.lineno}: " if error.lineno else ""
+        raise UnreadableFile(path, f"does not parse: {where}{error.msg}") from None
+    except ValueError as error:  # null bytes, on Python before 3.11.4
+        raise UnreadableFile(path, f"does not parse: {error}") from None
+    except (RecursionError, MemoryError):
+        raise UnreadableFile(path, "does not parse: nested too deeply") from None
+
+
+class Source:
+    """A file's text with the offsets of its lines; offsets count characters from 0.
+
+    Invariant: `starts[i]` is the offset of line `i + 1`.
+    """
+
+    __slots__ = ("is_ascii", "path", "starts", "text")
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.text = text
+        self.is_ascii = text.isascii()
+        self.starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+
+    def offset(self, line: int, column_bytes: int) -> int:
+        """Return the offset of a position as `ast` gives it: 1-based line, 0-based UTF-8 bytes."""
+        start = self.starts[line - 1]
+        if self.is_ascii:
+            return start + column_bytes
+        end = self.starts[line] if line < len(self.starts) else len(self.text)
+        return start + len(self.text[start:end].encode()[:column_bytes].decode(errors="ignore"))
+
+    def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
+        """Return the start and end offsets of a node.
+
+        Nodes inside an f-string have no trustworthy position before Python 3.12; use the
+        offsets from `literals` for them.
+        """
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        return (
+            self.offset(node.lineno, node.col_offset),
+            self.offset(node.end_lineno, node.end_col_offset),
+        )
+
+    def location(self, start: int, end: int) -> Location:
+        """Return the place of the characters from offset `start` up to `end`."""
+        line = bisect_right(self.starts, start)
+        end_line = bisect_right(self.starts, end)
+        return Location(
+            self.path,
+            line,
+            start - self.starts[line - 1] + 1,
+            end_line,
+            end - self.starts[end_line - 1] + 1,
+        )
+
+    def place(self, node: ast.expr | ast.stmt) -> Location:
+        """Return the place of a node that stands outside f-strings."""
+        return self.location(*self.span(node))

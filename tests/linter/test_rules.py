@@ -1,0 +1,72 @@
+"""Every rule does what its page says, and every page is the one that the rule prints."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from stemfirst_lint import rules
+from stemfirst_lint.check import check_paths
+from stemfirst_lint.cli.rule import rule as rule_command
+from stemfirst_lint.config import CODES, Config
+from stemfirst_lint.manual import pages
+from stemfirst_lint.rules import RULES, Case, Rule
+
+ROOT = Path(__file__).parents[2]
+CASES = [
+    pytest.param(rule, case, id=f"{rule.code}-{case.title}")
+    for rule in RULES
+    for case in rule.cases
+]
+
+
+@pytest.mark.parametrize(("rule", "case"), CASES)
+def test_each_case_of_a_rule_finds_what_it_says(
+    rule: type[Rule], case: Case, tmp_path: Path
+) -> None:
+    path = tmp_path / "app.py"
+    path.write_text(case.source)
+    report = check_paths((str(path),), Config(root=str(tmp_path)))
+    assert report.failures == ()
+    assert [f.code for f in report.findings].count(rule.code) == case.finds
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_shows_a_fault_and_something_like_it_that_is_none(rule: type[Rule]) -> None:
+    assert any(case.finds for case in rule.cases)
+    assert any(not case.finds for case in rule.cases)
+    assert "Why:" in (rule.__doc__ or "")
+    assert "Fix:" in (rule.__doc__ or "")
+
+
+def test_every_rule_file_is_in_the_tuple() -> None:
+    folder = Path(rules.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "rule"}
+    assert {rule.name.replace("-", "_") for rule in RULES} == files
+    assert (*(rule.code for rule in RULES), "SF902") == CODES
+
+
+def test_names_name_the_fault() -> None:
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)+", rule.name) for rule in RULES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_manual_holds_the_page_that_the_command_prints(code: str, request) -> None:
+    path = ROOT / "docs" / "rules" / f"{code}.md"
+    text = pages()[code]
+    if request.config.getoption("--update-golden", default=False):
+        path.write_text(text)
+    assert path.read_text() == text, "run pytest tests/linter/test_rules.py --update-golden"
+    printed = CliRunner().invoke(rule_command, [code.lower()])
+    assert printed.exit_code == 0
+    assert printed.output.strip() == text.strip()
+
+
+def test_no_page_is_left_of_a_rule_that_is_gone() -> None:
+    assert {path.stem for path in (ROOT / "docs" / "rules").glob("*.md")} == set(CODES)
+
+
+def test_an_unknown_rule_is_an_error_that_lists_the_known_ones() -> None:
+    result = CliRunner().invoke(rule_command, ["SF999"])
+    assert result.exit_code == 2
+    assert "SF301" in result.stderr
