@@ -61,10 +61,19 @@ def canonical_bytes(text: str, at: Path) -> bytes:
     surrogates, which JSON can carry and UTF-8 cannot, are hashed as their three bytes.
     """
     if at and at[0] == "tools":
-        import rfc8785
-
-        return rfc8785.dumps(json.loads(text))
+        return _canonical_json(json.loads(text))
     return text.encode("utf-8", "surrogatepass")
+
+
+def _canonical_json(value: object) -> bytes:
+    import rfc8785
+
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError:
+        # Schemas hold what RFC 8785 excludes: integers beyond 2^53 are usual limits of an int64.
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode("utf-8", "surrogatepass")
 
 
 _digests: WeakKeyDictionary[Segment | Tool, dict[tuple[bytes, str], str]] = WeakKeyDictionary()

@@ -40,12 +40,10 @@ def capabilities_of(answer: object) -> Capabilities | None:
     """Return the capabilities in a server's answer, or None where they are not ours."""
     if not isinstance(answer, Mapping):
         return None
-    version = next((answer[key] for key in _VERSION_FIELDS if key in answer), None)
+    version = answer.get("wire")
     if version != VERSION or isinstance(version, bool):
         return None  # a later format, or an answer that only looks like ours
     model, page, features = answer.get("model"), answer.get("page"), answer.get("features")
-    if isinstance(model, Mapping):
-        model = model.get("id")
     return Capabilities(
         version=VERSION,
         model=model if isinstance(model, str) else None,
@@ -55,9 +53,6 @@ def capabilities_of(answer: object) -> Capabilities | None:
         else frozenset(),
         fields=dict(answer),
     )
-
-
-_VERSION_FIELDS = ("wire", "wire_version", "v")
 
 
 @dataclass(slots=True)

@@ -442,7 +442,8 @@ def tool(definition: Mapping[str, Any] | Callable[..., Any], *, tier: Tier = Tie
     parameters, which pydantic derives from the annotations.
 
     Raises:
-        PromptError: the definition lacks a name, or pydantic is needed and not installed.
+        PromptError: the definition lacks a name or is no JSON, the function takes `*args` or
+            `**kwargs`, or pydantic is needed and not installed.
     """
     shape = dict(definition) if isinstance(definition, Mapping) else _definition_of(definition)
     if "function" not in shape and "name" in shape:
@@ -454,7 +455,11 @@ def tool(definition: Mapping[str, Any] | Callable[..., Any], *, tier: Tier = Tie
     )
     if not isinstance(name, str) or not name:
         raise PromptError(f"a tool needs a name, got {json.dumps(shape, default=str)[:80]}")
-    return Tool(name, json.dumps(shape, ensure_ascii=False), tier, _caller())
+    try:
+        text = json.dumps(shape, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"the definition of the tool {name!r} is no JSON: {error}") from None
+    return Tool(name, text, tier, _caller())
 
 
 def _definition_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -467,12 +472,19 @@ def _definition_of(function: Callable[..., Any]) -> dict[str, Any]:
             f"a schema for {function.__name__}() needs pydantic: "
             'pip install "stemfirst[client]", or pass the definition as a dict'
         ) from None
+    parameters = inspect.signature(function, eval_str=True).parameters
+    for parameter in parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise PromptError(
+                f"{function.__name__}() takes {parameter}, which a model cannot name: "
+                "give the tool named parameters"
+            )
     fields: dict[str, Any] = {
         name: (
             Any if parameter.annotation is parameter.empty else parameter.annotation,
             ... if parameter.default is parameter.empty else parameter.default,
         )
-        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
+        for name, parameter in parameters.items()
     }
     schema = create_model(function.__name__, **fields).model_json_schema()
     schema.pop("title", None)
@@ -527,10 +539,14 @@ def _segment(tier: Tier, text: str | Hole, name: str | None) -> Segment:
             f"{tier.label}(...) takes text or hole(name), got {type(text).__name__}: "
             "format the value yourself, so that its text is under your control"
         )
-    return Segment(tier, text, name, _caller(3))
+    return Segment(tier, text, name, _caller())
 
 
-def _caller(depth: int = 2) -> Origin | None:
-    """Return the place `depth` frames up: where the user's code built the value."""
-    frame = sys._getframe(depth)
+def _caller() -> Origin | None:
+    """Return the place that called this module: where the user's code built the value."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename == __file__:
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
     return Origin(frame.f_code.co_filename, frame.f_lineno)

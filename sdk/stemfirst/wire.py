@@ -12,13 +12,16 @@ unknown version is no hint.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeGuard
+from math import isfinite
+from typing import Any, TypeGuard, TypeVar
 
 from stemfirst.chain import ChainKey, canonical_bytes, chain, digest_of
 from stemfirst.prompt import Path, Rendered
 from stemfirst.tiers import Tier
+
+T = TypeVar("T")
 
 VERSION = 1
 ALGORITHM = "blake2b-128"
@@ -31,6 +34,10 @@ MAX_LINKS = 8
 """Links in the header at most: those where the tier changes, then the last ones."""
 MAX_SEGMENTS = 4096
 """Segments in the body at most; a prompt of more is sent without hints."""
+
+
+MAX_STEPS = 8
+"""Steps in the path of a string at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,51 +251,104 @@ def report_from_json(value: object) -> Report | None:
         return None
     try:
         return _report(value)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None  # a server of a later minor version, or not ours at all
 
 
 def _report(value: Mapping[str, Any]) -> Report:
-    time = dict(value["time"])
-    saved = time.pop("prefill_ms_saved", None)
-    missed, cost = value.get("missed"), value.get("cost")
     return Report(
-        prompt_tokens=int(value["prompt_tokens"]),
-        cached_tokens=int(value["cached_tokens"]),
-        computed_tokens=int(value["computed_tokens"]),
-        time=Times(
-            **_only(Times, time),
-            prefill_ms_saved=Estimate(**_only(Estimate, saved)) if saved else None,
-        ),
-        missed=_miss(missed) if missed else None,
-        cost=Cost(**_only(Cost, cost)) if cost else None,
-        tiers=_uses(value.get("tiers")),
-        segments=_uses(value.get("segments")),
-        source=dict(value["source"]) if value.get("source") else None,
-        notice=value.get("notice"),
+        prompt_tokens=_count(value["prompt_tokens"]),
+        cached_tokens=_count(value["cached_tokens"]),
+        computed_tokens=_count(value["computed_tokens"]),
+        time=_times(value["time"]),
+        missed=_read(_miss, value.get("missed")),
+        cost=_read(_cost, value.get("cost")),
+        tiers=_read(_uses, value.get("tiers")),
+        segments=_read(_uses, value.get("segments")),
+        source=_read(_source, value.get("source")),
+        notice=_read(_text, value.get("notice")),
     )
 
 
+def _times(value: Mapping[str, Any]) -> Times:
+    return Times(
+        queue=_number(value["queue"]),
+        prefill=_number(value["prefill"]),
+        load=_number(value["load"]),
+        ttft=_number(value["ttft"]),
+        decode=_number(value["decode"]),
+        tpot=_read(_number, value.get("tpot")),
+        prefill_ms_saved=_read(_estimate, value.get("prefill_ms_saved")),
+    )
+
+
+def _estimate(value: Mapping[str, Any]) -> Estimate:
+    est, lo, hi = (_number(value[name]) for name in ("est", "lo", "hi"))
+    return Estimate(est, lo, hi, _count(value["n"]), _read(_number, value.get("error")))
+
+
+def _cost(value: Mapping[str, Any]) -> Cost:
+    actual, without, saved = (_number(value[name]) for name in ("actual", "without_cache", "saved"))
+    currency = value.get("currency", "USD")
+    return Cost(actual, without, saved, _text(value["basis"]), _text(currency))
+
+
 def _miss(value: Mapping[str, Any]) -> Miss:
-    at = value.get("at")
-    place = None
-    if at:
-        path = at.get("path")
-        place = MissPlace(
-            int(at["token"]), tuple(path) if path else None, at.get("byte"), at.get("segment")
-        )
-    return Miss(int(value["tokens"]), str(value["reason"]), place)
+    return Miss(
+        _count(value["tokens"]), _text(value["reason"]), _read(_miss_place, value.get("at"))
+    )
 
 
-def _uses(value: Mapping[str, Any] | None) -> dict[str, SegmentUse] | None:
-    if value is None:
-        return None
-    return {name: SegmentUse(**_only(SegmentUse, use)) for name, use in value.items()}
+def _miss_place(value: Mapping[str, Any]) -> MissPlace:
+    return MissPlace(
+        _count(value["token"]),
+        _read(_path, value.get("path")),
+        _read(_count, value.get("byte")),
+        _read(_text, value.get("segment")),
+    )
 
 
-def _only(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that `kind` knows: a newer server may send more."""
-    return {name: value[name] for name in kind.__dataclass_fields__ if name in value}  # type: ignore[attr-defined]
+def _uses(value: Mapping[str, Any]) -> dict[str, SegmentUse]:
+    return {
+        name: SegmentUse(_count(use["prompt_tokens"]), _count(use["cached_tokens"]))
+        for name, use in value.items()
+    }
+
+
+def _source(value: Mapping[str, Any]) -> dict[str, int]:
+    return {name: _count(tokens) for name, tokens in value.items()}
+
+
+def _read(reader: Callable[[Any], T], value: object) -> T | None:
+    """Return what `reader` makes of a value that may be missing."""
+    return None if value is None else reader(value)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(f"no number: {value!r}")
+    return value
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"no count: {value!r}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"no text: {value!r}")
+    return value
+
+
+def _path(value: object) -> Path:
+    if not _is_list(value) or not 0 < len(value) <= MAX_STEPS:
+        raise ValueError(f"no path: {value!r}")
+    steps = tuple(item for item in value if isinstance(item, str | int))
+    if len(steps) != len(value) or any(isinstance(item, bool) for item in steps):
+        raise ValueError(f"no path: {value!r}")
+    return steps
 
 
 def _segment(item: object) -> SegmentHint | None:
@@ -300,10 +360,9 @@ def _segment(item: object) -> SegmentHint | None:
         return None
     if not isinstance(tier, str) or tier not in _TIERS:
         return None
-    if not _is_list(at) or not 0 < len(at) <= 8:
-        return None
-    path = tuple(step for step in at if isinstance(step, str | int) and not isinstance(step, bool))
-    if len(path) != len(at):
+    try:
+        path = _path(at)
+    except ValueError:
         return None
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         return None

@@ -13,7 +13,7 @@ from stemfirst.errors import ClientError, MissingValueError
 from stemfirst.savings import Savings, savings_of
 from stemfirst.wire import hint_from_json, prefix_from_header
 
-OURS = {"v": 1, "model": "stemfirst-demo", "page": 16, "features": ["segments"]}
+OURS = {"wire": 1, "model": "stemfirst-demo", "page": 16, "features": ["segments"]}
 REPORT = {
     "v": 1,
     "prompt_tokens": 2_000,
@@ -83,10 +83,11 @@ def test_a_server_that_is_not_ours_gets_no_field_and_no_header_of_ours(peer):
     "answer",
     [
         "<html>welcome</html>",
-        {"v": 2},
-        {"v": True},
+        {"wire": 2},
+        {"v": 1},
+        {"wire": True},
         {"hello": "world"},
-        {"v": "1"},
+        {"wire": "1"},
         {},
     ],
     ids=str,
