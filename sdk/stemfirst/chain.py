@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from stemfirst.prompt import Hole, Part, Path, RenderedSegment, Segment, Tool
@@ -65,7 +66,7 @@ def canonical_bytes(text: str, at: Path) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _canonical_json(value: object) -> bytes:
+def _canonical_json(value: Any) -> bytes:
     import rfc8785
 
     try:
