@@ -66,11 +66,15 @@ class Counter:
         """Return True if texts are too short for a number of tokens, whatever the tokenizer."""
         return sum(len(text.encode()) for text in texts) < tokens
 
+    def unremembered(self, text: str) -> Count:
+        """Return the tokens of a text, and keep no copy of it; for callers with a memo."""
+        if self._encode is None:
+            self._encode = self._load()
+        return Count(self._encode(text), self._is_estimate)
+
     def _one(self, text: str) -> int:
         if text not in self._counted:
-            if self._encode is None:
-                self._encode = self._load()
-            self._counted[text] = self._encode(text)
+            self._counted[text] = self.unremembered(text).tokens
         return self._counted[text]
 
     def _load(self) -> Callable[[str], int]:
