@@ -1,6 +1,6 @@
 """The command `stemfirst fix`: rewrites prompts, or shows how it would.
 
-Knows options, output and exit codes. Everything else is `check_paths` and `apply_fixes`.
+Knows options, output and exit codes. Everything else is `fix_paths`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from stemfirst_lint.errors import LintError
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
-    from stemfirst_lint.check import Report
-    from stemfirst_lint.config import Config
     from stemfirst_lint.fix.apply import Outcome
     from stemfirst_lint.fix.rewrite import Done, Left
 
@@ -23,106 +21,95 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, type=click.Path())
 @click.option("--diff", "is_diff", is_flag=True, help="Show the changes, write nothing.")
 @click.option("--risky", "is_risky", is_flag=True, help="Make changes that you must look at, too.")
-@click.option("--select", multiple=True, metavar="CODES", help="Fix only these rules.")
-@click.option("--ignore", multiple=True, metavar="CODES", help="Leave these rules alone.")
-@click.option("--min-gain", type=int, metavar="TOKENS", help="The least gain worth a change.")
-@click.option("--model", metavar="DIR", help="Count with this model's tokenizer.json.")
+@click.option("--select", multiple=True, metavar="CODES", help="Only these codes or prefixes.")
+@click.option("--ignore", multiple=True, metavar="CODES", help="Not these codes or prefixes.")
+@click.option(
+    "--model",
+    type=click.Path(),
+    help="Count with this model's tokenizer: a folder with tokenizer.json.",
+)
+@click.option("--min-gain", type=int, metavar="TOKENS", help="Change from this gain on [128].")
+@click.option("--config", "config_path", type=click.Path(), help="Read this pyproject.toml.")
 def fix(
     paths: tuple[str, ...],
     is_diff: bool,
     is_risky: bool,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
-    min_gain: int | None,
     model: str | None,
+    min_gain: int | None,
+    config_path: str | None,
 ) -> None:
     """Rewrite the prompts in PATHS so that stable content comes first.
 
     Every change is proven before a file is written: nothing is lost, fields keep their values,
     less is forfeited, and a second run changes nothing. What stays as it is gets one line that
-    says why and what you could write instead.
+    says why and what you could write instead. PATHS are files and folders; the current folder
+    if none is given. A template in another file is changed where it stands.
 
-    Exit status: 0 nothing is left to fix, 1 findings remain (with --diff: something would
-    change), 2 a file could not be read, checked or written.
+    Exit status: 0 nothing is left, 1 findings remain (with --diff: something would change), 2 a
+    file could not be read, checked or written.
     """
-    from stemfirst_lint.check import check_paths
-    from stemfirst_lint.config import load_config
-    from stemfirst_lint.fix.apply import apply_fixes
+    from stemfirst_lint.config import load_config, read_config
+    from stemfirst_lint.fix.apply import fix_paths
     from stemfirst_lint.model import Applicability
 
     paths = paths or (".",)
     try:
-        config = load_config(paths[0]).with_options(
-            select=select, ignore=ignore, min_gain=min_gain, model=model
+        config = read_config(config_path) if config_path else load_config(paths[0])
+        config = config.with_options(
+            select=_split(select), ignore=_split(ignore), min_gain=min_gain, model=model
         )
-        report = check_paths(paths, config)
+        allow = Applicability.RISKY if is_risky else Applicability.REORDER
+        outcome = fix_paths(paths, config, allow=allow, write=not is_diff)
     except LintError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    outcome = apply_fixes(
-        report.findings,
-        allow=Applicability.RISKY if is_risky else Applicability.REORDER,
-        min_gain=config.min_gain,
-        write=not is_diff,
-    )
-    failures = [*report.failures, *outcome.failures]
-    for failure in failures:
+    for failure in outcome.failures:
         click.echo(f"error: {failure}", err=True)
     if is_diff:
-        _show_diff(outcome, report)
-        sys.exit(2 if failures else 1 if outcome.changed else 0)
-    is_left = _report(outcome, report, paths, config)
-    sys.exit(2 if failures else 1 if is_left else 0)
+        from stemfirst_lint.fix.apply import diff_of
+
+        diff = diff_of(outcome.rewrites)
+        click.echo(diff.encode("utf-8", "surrogateescape"), nl=False)
+    _report(outcome, is_diff=is_diff)
+    is_open = bool(outcome.changed) if is_diff else bool(outcome.remaining)
+    sys.exit(2 if outcome.failures else 1 if is_open else 0)
 
 
-def _show_diff(outcome: Outcome, report: Report) -> None:
-    from stemfirst_lint.fix.apply import diff_of
+def _split(codes: tuple[str, ...]) -> tuple[str, ...]:
+    """Both `--select SF101,SF103` and a repeated option."""
+    return tuple(code.strip() for given in codes for code in given.split(",") if code.strip())
 
-    diff = diff_of(outcome.rewrites)
-    click.echo(diff.encode("utf-8", "surrogateescape"), nl=False)
+
+def _report(outcome: Outcome, *, is_diff: bool) -> None:
+    """Write a line for each place that changed or was left, and a summary.
+
+    With `--diff` all of it goes to the error stream, so that the output is a patch.
+    """
     for rewrite in outcome.rewrites:
-        for left in rewrite.left:
-            click.echo(_line_of(left), err=True)
-    fixed = sum(len(done.findings) for rewrite in outcome.rewrites for done in rewrite.done)
-    files = len(outcome.changed)
-    found = _count(len(report.findings), "finding")
-    click.echo(f"Would fix {fixed} of {found} in {_count(files, 'file')}.", err=True)
-
-
-def _report(outcome: Outcome, report: Report, paths: tuple[str, ...], config: Config) -> bool:
-    """Write what was done and what is left, and return whether anything is left."""
-    for rewrite in outcome.rewrites:
-        places: list[Done | Left] = [*rewrite.done, *rewrite.left]
+        places: list[Done | Left] = [*rewrite.left]
+        if not is_diff:
+            places += rewrite.done
         for place in sorted(places, key=lambda place: place.location):
-            click.echo(_line_of(place))
-    fixed = sum(len(done.findings) for rewrite in outcome.rewrites for done in rewrite.done)
-    remaining = report.findings
-    if outcome.changed:
-        from stemfirst_lint.check import check_paths
-
-        remaining = check_paths(paths, config).findings
-    said = {left.location for rewrite in outcome.rewrites for left in rewrite.left}
-    for finding in remaining:
-        where = finding.template.location if finding.template else finding.location
-        if outcome.changed and where not in said and not _was_left(finding.code, outcome):
-            click.echo(f"{finding.location}: {finding.code} still: {finding.message}")
-    files = len(outcome.changed)
-    if fixed or remaining:
-        click.echo(
-            f"Fixed {_count(fixed, 'finding')} in {_count(files, 'file')}; {len(remaining)} left."
-        )
-    else:
-        click.echo("Nothing to fix.")
-    return bool(remaining)
-
-
-def _was_left(code: str, outcome: Outcome) -> bool:
-    return any(
-        finding.code == code
+            click.echo(_line_of(place), err=is_diff)
+    said = {
+        finding.location
         for rewrite in outcome.rewrites
         for left in rewrite.left
         for finding in left.findings
-    )
+    }
+    for finding in outcome.remaining:
+        if finding.location not in said:
+            click.echo(f"{finding.location}: {finding.code} left: {finding.message}", err=is_diff)
+    fixed = sum(len(done.findings) for rewrite in outcome.rewrites for done in rewrite.done)
+    remaining = len(outcome.remaining)
+    if not fixed and not remaining:
+        click.echo("Nothing to fix.", err=is_diff)
+        return
+    verb = "Would fix" if is_diff else "Fixed"
+    files = _count(len(outcome.changed), "file")
+    click.echo(f"{verb} {_count(fixed, 'finding')} in {files}; {remaining} left.", err=is_diff)
 
 
 def _line_of(place: Done | Left) -> str:

@@ -10,17 +10,20 @@ import difflib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stemfirst_lint.check import check_paths
 from stemfirst_lint.errors import LintError
-from stemfirst_lint.fix.plan import MIN_GAIN
 from stemfirst_lint.model import Applicability, Finding
-from stemfirst_lint.source import read_bytes
+from stemfirst_lint.source import OVERLAY, read_bytes
 
 TYPE_CHECKING = False  # `typing` costs more than the whole module
 if TYPE_CHECKING:
+    from stemfirst_lint.config import Config
     from stemfirst_lint.fix.rewrite import Rewrite
+
+_MAX_ROUNDS = 8
 
 
 class WriteError(LintError):
@@ -34,13 +37,17 @@ class WriteError(LintError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What fixing did.
+    """What fixing did, or would do.
 
     Attributes:
-        rewrites: one for each file that holds a template of a finding, in order of path.
-        failures: files that could not be read or written; they are as they were.
+        found: what was found before.
+        remaining: what is found afterwards, in the files as they are or would be.
+        rewrites: one for each file that changes or holds something that was left, by path.
+        failures: files that could not be read, checked or written.
     """
 
+    found: tuple[Finding, ...]
+    remaining: tuple[Finding, ...]
     rewrites: tuple[Rewrite, ...]
     failures: tuple[LintError, ...] = ()
 
@@ -50,41 +57,89 @@ class Outcome:
         return tuple(rewrite for rewrite in self.rewrites if rewrite.new != rewrite.old)
 
 
-def apply_fixes(
-    findings: Iterable[Finding],
-    *,
-    allow: Applicability,
-    min_gain: int = MIN_GAIN,
-    write: bool = True,
+def fix_paths(
+    paths: tuple[str, ...], config: Config, *, allow: Applicability, write: bool = True
 ) -> Outcome:
-    """Fix what `allow` permits and every proof allows, and say what became of each finding.
+    """Fix what `allow` permits and every proof allows, and say what became of the rest.
+
+    The files are checked again as they would be, until nothing changes any more: sorting a set
+    can make a hole stable, which then moves to the front. So a second run changes nothing.
 
     Args:
-        findings: from a check of the files as they are now.
+        paths: files and folders.
+        config: what to look for and the least gain worth a change.
         allow: `IDENTICAL` for `check --fix`, `REORDER` for `fix`, `RISKY` for `fix --risky`.
-        min_gain: tokens that a move must win.
-        write: False leaves all files as they are and only returns what would be written.
-    """
-    by_file: dict[str, list[Finding]] = {}
-    for finding in findings:
-        by_file.setdefault(_file_of(finding), []).append(finding)
-    if not by_file:
-        return Outcome(())
-    from stemfirst_lint.fix.rewrite import rewrite  # loads libcst
+        write: False leaves all files as they are.
 
-    rewrites: list[Rewrite] = []
-    failures: list[LintError] = []
-    for path, group in sorted(by_file.items()):
+    Raises:
+        LintError: the configuration cannot be obeyed.
+    """
+    report = check_paths(paths, config)
+    found = report.findings
+    failures: list[LintError] = list(report.failures)
+    drafts: dict[str, Rewrite] = {}
+    try:
+        for _ in range(_MAX_ROUNDS):
+            if not _round(report.findings, drafts, allow, config.min_gain, failures):
+                break
+            report = check_paths(paths, config)
+        else:
+            # Never seen; a change that asks for another one for ever is not written.
+            return Outcome(found, found, (), (*failures, LintError("the fixes do not settle")))
+        if write:
+            _write(drafts, failures)
+    finally:
+        OVERLAY.clear()
+    rewrites = tuple(drafts[path] for path in sorted(drafts))
+    return Outcome(found, report.findings, rewrites, tuple(failures))
+
+
+def _round(
+    findings: Sequence[Finding],
+    drafts: dict[str, Rewrite],
+    allow: Applicability,
+    min_gain: int,
+    failures: list[LintError],
+) -> bool:
+    """Rewrite every file once, sets first, and return whether anything changed."""
+    from stemfirst_lint.fix.rewrite import Rewrite, rewrite  # loads libcst
+
+    changed = False
+    sets = [finding for finding in findings if finding.code == "SF201"]
+    for wanted in (sets, findings):
+        by_file: dict[str, list[Finding]] = {}
+        for finding in wanted:
+            by_file.setdefault(_file_of(finding), []).append(finding)
+        for path, group in by_file.items():
+            if any(str(failure).startswith(f"{path}: ") for failure in failures):
+                continue
+            try:
+                data = read_bytes(path)
+                made = rewrite(path, data, group, allow=allow, min_gain=min_gain)
+            except LintError as error:
+                failures.append(error)
+                continue
+            draft = drafts.get(path)
+            old, done = (draft.old, draft.done) if draft else (data, ())
+            drafts[path] = Rewrite(path, old, made.new, (*done, *made.done), made.left)
+            if made.new != data:
+                OVERLAY[os.path.realpath(path)] = made.new
+                changed = True
+        if changed:
+            return True  # what is left is judged on the new text
+    return False
+
+
+def _write(drafts: dict[str, Rewrite], failures: list[LintError]) -> None:
+    for path in sorted(drafts):
+        draft = drafts[path]
+        if draft.new == draft.old:
+            continue
         try:
-            data = read_bytes(path)
-            made = rewrite(path, data, group, allow=allow, min_gain=min_gain)
-            if write and made.new != data:
-                replace_file(path, data, made.new)
+            replace_file(path, draft.old, draft.new)
         except LintError as error:
             failures.append(error)
-        else:
-            rewrites.append(made)
-    return Outcome(tuple(rewrites), tuple(failures))
+            del drafts[path]
 
 
 def _file_of(finding: Finding) -> str:

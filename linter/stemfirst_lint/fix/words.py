@@ -16,9 +16,15 @@ HOLE = "\ufffc"
 """Stands for one hole in flat text. Text that holds this character itself is never planned."""
 
 _NOUN = r"(?:[a-z][\w-]*)"
+_QUANTITY = (
+    rf"\s+(?:[\d{HOLE}$€£~<]|(?:an?|the|all|any|each|every|your|our|its|average|zero|one|two|three|"
+    r"four|five|six|seven|eight|nine|ten|twelve|twenty|fifty|hundred)\b)"
+)
+"""What stands behind "above" and "below" where they compare: "tents above six kilograms"."""
 _BACKWARD = re.compile(
     rf"""
-    \b(?:the\s+)?(?P<above>above|aforementioned|foregoing|preceding)\b(?:[- ]mentioned)?
+    \b(?:the\s+)?(?P<above>above(?!{_QUANTITY})|aforementioned|foregoing|preceding)\b
+        (?:[- ]mentioned)?
         (?:\s+(?P<above_noun>{_NOUN}))?
     | \b(?:the\s+)?previous(?:ly)?(?:\s+(?P<previous_noun>{_NOUN}))?
     | \bearlier\b | \bso\s+far\b | \bas\s+(?:shown|given|seen|described|mentioned|noted|stated)\b
@@ -31,7 +37,7 @@ _BACKWARD = re.compile(
 _FORWARD = re.compile(
     rf"""
     \b(?:the\s+)?following\b(?:\s+(?P<following_noun>{_NOUN}))?
-    | \b(?:(?P<below_noun>{_NOUN})\s+)?(?:(?:is|are|given|listed|shown|provided)\s+)?below\b
+    | \b(?:(?P<below_noun>{_NOUN})\s+)?(?:(?:is|are|given|listed|shown|provided)\s+)?below\b(?!{_QUANTITY})
     | \bas\s+follows\b | \bhereafter\b | \bsubsequent\b
     | \bat\s+the\s+(?:end|bottom)\b
     | \bnext\s+(?:section|paragraph|block|line|message)s?\b
