@@ -227,7 +227,7 @@ class Engine:
                 "measuring takes at least 0 context and 1 new tokens, got "
                 f"{context_tokens} and {new_tokens}"
             )
-        if self._thread is None:
+        if not self._is_open:
             raise EngineStoppedError("the engine is not running; start it before measuring")
         elapsed: float = self._between_steps(lambda: self._measure(context_tokens, new_tokens))
         return elapsed
