@@ -13,7 +13,7 @@ from stemfirst_lint.config import Config
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.files import may_hold_prompts, python_files
 from stemfirst_lint.index import ModuleIndex
-from stemfirst_lint.model import Finding, Kind, Site
+from stemfirst_lint.model import Applicability, Finding, Kind, Site
 from stemfirst_lint.source import decode, parse, read_bytes
 
 
@@ -140,5 +140,6 @@ def _planned(finding: Finding, config: Config) -> Finding:
         return replace(finding, applicability=sort_applicability(finding.hole))
     role = finding.site.role if finding.site is not None else None
     plan = plan_for(finding.template, min_gain=config.min_gain, role=role)
-    remedy = str(plan.refusals[0]) if plan.refusals else None
+    is_safe = plan.applicability is Applicability.REORDER
+    remedy = str(plan.refusals[0]) if plan.refusals and not is_safe else None
     return replace(finding, applicability=plan.applicability, remedy=remedy)

@@ -647,6 +647,18 @@ def alternatives(verdicts: Iterable[Verdict]) -> Verdict:
     return max(found, key=lambda verdict: verdict.tier or Tier.STATIC)
 
 
+def of_field(name: str, place: Location) -> Verdict:
+    """Return the verdict of a template's field that is filled where we cannot see it."""
+    if name in known.CLOCK_FIELDS:
+        told = Evidence(f"the field `{{{name}}}` is named for a clock", place)
+        return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), known.CLOCK_FIELDS[name])
+    tier = known.parameter_tier(name, None)
+    if tier is None:
+        return UNKNOWN
+    told = Evidence(f"the name of the field `{{{name}}}` says {_says(tier)}", place)
+    return Verdict(tier, Kind.PARAMETER, (told,))
+
+
 def with_format_spec(verdict: Verdict, spec: str | None) -> Verdict:
     """Return the verdict of a value formatted by a spec: `{now:%Y}` moves once a day."""
     if verdict.kind is Kind.CLOCK and spec and "%" in spec:

@@ -36,6 +36,18 @@ CLOCKS: dict[str, Resolution] = {
 }
 """Calls that read a clock, and how finely their text moves as it is."""
 
+CLOCK_FIELDS: dict[str, Resolution] = {
+    "now": Resolution.SECOND,
+    "current_time": Resolution.SECOND,
+    "current_datetime": Resolution.SECOND,
+    "datetime": Resolution.SECOND,
+    "timestamp": Resolution.SECOND,
+    "today": Resolution.DAY,
+    "date": Resolution.DAY,
+    "current_date": Resolution.DAY,
+}
+"""Fields of template classes that are named for the time; filled out of sight."""
+
 RANDOM_CALLS = frozenset(
     {
         "uuid.uuid1",
@@ -170,6 +182,8 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
     Words for settings win: `query_language` and `input_schema` are no data.
     """
     words = [word.lower() for word in _WORD.findall(name)]
+    if len(words) > 1 and words[-1] in ("str", "string", "list", "json", "block", "data"):
+        words.pop()  # `context_str` is a context
     if words and words[-1] in _CONFIG_WORDS and not (words[-1] == "name" and len(words) > 1):
         return None
     if any(word in _SESSION_WORDS for word in words):

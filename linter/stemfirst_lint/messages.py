@@ -20,7 +20,6 @@ MESSAGE_CLASSES: dict[str, str | None] = {
     "SystemMessage": "system",
     "SystemPromptPart": "system",
     "ChatCompletionSystemMessageParam": "system",
-    "SystemMessagePromptTemplate": "system",
     "DeveloperMessage": "system",
     "HumanMessage": "user",
     "UserMessage": "user",
@@ -29,10 +28,23 @@ MESSAGE_CLASSES: dict[str, str | None] = {
     "AIMessage": "assistant",
     "AssistantMessage": "assistant",
     "ChatCompletionAssistantMessageParam": "assistant",
+    "StringPromptValue": "user",
     "ChatMessage": None,
     "ChatMessageContent": None,
 }
 """Message classes of common libraries, with the role that they stand for."""
+
+TEMPLATE_CLASSES: dict[str, str | None] = {
+    "PromptTemplate": None,
+    "ChatPromptTemplate": None,
+    "SystemMessagePromptTemplate": "system",
+    "HumanMessagePromptTemplate": "user",
+    "AIMessagePromptTemplate": "assistant",
+    "QuestionAnswerPrompt": None,
+    "RefinePrompt": None,
+    "SummaryPrompt": None,
+}
+"""Classes that hold a `str.format` template, with the role that they stand for."""
 
 _ROLE = re.compile(r"(system|developer|user|human|assistant|ai|tool)$", re.IGNORECASE)
 _ROLES = {"developer": "system", "human": "user", "ai": "assistant"}

@@ -198,6 +198,7 @@ class Sink(Enum):
     MESSAGE = "message"
     KEYWORD = "keyword"
     MESSAGE_CLASS = "message class"
+    TEMPLATE_CLASS = "template class"
     CALL = "call"
     NAME = "name"
 

@@ -14,15 +14,17 @@ from dataclasses import replace
 from stemfirst_lint import known
 from stemfirst_lint.constants import Constants, NotConstant
 from stemfirst_lint.flow import Flow
-from stemfirst_lint.index import Bind, CallUse, ModuleIndex, Scope, Use
+from stemfirst_lint.index import Bind, CallUse, ModuleIndex, Scope, Use, last_name
 from stemfirst_lint.messages import (
     MESSAGE_CLASSES,
+    TEMPLATE_CLASSES,
     History,
     Item,
     Message,
     contents,
     items_of,
     message_of,
+    role_of,
 )
 from stemfirst_lint.model import Following, Form, Sink, Site, Template, Text
 from stemfirst_lint.templates import Reader, merge
@@ -39,7 +41,7 @@ WEAK_CALLS = frozenset(
         "get_completion", "stream", "astream", "chat_completion",
     }
 )  # fmt: skip
-_STRENGTH = [Sink.MESSAGE, Sink.MESSAGE_CLASS, Sink.KEYWORD, Sink.CALL, Sink.NAME]
+_STRENGTH = list(Sink)
 
 
 class Finder:
@@ -83,6 +85,7 @@ class Finder:
             for call in module.calls.get(name, ()):
                 if call.node.args:
                     self._weak(call.node.args[0], call, Sink.CALL, None)
+        self._template_classes(module)
         self._names(module)
 
     # Requests
@@ -236,6 +239,40 @@ class Finder:
         for template in self.reader.templates(node, use, name=name):
             if _is_shaped(template):
                 self._add(Site(template, Sink.NAME, template.location))
+
+    # Template classes
+
+    def _template_classes(self, module: ModuleIndex) -> None:
+        for name, role in TEMPLATE_CLASSES.items():
+            for call in module.calls.get(name, ()):
+                self._class_template(call, role)
+        for method in ("from_template", "from_messages"):
+            for call in module.calls.get(method, ()):
+                function = call.node.func
+                assert isinstance(function, ast.Attribute)
+                owner = last_name(function.value)
+                if owner not in TEMPLATE_CLASSES:
+                    continue
+                if method == "from_template":
+                    self._class_template(call, TEMPLATE_CLASSES[owner])
+                elif call.node.args and isinstance(call.node.args[0], ast.List):
+                    for element in call.node.args[0].elts:
+                        if isinstance(element, ast.Tuple) and len(element.elts) == 2:
+                            self._unfilled(element.elts[1], call, role_of(element.elts[0]))
+
+    def _class_template(self, call: CallUse, role: str | None) -> None:
+        if _keyword(call.node, "template_format") is not None:
+            return  # another syntax than that of str.format
+        node = _keyword(call.node, "template")
+        if node is None and call.node.args:
+            node = call.node.args[0]
+        if node is not None:
+            self._unfilled(node, call, role)
+
+    def _unfilled(self, node: ast.expr, call: CallUse, role: str | None) -> None:
+        for template in self.reader.unfilled(node, call.use):
+            place = call.use.scope.module.source.place(node)
+            self._add(Site(template, Sink.TEMPLATE_CLASS, place, role))
 
     # Together
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, replace
 
-from stemfirst_lint.flow import Call, Flow, argument_of, join, with_format_spec
+from stemfirst_lint.flow import Call, Flow, argument_of, join, of_field, with_format_spec
 from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.index import Bind, Binding, ScopeKind, Use, last_name
 from stemfirst_lint.literals import Field, FormatField, Run, read_format, read_literal
@@ -310,8 +310,20 @@ class Reader:
                     return found
         return []
 
+    def unfilled(self, node: ast.expr, use: Use) -> list[Template]:
+        """Return the format templates that an expression may hold, judged by their fields' names.
+
+        For constants that are given to a template class, which fills them somewhere else.
+        """
+        found: list[Template] = []
+        for literal in self._literals(node, use, None, 0):
+            template = self._format(literal, None, use, None)
+            if template is not None:
+                found.append(template)
+        return found[:_MAX_VARIANTS]
+
     def _format(
-        self, literal: _Literal, node: ast.Call, use: Use, call: Call | None
+        self, literal: _Literal, node: ast.Call | None, use: Use, call: Call | None
     ) -> Template | None:
         runs = _runs(literal)
         if runs is None:
@@ -319,8 +331,9 @@ class Reader:
         parts = read_format("".join(run.text for run in runs))
         if parts is None or not any(isinstance(part, FormatField) for part in parts):
             return None
-        keywords = {k.arg: k.value for k in node.keywords if k.arg is not None}
-        has_star = any(isinstance(a, ast.Starred) for a in node.args)
+        keywords = {k.arg: k.value for k in node.keywords if k.arg} if node else {}
+        given = node.args if node else []
+        has_star = any(isinstance(a, ast.Starred) for a in given)
         pieces: list[Piece] = []
         automatic = 0
         for part in parts:
@@ -335,18 +348,20 @@ class Reader:
             if is_positional:
                 index = int(base) if base else automatic
                 automatic += not base
-                value = node.args[index] if index < len(node.args) and not has_star else None
+                value = given[index] if index < len(given) and not has_star else None
             else:
                 value = keywords.get(base)
-            pieces.append(self._format_hole(part, place, value, use, call, is_positional))
-        seen = use.scope.module.source.place(node)
+            hole = self._format_hole(part, place, value, use, call, is_positional)
+            if node is None and not is_positional:
+                hole = replace(hole, verdict=of_field(part.name, place))
+            pieces.append(hole)
         start, end = literal.source.span(literal.node)
         return Template(
             Form.FORMAT,
             literal.source.location(start, end),
             _merged(pieces),
             literal.name,
-            calls=(seen,),
+            calls=(use.scope.module.source.place(node),) if node else (),
         )
 
     def _format_hole(
