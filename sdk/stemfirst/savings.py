@@ -49,14 +49,18 @@ class Missed:
 
     @property
     def is_avoidable(self) -> bool:
-        """Whether the same text in another order could have come from the cache."""
-        return self.reason not in EXPECTED
+        """Whether other code could have had some of these tokens from the cache.
+
+        A prompt that was built by tiers has nothing stable behind its request's own text.
+        """
+        is_own_text = self.tier is not None and self.tier >= Tier.REQUEST
+        return self.reason not in EXPECTED and not is_own_text
 
     def __str__(self) -> str:
         """Say what became of the tokens: "464 were read again (prompt changed at …)"."""
-        if not self.is_avoidable:
-            return f"{self.tokens:,} {EXPECTED[self.reason]}"
-        return f"{self.tokens:,} were read again ({self.cause})"
+        if self.is_avoidable:
+            return f"{self.tokens:,} were read again ({self.cause})"
+        return f"{self.tokens:,} {EXPECTED.get(self.reason, 'were new with this request')}"
 
     @property
     def cause(self) -> str:
@@ -177,12 +181,12 @@ class Savings:
 
     def _milliseconds(self) -> str | None:
         saved = self.prefill_ms_saved
-        if saved is None:
+        if saved is None or not self.cached_tokens:
             return None
         return f"about {saved.est:,.0f} ms of prefill [{saved.lo:,.0f} to {saved.hi:,.0f}]"
 
     def _money(self) -> str | None:
-        return f"{money(self.cost.saved)}" if self.cost else None
+        return money(self.cost.saved) if self.cost and self.cost.saved else None
 
 
 def savings_of(response: object) -> Savings:

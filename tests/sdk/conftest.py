@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from stemfirst.server_process import ServerProcess
 
 OPENAI_USAGE = {
     "prompt_tokens": 2_000,
@@ -180,4 +181,13 @@ def _headers(handler: BaseHTTPRequestHandler) -> dict[str, str]:
 def peer() -> Iterator[Peer]:
     """A server that is not ours, until a test makes it say otherwise."""
     with Peer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ServerProcess]:
+    """The bundled server with the demo model, shared by the session."""
+    pytest.importorskip("torch", reason='pip install "stemfirst[server]"')
+    arguments = ["--gpu-price-per-hour", "2", "--calibration-seconds", "2"]
+    with ServerProcess(arguments) as running:
         yield running

@@ -1,8 +1,9 @@
 """The clients: plain with strangers, open with our own server, and never in the app's way."""
 
 import asyncio
-import gc
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import openai
 import pytest
@@ -42,8 +43,17 @@ def prompt() -> Prompt:
     return Prompt(static("You are helpful."), tenant("Plan: gold")).then(request(hole("question")))
 
 
+opened = ExitStack()
+
+
+@pytest.fixture(autouse=True)
+def _closing() -> Iterator[None]:
+    yield
+    opened.close()
+
+
 def client_of(peer, **options) -> Client:
-    return Client(base_url=peer.url, api_key="sk-test", **options)
+    return opened.enter_context(Client(base_url=peer.url, api_key="sk-test", **options))
 
 
 async def with_async_client(peer, work):
@@ -118,13 +128,12 @@ def test_what_a_server_does_not_report_is_none_and_not_zero(peer):
 
 def test_a_plain_request_is_sent_byte_for_byte_as_the_openai_package_sends_it(peer):
     messages = [{"role": "user", "content": "hi"}]
-    openai.OpenAI(base_url=peer.url, api_key="sk-test").chat.completions.create(
-        model="m", messages=messages, seed=1
-    )
+    with openai.OpenAI(base_url=peer.url, api_key="sk-test") as theirs:
+        theirs.chat.completions.create(model="m", messages=messages, seed=1)
     client_of(peer).chat.completions.create(model="m", messages=messages, seed=1)
-    theirs, ours = peer.posts
-    assert ours.body == theirs.body
-    assert ours.headers.keys() == theirs.headers.keys()
+    expected, sent = peer.posts
+    assert sent.body == expected.body
+    assert sent.headers.keys() == expected.headers.keys()
     assert not peer.probes
 
 
@@ -242,7 +251,19 @@ def test_the_report_is_mapped_back_to_the_line_that_built_the_segment(peer):
     assert saved.prefill_ms_saved.est == 120.0
     assert saved.cost.saved == 0.0003
     assert saved.notice == "noise"
-    assert f"test_client.py:{saved.missed.origin.line}" in str(saved)
+    assert "464 were new with this request" in str(saved)
+
+
+def test_a_change_before_the_requests_own_text_is_said_with_its_line(peer):
+    peer.capabilities = OURS
+    place = {**REPORT["missed"]["at"], "segment": "s1"}
+    peer.report = {**REPORT, "missed": {**REPORT["missed"], "at": place}}
+    saved = client_of(peer).ask(prompt(), question="?").savings
+    assert saved.missed.tier.label == "tenant"
+    line = prompt.__code__.co_firstlineno + 1
+    assert f"464 were read again (diverged at tenant text, tests/sdk/test_client.py:{line}" in str(
+        saved
+    )
 
 
 @pytest.mark.parametrize(
@@ -420,8 +441,8 @@ def test_a_stream_that_the_reader_leaves_is_marked_incomplete(peer):
 
 def test_a_stream_dropped_without_a_word_is_marked_incomplete(peer):
     with ledger() as book:
-        next(iter(client_of(peer).stream(prompt(), model="m", question="?")))
-        gc.collect()
+        dropped = client_of(peer).stream(prompt(), model="m", question="?")
+        next(iter(dropped))
     assert book.totals.incomplete == 1
 
 

@@ -5,6 +5,7 @@ import os
 import pytest
 from stemfirst.prompt import Origin
 from stemfirst.savings import Missed, Savings, money, savings_of, shown
+from stemfirst.tiers import Tier
 from stemfirst.wire import Cost, Estimate, MissPlace, Times
 
 
@@ -47,6 +48,11 @@ SENTENCES = {
     "a first call": (
         saved(cached_tokens=0, time=times(None), cost=None, missed=Missed(5_938, "first_seen")),
         "0 of 5,938 prompt tokens came from the cache (0 %); 5,938 were read for the first time.",
+    ),
+    "a question that is new": (
+        saved(missed=Missed(17, "prompt_changed", None, "request text", Tier.REQUEST), time=None),
+        "4,096 of 5,938 prompt tokens came from the cache (69 %), saving $0.00040; "
+        "17 were new with this request.",
     ),
     "a provider that reports tokens only": (
         Savings(prompt_tokens=10, cached_tokens=5),
