@@ -137,7 +137,9 @@ class _EngineCollector(Collector):
             {("cached",): stats.cached_tokens, ("computed",): stats.computed_tokens},
             ("source",),
         )
-        finished = {(str(reason),): count for reason, count in stats.requests_finished.items()}
+        finished: dict[tuple[str, ...], int] = {
+            (str(reason),): count for reason, count in stats.requests_finished.items()
+        }
         yield self._counter(
             "vllm:request_success",
             "Requests that ended, by reason.",

@@ -31,7 +31,7 @@ class EnginePort(Protocol):
         """Accept a request; its events go to `on_event`, from another thread."""
         ...
 
-    def abort(self, request_id: str) -> object:
+    def abort(self, request_id: str) -> None:
         """End a request early; unknown and finished ones are let be."""
         ...
 
@@ -66,6 +66,10 @@ class _Choice:
         self.matcher = StopMatcher(stops)
         self.output_tokens = 0
         self.is_open = True
+
+    def is_stopped(self) -> bool:
+        """Whether a stop string was found."""
+        return self.matcher.matched is not None
 
 
 class Generation:
@@ -152,20 +156,20 @@ class Generation:
                 choice.is_open = False
                 finish = event
                 continue
-            if choice.matcher.matched is not None:
+            if choice.is_stopped():
                 continue  # computed before the engine heard of the abort
             choice.output_tokens += 1
             tokens.append(event)
             if not event.is_stop:
                 text += choice.matcher.feed(choice.detokenizer.feed(event.token_id))
-            if choice.matcher.matched is not None:
+            if choice.is_stopped():
                 self._engine.abort(choice.request.request_id)
         if finish is None:
             return Piece(index, text, tuple(tokens)) if text or tokens else None
         if finish.reason is FinishReason.ERROR:
             raise RequestFailedError(finish.error or "the engine could not complete this request")
         text += choice.matcher.feed(choice.detokenizer.finish())
-        is_stopped = choice.matcher.matched is not None
+        is_stopped = choice.is_stopped()
         text += choice.matcher.finish()
         return Piece(
             index,

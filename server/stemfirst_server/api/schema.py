@@ -195,8 +195,8 @@ class CompletionRequest(Sampled):
         if not prompt:
             raise InvalidRequestError("prompt must not be empty", parameter="prompt")
         if isinstance(prompt[0], int):
-            return (prompt,)  # type: ignore[return-value]
-        return tuple(prompt)  # type: ignore[arg-type]
+            return (prompt,)
+        return tuple(prompt)
 
 
 def _biases(asked: dict[str, float] | None) -> tuple[tuple[int, float], ...]:

@@ -181,9 +181,9 @@ class Service:
 
         return self.engine.submit(request, on_event=receive)
 
-    def abort(self, request_id: str) -> object:
+    def abort(self, request_id: str) -> None:
         """End a request early."""
-        return self.engine.abort(request_id)
+        self.engine.abort(request_id)
 
     def report(
         self,

@@ -202,16 +202,15 @@ def _check_content(content: object, place: str) -> None:
 
 
 def _check_calls(calls: object, place: str) -> None:
-    is_list = isinstance(calls, list)
-    for index, call in enumerate(calls if is_list else ()):  # type: ignore[arg-type]
+    if not isinstance(calls, list):
+        raise InvalidRequestError(f"{place} must be a list", parameter=place)
+    for index, call in enumerate(calls):
         function = call.get("function") if isinstance(call, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
             raise InvalidRequestError(
                 f"{place}[{index}].function.name must be a string",
                 parameter=f"{place}[{index}].function.name",
             )
-    if not is_list:
-        raise InvalidRequestError(f"{place} must be a list", parameter=place)
 
 
 def _tool(item: object, index: int) -> Mapping[str, Any]:
