@@ -80,6 +80,7 @@ class Shape(Enum):
     LIST = "list"
     BARE = "bare hole"
     BARRIER = "separator"
+    CUE = "closing cue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,37 @@ _TAGGED = re.compile(r"\s*<([A-Za-z][\w.-]*)(?:[ \t][^<>\n]*)?>.*</\1>\s*", re.D
 def blocks_of(flat: Flat, varies: Varies) -> tuple[Block, ...]:
     """Return the template's blocks in order; together they hold all text but white space."""
     whole = _unbreakable(flat.text)
+    cue = _cue_start(flat.text)
     blocks: list[Block] = []
-    paragraphs = _sections(flat.text, _paragraphs(flat.text, whole))
+    paragraphs = _sections(flat.text, _paragraphs(flat.text[:cue], whole), whole)
     for number, (start, end, is_headed) in enumerate(paragraphs):
         blocks.extend(_units(flat, start, end, is_headed, number, whole, varies))
+    start, end = _stripped(flat.text, cue, len(flat.text))
+    if start < end:
+        last = blocks[-1]
+        is_own = "\n\n" in flat.text[last.end : start].replace(" ", "")
+        blocks.append(Block(start, end, Shape.CUE, last.paragraph + is_own, last.line + 1))
     return tuple(blocks)
+
+
+def _cue_start(text: str) -> int:
+    """Return where the prompt's closing cue starts, or the text's length if it has none."""
+    start = end = len(text)
+    while end > 0:
+        line_start = text.rfind("\n", 0, end - 1) + 1 if end > 1 else 0
+        line = text[line_start:end].strip()
+        if line and not words.is_cue(line) and not _RULE.fullmatch(line):
+            break
+        if line:
+            start = line_start
+        end = line_start
+    else:
+        return len(text)  # nothing but cues: nothing to close
+    head = text[:start].rstrip()
+    # "Rules:" and the line behind it belong together, whatever that line looks like
+    return (
+        len(text) if head.endswith(":") and not text[len(head) : start].count("\n") > 1 else start
+    )
 
 
 def _unbreakable(text: str) -> bytearray:
@@ -195,7 +222,9 @@ def _heading_level(line: str) -> int | None:
     return len(match[1]) if match[1] else 7
 
 
-def _sections(text: str, paragraphs: list[tuple[int, int]]) -> list[tuple[int, int, bool]]:
+def _sections(
+    text: str, paragraphs: list[tuple[int, int]], whole: bytearray
+) -> list[tuple[int, int, bool]]:
     """Join the paragraphs under a heading; headings below the document's own level stay inside.
 
     The level is the outermost one that occurs twice; a single heading further out is a title.
@@ -211,7 +240,7 @@ def _sections(text: str, paragraphs: list[tuple[int, int]]) -> list[tuple[int, i
             while inner < end:
                 stop = text.find("\n", inner, end)
                 stop = end if stop < 0 else stop
-                if (_heading_level(text[inner:stop]) or 9) <= 6:
+                if not whole[inner] and (_heading_level(text[inner:stop]) or 9) <= 6:
                     break
                 inner = stop + 1
             line = text[at : end if line_end < 0 else line_end]
@@ -226,16 +255,11 @@ def _sections(text: str, paragraphs: list[tuple[int, int]]) -> list[tuple[int, i
     sections: list[tuple[int, int, bool]] = []
     for (start, end), level in zip(pieces, levels, strict=True):
         is_cut = level is not None and level <= cut
-        if is_cut or not sections or not sections[-1][2] or _ends_sections(text[start:end]):
+        if is_cut or not sections or not sections[-1][2]:
             sections.append((start, end, is_cut))
         else:
             sections[-1] = (sections[-1][0], end, True)
     return sections
-
-
-def _ends_sections(paragraph: str) -> bool:
-    """True if a paragraph closes the whole prompt rather than the section before it."""
-    return "\n" not in paragraph and words.is_cue(paragraph)
 
 
 def _units(
@@ -251,12 +275,12 @@ def _units(
     body = text[start:end]
     has_varying = any(varies(hole) for hole in flat.holes_in(start, end))
     if is_headed:
-        yield from _without_cue(text, start, end, Shape.HEADED, paragraph)
+        yield Block(start, end, Shape.HEADED, paragraph, 0)
     elif _TAGGED.fullmatch(body) and all(whole[start + 1 : end]):
         yield Block(start, end, Shape.TAGGED, paragraph, 0)
     elif not has_varying:
         shape = Shape.BARRIER if _is_barrier(body) else Shape.PROSE
-        yield from _without_cue(text, start, end, shape, paragraph)
+        yield Block(start, end, shape, paragraph, 0)
     else:
         for line, (unit_start, unit_end) in enumerate(_lines(text, start, end, whole)):
             yield from _sentences(flat, unit_start, unit_end, paragraph, line, whole, varies)
@@ -264,19 +288,6 @@ def _units(
 
 def _is_barrier(body: str) -> bool:
     return bool(_RULE.fullmatch(body.strip())) or words.has_role_marker(body)
-
-
-def _without_cue(text: str, start: int, end: int, shape: Shape, paragraph: int) -> Iterator[Block]:
-    """Cut the prompt's last line off if it is a cue, so that the rest may move without it."""
-    newline = text.rfind("\n", start, end)
-    is_last = not text[end:].strip()
-    if is_last and newline > start and words.is_cue(text[newline:end]):
-        head = _stripped(text, start, newline)
-        if head[0] < head[1] and not text[head[0] : head[1]].endswith(":"):
-            yield Block(*head, shape, paragraph, 0)
-            yield Block(*_stripped(text, newline, end), Shape.PROSE, paragraph, 1)
-            return
-    yield Block(start, end, shape, paragraph, 0)
 
 
 def _lines(text: str, start: int, end: int, whole: bytearray) -> list[tuple[int, int]]:

@@ -233,11 +233,19 @@ class _Planner:
 
     def _hold_end(self, ranks: list[int]) -> None:
         """Give the closing cue, and the question that comes last of all holes, the last ranks."""
-        if ranks and not ranks[-1] and words.is_cue(self._texts[-1]) and len(ranks) > 1:
+        end = len(ranks)
+        if ranks and self._blocks[-1].shape is Shape.CUE:
             ranks[-1] = _CUE_RANK
+            end -= 1
         varying = [block for block, rank in enumerate(ranks) if 0 < rank < _QUESTION_RANK]
         if len(varying) > 1 and self._is_question(varying[-1]):
             ranks[varying[-1]] = _QUESTION_RANK
+            if varying[-1] == end - 1:
+                end -= 1
+        # "Begin!" in front of the question, or of the cue
+        while 1 < end < len(ranks) and not ranks[end - 1] and words.is_cue(self._texts[end - 1]):
+            end -= 1
+            ranks[end] = _QUESTION_RANK
 
     def _is_question(self, block: int) -> bool:
         if self._blocks[block].shape in (Shape.PROSE, Shape.BARRIER):

@@ -37,7 +37,8 @@ _BACKWARD = re.compile(
 _FORWARD = re.compile(
     rf"""
     \b(?:the\s+)?following\b(?:\s+(?P<following_noun>{_NOUN}))?
-    | \b(?:(?P<below_noun>{_NOUN})\s+)?(?:(?:is|are|given|listed|shown|provided)\s+)?below\b(?!{_QUANTITY})
+    | \b(?:(?P<below_noun>{_NOUN})\s+)?(?:(?:is|are|given|listed|shown|provided)\s+)?
+        below\b(?!{_QUANTITY})
     | \bas\s+follows\b | \bhereafter\b | \bsubsequent\b
     | \bat\s+the\s+(?:end|bottom)\b
     | \bnext\s+(?:section|paragraph|block|line|message)s?\b
@@ -91,7 +92,7 @@ _CUE_LINE = re.compile(
       [^\n{HOLE}]{{0,60}}[:=>→]["'`(\[{{]*          # "Answer:", "<answer>", 'JSON: "'
     | `{{3,}}[\w+-]*                                   # an open fence
     | [\[{{("'“]                                       # an opened bracket or quote
-    | (?:now|begin|go|start|proceed|let['’]?s|let\s+us|ready)\b[^\n{HOLE}]{{0,60}}
+    | (?:now|begin|go|start|proceed|let['’]?s|let\s+us|ready)\b[^\n{HOLE}]{{0,120}}
     | (?:think|work|reason)\s[^\n{HOLE}]{{0,40}}step[\s-]by[\s-]step[.!]?
     )\s*""",
     re.IGNORECASE | re.VERBOSE,
@@ -106,6 +107,11 @@ _EXAMPLE = re.compile(
     r"[^\n:]{0,30})?\bexamples?\b(?:[ \t]*#?\d+)?[^\n.]{0,30}[:\n]"
     r"|(?:^|\n)[ \t]*(?:q|input)[ \t]*:[^\n]*\n+[ \t]*(?:a|output)[ \t]*:",
     re.IGNORECASE,
+)
+_FORMAT_LINE = re.compile(
+    r"^[ \t]*(?:question|thought|action|action input|observation|final answer|input|output|"
+    r"reasoning|answer|response|q|a|user|assistant|human|ai|query)[ \t]*\d*[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
 )
 _PERCENT_FIELD = re.compile(r"%(?:\(\w+\)[-+#0]*\d*(?:\.\d+)?[sdrfi]|[sdr]\b)")
 _LATER_FIELD = re.compile(r"\{\{?\s*[A-Za-z_][\w.]*\s*\}\}?|\$\{[A-Za-z_]\w*\}")
@@ -222,8 +228,11 @@ def has_role_marker(text: str) -> bool:
 
 
 def is_example(text: str) -> bool:
-    """True if `text` shows worked examples."""
-    return bool(_EXAMPLE.search(text))
+    """True if `text` shows worked examples, or the form of a dialogue line by line."""
+    if _EXAMPLE.search(text):
+        return True
+    labels = {match.group().strip().lower() for match in _FORMAT_LINE.finditer(text)}
+    return len(labels) > 1
 
 
 def percent_field(text: str) -> str | None:
