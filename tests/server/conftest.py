@@ -1,0 +1,124 @@
+"""The real server as a process, and real clients of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+START_S = 90.0
+SMALL = ("--pool-tokens", "40960", "--calibration-seconds", "2")
+MODEL = "stemfirst-demo"
+
+
+class Served:
+    """A server process; `url` is known once it is ready."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.log_file = folder / "serve.log"
+        self._log = self.log_file.open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "stemfirst.cli", "serve", *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            # Threads that spin for one another are slow wherever something else runs too.
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        self.url = ""
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text("utf-8")
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Return the first match in the log."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            found = re.search(pattern, self.log)
+            if found:
+                return found
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"{pattern!r} never came; the log:\n{self.log}")
+
+    def wait_until_ready(self) -> Served:
+        self.url = self.wait_for(r"Serving \S+ at (http://\S+)/v1")[1]
+        return self
+
+    def ends_within(self, seconds: float) -> int:
+        """Return the exit code; fails if the process lives longer."""
+        return self.process.wait(seconds)
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The demo model's server, shared by the session."""
+    served = Served(
+        tmp_path_factory.mktemp("server"), "--port", "0", "--gpu-price-per-hour", "3.6", *SMALL
+    )
+    try:
+        yield served.wait_until_ready()
+    finally:
+        served.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """A factory of servers that end with the test."""
+    started: list[Served] = []
+
+    def make(*flags: str) -> Served:
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        started.append(Served(folder, *flags))
+        return started[-1]
+
+    yield make
+    for served in started:
+        served.close()
+
+
+@pytest.fixture
+def client(server: Served) -> Iterator[openai.OpenAI]:
+    """The real client."""
+    with openai.OpenAI(
+        base_url=f"{server.url}/v1", api_key="test-key", max_retries=0, timeout=60
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def http(server: Served) -> Iterator[httpx.Client]:
+    """A plain HTTP client, for what no good client would send."""
+    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as made:
+        yield made
+
+
+_NUMBERS = iter(range(10**6))
+
+
+@pytest.fixture
+def policy() -> str:
+    """A long text that no other test has sent."""
+    mark = f"{next(_NUMBERS)} {os.getpid()}"
+    return f"Case {mark}. " + "Refunds are paid within thirty days of the order. " * 60
