@@ -120,8 +120,9 @@ def test_an_answer_is_cached_for_the_next_turn(start_engine: StartEngine) -> Non
     assert following.cached_tokens == 28  # the last token of an answer was never fed back
 
 
-def test_a_prefix_in_flight_is_computed_once(start_engine: StartEngine) -> None:
-    engine = start_engine(page=16, chunk_tokens=32)
+@pytest.mark.parametrize("chunk_tokens", [32, 512], ids=["in chunks", "all in one step"])
+def test_a_prefix_in_flight_is_computed_once(start_engine: StartEngine, chunk_tokens: int) -> None:
+    engine = start_engine(page=16, chunk_tokens=chunk_tokens)
     stem = text(128)
     release = hold(engine)
     handles = [submit(engine, stem + text(10, seed=n)) for n in range(1, 6)]
