@@ -278,7 +278,7 @@ def _units(
         yield Block(start, end, Shape.HEADED, paragraph, 0)
     elif _TAGGED.fullmatch(body) and all(whole[start + 1 : end]):
         yield Block(start, end, Shape.TAGGED, paragraph, 0)
-    elif not has_varying:
+    elif not has_varying or words.is_example(body):
         shape = Shape.BARRIER if _is_barrier(body) else Shape.PROSE
         yield Block(start, end, shape, paragraph, 0)
     else:
@@ -314,8 +314,8 @@ def _belongs_to(unit: str, line: str) -> bool:
     """True if `line` continues `unit`."""
     if not line.strip():
         return True
-    last = unit.rsplit("\n", 1)[-1]
-    if last.rstrip().endswith(":"):
+    last = unit.rstrip().rsplit("\n", 1)[-1]
+    if last.endswith(":"):
         return True
     first = line.strip()
     if _BULLET.match(last) and not words.label_of(last):
@@ -395,6 +395,7 @@ def _is_value(value: str) -> bool:
     """True if `value` is holes with little around them, not prose with a hole in it."""
     if HOLE not in value:
         return False
-    return all(
-        len(part.strip()) <= 24 and not re.search(r"[.!?]\s", part) for part in value.split(HOLE)
+    before, *behind = value.split(HOLE)
+    return len(before.split()) <= 2 and all(
+        len(part.strip()) <= 24 and not re.search(r"[.!?]\s", part) for part in (before, *behind)
     )

@@ -263,6 +263,7 @@ def spell(literal: Literal, runs: Sequence[Run]) -> str:
     bounds = _bounds(literal)
     fragments: list[_Fragment] = []
     leading = list(literal.atoms[: bounds[0]])  # `\` behind an opening quote stays there
+    trailing = literal.atoms[bounds[len(literal.text)] :]  # and so it does at the very end
     waiting = ""
     for run in runs:
         atoms = [] if isinstance(run, str) else _slice(literal, bounds, run)
@@ -295,13 +296,15 @@ def spell(literal: Literal, runs: Sequence[Run]) -> str:
             fragments.insert(0, _Fragment(leading[0].part, leading))
         elif head:
             first.atoms[:0] = _blank_atoms(head, literal.parts[first.part or 0], newline)
+    if trailing and trailing[0].part == fragments[-1].part:
+        fragments[-1].atoms.extend(trailing)
     return literal.joint.join(_literal_of(literal, fragment) for fragment in fragments)
 
 
 def _bounds(literal: Literal) -> dict[int, int]:
     """Map each character offset between atoms to the number of atoms in front of it.
 
-    Atoms without text belong to what stands before them, at the very start to the layout.
+    Atoms without text belong to what stands before them, at both ends to the layout.
     """
     bounds: dict[int, int] = {}
     at = 0
@@ -312,6 +315,10 @@ def _bounds(literal: Literal) -> dict[int, int]:
     while leading < len(literal.atoms) and not literal.atoms[leading].text:
         leading += 1
     bounds[0] = leading
+    trailing = len(literal.atoms)
+    while trailing > leading and not literal.atoms[trailing - 1].text:
+        trailing -= 1
+    bounds[at] = trailing
     return bounds
 
 
@@ -328,6 +335,8 @@ def _append_blank(literal: Literal, fragments: list[_Fragment], blank: str, newl
         # A raw literal cannot spell a line end: give it a plain one of its own.
         fragments.append(_Fragment(None, [Atom(blank, blank.replace("\n", "\\n"), -1)]))
         return
+    while blank.startswith("\n") and not last.atoms[-1].text:
+        last.atoms.pop()  # an escaped line end in front of a real one
     last.atoms.extend(_blank_atoms(blank, part, newline))
 
 

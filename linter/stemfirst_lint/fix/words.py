@@ -109,8 +109,8 @@ _EXAMPLE = re.compile(
     re.IGNORECASE,
 )
 _FORMAT_LINE = re.compile(
-    r"^[ \t]*(?:question|thought|action|action input|observation|final answer|input|output|"
-    r"reasoning|answer|response|q|a|user|assistant|human|ai|query)[ \t]*\d*[ \t]*:",
+    r"^[ \t]*(question|thought|action|action input|observation|final answer|input|output|"
+    rf"reasoning|answer|response|q|a|user|query|task)[ \t]*\d*[ \t]*:[^\n{HOLE}]*\w[^\n{HOLE}]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _PERCENT_FIELD = re.compile(r"%(?:\(\w+\)[-+#0]*\d*(?:\.\d+)?[sdrfi]|[sdr]\b)")
@@ -231,7 +231,7 @@ def is_example(text: str) -> bool:
     """True if `text` shows worked examples, or the form of a dialogue line by line."""
     if _EXAMPLE.search(text):
         return True
-    labels = {match.group().strip().lower() for match in _FORMAT_LINE.finditer(text)}
+    labels = {match[1].lower() for match in _FORMAT_LINE.finditer(text)}
     return len(labels) > 1
 
 
