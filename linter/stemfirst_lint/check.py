@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from stemfirst_lint.config import Config
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.files import may_hold_prompts, python_files
-from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.model import Applicability, Finding, Kind, Site
 from stemfirst_lint.source import decode, parse, read_bytes
+
+if TYPE_CHECKING:
+    from stemfirst_lint.config import Config
+    from stemfirst_lint.index import ModuleIndex
 
 
 @dataclass(frozen=True, slots=True)

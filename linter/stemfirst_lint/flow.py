@@ -351,35 +351,37 @@ class Flow:
                 self.sets[id(node)] = SetFound(node, None) if is_set else found
         return verdict
 
-    def _comprehension(self, node: ast.expr, use: Use, call: Call | None) -> Verdict:
+    def _made(
+        self, node: ast.expr, use: Use, call: Call | None
+    ) -> tuple[Verdict, dict[ast.expr, Verdict]]:
+        """The verdicts of a comprehension's elements, and of what it iterates over."""
         assert isinstance(node, _COMPREHENSIONS)
         names: dict[str, Verdict] = {}
-        iterated: list[Verdict] = []
-        set_node: ast.expr | None = None
-        for generator in node.generators:
-            found = self.verdict(generator.iter, use, call)
-            iterated.append(found)
-            element = found
-            if found.kind is Kind.SET:
-                set_node = generator.iter
-                element = UNKNOWN
-            for target in ast.walk(generator.target):
-                if isinstance(target, ast.Name):
-                    names[target.id] = element
+        iterated: dict[ast.expr, Verdict] = {}
         self._locals.append(names)
         try:
+            for generator in node.generators:
+                found = self.verdict(generator.iter, use, call)
+                iterated[generator.iter] = found
+                element = found
+                if found.kind is Kind.SET:
+                    element = self._members(generator.iter, use, call)
+                for target in ast.walk(generator.target):
+                    if isinstance(target, ast.Name):
+                        names[target.id] = element
             parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-            made = join(self.verdict(part, use, call) for part in parts)
+            return join(self.verdict(part, use, call) for part in parts), iterated
         finally:
             self._locals.pop()
+
+    def _comprehension(self, node: ast.expr, use: Use, call: Call | None) -> Verdict:
+        made, iterated = self._made(node, use, call)
         if isinstance(node, ast.SetComp):
-            lively = join((*iterated, made))
-            if lively.is_stable or lively.tier is None or lively.tier >= Tier.TENANT:
-                return self._set_found(node, use, "a set comprehension has no order")
-        if set_node is not None:
-            self._carry_set(node, set_node, iterated[0])
-            return next(v for v in iterated if v.kind is Kind.SET)
-        return join((*iterated, made))
+            return self._set_found(node, use, "a set comprehension has no order")
+        for iterable, verdict in iterated.items():
+            if verdict.kind is Kind.SET:
+                return self._carry_set(node, iterable, verdict)
+        return join((*iterated.values(), made))
 
     # Calls
 
@@ -450,7 +452,7 @@ class Flow:
         if dotted in known.ORDER_FREE_CALLS:
             found = join(self.verdict(a, use, call) for a in node.args)
             if found.kind is Kind.SET:
-                return self._members(node.args, use, call)
+                return self._members(node.args[0], use, call)
             return found
         if dotted in known.ORDER_KEEPING_CALLS or dotted in known.PURE_CALLS:
             found = join(self.verdict(a, use, call) for a in arguments)
@@ -462,13 +464,22 @@ class Flow:
             return _pure(found)
         return None
 
-    def _members(self, arguments: list[ast.expr], use: Use, call: Call | None) -> Verdict:
+    def _members(self, node: ast.expr, use: Use, call: Call | None, hops: int = 0) -> Verdict:
         """The verdict of a set's members, order aside: what `sorted` leaves."""
-        node = arguments[0]
-        if isinstance(node, ast.Set):
-            return join(self.verdict(element, use, call) for element in node.elts)
-        if isinstance(node, ast.Call) and node.args:
-            return join(self.verdict(argument, use, call) for argument in node.args)
+        match node:
+            case ast.Set():
+                return join(self.verdict(element, use, call) for element in node.elts)
+            case ast.SetComp():
+                made, iterated = self._made(node, use, call)
+                return join((*iterated.values(), made))
+            case ast.Call():
+                return join(self.verdict(argument, use, call) for argument in node.args)
+            case ast.Name() | ast.Attribute() if hops < _MAX_DEPTH:
+                meaning = self.project.meaning(node, use)
+                if isinstance(meaning, Values) and len(meaning.bindings) == 1:
+                    only = meaning.bindings[0]
+                    if only.how is Bind.ASSIGN and only.value is not None:
+                        return self._members(only.value, only.use, None, hops + 1)
         return UNKNOWN
 
     def _method(

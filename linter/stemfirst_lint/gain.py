@@ -6,12 +6,8 @@ connection. Loads a tokenizer only when something is counted.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -128,6 +124,8 @@ def _rank_folder() -> str | None:
 
     The digest is checked because tiktoken deletes a file with another one and downloads it anew.
     """
+    import tempfile
+
     folders = [
         os.environ.get("TIKTOKEN_CACHE_DIR"),
         os.environ.get("DATA_GYM_CACHE_DIR"),
@@ -146,11 +144,15 @@ def _rank_folder() -> str | None:
 
 
 def _sha256(path: str) -> str:
+    import hashlib
+
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _chat_template(model: str) -> str | None:
+    import json
+
     folder = model if os.path.isdir(model) else os.path.dirname(model)
     try:
         with open(os.path.join(folder, "chat_template.jinja"), encoding="utf-8") as file:
@@ -171,6 +173,8 @@ def _renders_tools_first(template: str) -> bool:
         from jinja2.exceptions import TemplateError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError:
+        import re
+
         tools = re.search(r"\{[{%][^}]*\btool(s|\.|\s*\|)", template)
         system = re.search(r"\{\{[^}]*\b(system_message|content)\b", template)
         return bool(tools and system and tools.start() < system.start())

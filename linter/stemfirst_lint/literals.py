@@ -11,7 +11,6 @@ reference, "Format String Syntax".
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 
 _PREFIX = re.compile(r"([A-Za-z]{0,2})('''|\"\"\"|'|\")")
@@ -195,6 +194,8 @@ def _unescape(body: str, whole: str) -> str:
     if body[0] in "xuU" and len(body) > 1:
         return chr(int(body[1:], 16))
     if body[0] == "N" and len(body) > 1:
+        import unicodedata
+
         try:
             return unicodedata.lookup(body[2:-1])
         except KeyError:
