@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stemfirst.prompt import user as user
     from stemfirst.prompt import volatile as volatile
     from stemfirst.savings import Savings as Savings
+    from stemfirst.savings import savings_of as savings_of
     from stemfirst.tiers import Tier as Tier
 
 __version__ = "0.1.0"
@@ -69,7 +70,7 @@ _HOME = {
         ),
         "stemfirst.prompt",
     ),
-    "Savings": "stemfirst.savings",
+    **dict.fromkeys(("Savings", "savings_of"), "stemfirst.savings"),
     "Tier": "stemfirst.tiers",
 }
 

@@ -45,6 +45,8 @@ class Peer:
     pieces: tuple[str, ...] = ("Hel", "lo", "!")
     cut_after: int | None = None
     """Chunks after which a stream's connection breaks."""
+    ends_politely: bool = False
+    """Whether a stream that is cut ends as a whole one does."""
     stalls: bool = False
     """Whether a stream stops in its middle until the reader has gone."""
     failures: list[int] = field(default_factory=list)
@@ -97,6 +99,8 @@ class Peer:
                     if peer.cut_after == count:
                         if peer.stalls:
                             peer.released.wait(30)
+                        if peer.ends_politely:
+                            self.chunk("")
                         self.close_connection = True
                         return
                     self.chunk(f"data: {json.dumps(event)}\n\n")

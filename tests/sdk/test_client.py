@@ -11,6 +11,7 @@ from stemfirst import AsyncClient, Client, Prompt, hole, ledger, request, sessio
 from stemfirst.asking import affinity_of
 from stemfirst.chain import ChainKey
 from stemfirst.errors import ClientError, MissingValueError
+from stemfirst.ledgers import Status
 from stemfirst.savings import Savings, savings_of
 from stemfirst.wire import hint_from_json, prefix_from_header
 
@@ -266,6 +267,16 @@ def test_a_change_before_the_requests_own_text_is_said_with_its_line(peer):
     )
 
 
+def test_a_plain_request_after_a_prompt_is_not_mapped_to_that_prompt(peer):
+    peer.capabilities = OURS
+    peer.report = REPORT
+    client = client_of(peer)
+    client.ask(prompt(), question="?")
+    plain = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "?"}])
+    assert savings_of(plain).missed.at.segment == "s2"
+    assert savings_of(plain).missed.origin is None
+
+
 @pytest.mark.parametrize(
     "report",
     [{"v": 1}, {"v": 9}, {**REPORT, "time": None}, {**REPORT, "prompt_tokens": "many"}, "x"],
@@ -435,6 +446,7 @@ def test_a_stream_that_the_reader_leaves_is_marked_incomplete(peer):
                 break
         assert answer.text == "Hel"
         assert not answer.savings.is_complete
+    assert [entry.status for entry in book.entries] == [Status.CUT_OFF]
     assert book.totals.incomplete == 1
     assert "incomplete" in str(book)
 
@@ -444,6 +456,13 @@ def test_a_stream_dropped_without_a_word_is_marked_incomplete(peer):
         dropped = client_of(peer).stream(prompt(), model="m", question="?")
         next(iter(dropped))
     assert book.totals.incomplete == 1
+
+
+def test_a_stream_that_ends_before_the_model_has_finished_is_marked(peer):
+    peer.cut_after, peer.ends_politely = 2, True
+    answer = client_of(peer).stream(prompt(), model="m", question="?")
+    assert list(answer) == ["Hel", "lo"]
+    assert not answer.savings.is_complete
 
 
 def test_a_stream_that_breaks_gives_its_partial_text_and_is_marked(peer):

@@ -175,6 +175,13 @@ def test_a_spoilt_report_is_no_report_or_one_that_can_be_shown(path, value):
     assert str(book)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "1", None], ids=str)
+def test_a_time_that_is_no_number_makes_no_report(value):
+    spoilt = report_to_json(FULL)
+    spoilt["time"] = {**spoilt["time"], "prefill": value}
+    assert report_from_json(spoilt) is None
+
+
 @given(st.sampled_from(["v", "kid", "alg", "segs", "report"]), anything)
 def test_a_spoilt_hint_never_raises(name, value):
     hint_from_json({**hint_to_json(prompt_hint(rendered(), KEY)), name: value})
