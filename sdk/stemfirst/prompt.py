@@ -157,6 +157,18 @@ class Rendered:
         tools = self.tools
         return {"messages": self.messages, **({"tools": tools} if tools else {})}
 
+    def anthropic(self) -> dict[str, Any]:
+        """Return `system`, `messages` and `tools` for Anthropic's Messages API.
+
+        The last block of the static, tenant and session text is marked as a cache breakpoint.
+
+        Raises:
+            PromptError: a message has no counterpart there.
+        """
+        from stemfirst.to_anthropic import to_anthropic
+
+        return to_anthropic(self)
+
 
 class Prompt:
     """Messages and tools, laid out from stable to varying; an immutable value.
