@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 
@@ -34,10 +34,10 @@ log = logging.getLogger("stemfirst.serve")
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number."""
 
-_PATIENCE_S = 1.0
+_PATIENCE_S = 0.8
 """After Ctrl-C: time for streams to end in order."""
 
-_LIMIT_S = 1.7
+_LIMIT_S = 1.3
 """After Ctrl-C: the process is gone, whatever still runs."""
 
 
@@ -75,12 +75,15 @@ class ServerProcess:
     def run(self) -> int:
         """Serve until a signal or a failed start; return the exit code."""
         asyncio.run(self._serve())
+        if self._is_interrupted:
+            # Taking torch down in order takes seconds, and nothing is left to lose.
+            _leave(INTERRUPTED)
         if self._slot.service is not None:
             self._slot.service.engine.stop(timeout=0.5)
         if self._error is not None:
             print(f"stemfirst serve: {self._error}", file=sys.stderr, flush=True)
             return 2
-        return INTERRUPTED if self._is_interrupted else 0
+        return 0
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -135,8 +138,8 @@ class ServerProcess:
         service = self._slot.service
         if service is None or self._is_interrupted:
             # Nothing to finish, or asked a second time; a loading thread cannot be stopped.
-            print("stemfirst serve: interrupted", file=sys.stderr, flush=True)
-            os._exit(INTERRUPTED if number == signal.SIGINT else 0)
+            print("stemfirst serve: interrupted", file=sys.stderr)
+            _leave(INTERRUPTED if number == signal.SIGINT else 0)
         if number == signal.SIGTERM and not self._uvicorn.should_exit:
             log.info("ending when running requests are done (Ctrl-C ends now)")
             self._end()
@@ -150,6 +153,14 @@ class ServerProcess:
         loop = asyncio.get_running_loop()
         loop.call_later(_PATIENCE_S, setattr, self._uvicorn, "force_exit", True)
         self._end()
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now; what was printed is out."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 def listen(host: str, port: int) -> socket.socket:

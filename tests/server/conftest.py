@@ -16,7 +16,7 @@ import openai
 import pytest
 
 START_S = 90.0
-SMALL = ("--pool-tokens", "40960", "--calibration-seconds", "2")
+SMALL = ("--pool-tokens", "40960", "--max-model-len", "8192", "--calibration-seconds", "4")
 MODEL = "stemfirst-demo"
 
 

@@ -224,7 +224,9 @@ def test_tools_and_calls_of_past_turns_reach_the_model(client: openai.OpenAI, po
     after = client.chat.completions.create(
         model=MODEL, messages=messages, tools=[tool], max_tokens=1
     )
-    assert without.usage and with_tools.usage and after.usage
+    assert without.usage is not None
+    assert with_tools.usage is not None
+    assert after.usage is not None
     assert without.usage.prompt_tokens < with_tools.usage.prompt_tokens < after.usage.prompt_tokens
     details = after.usage.prompt_tokens_details
     assert details is not None

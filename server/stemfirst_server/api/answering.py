@@ -124,6 +124,7 @@ async def _answer(
     space: str,
     tokenize_ms: float,
 ) -> Response:
+    service.check_biases(sampling)
     request_id = request.state.request_id
     choices = body.choices
     requests = [
@@ -278,7 +279,7 @@ def _for_choice(sampling: SamplingParams, choice: int) -> SamplingParams:
     """Return the parameters of one of several choices: with a seed, each draws differently."""
     if sampling.seed is None or choice == 0:
         return sampling
-    return replace(sampling, seed=sampling.seed + choice)
+    return replace(sampling, seed=(sampling.seed + choice) % 2**63)
 
 
 def _model(body: Sampled, service: Service) -> str:

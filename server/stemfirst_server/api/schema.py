@@ -102,7 +102,8 @@ class Sampled(_Request):
             frequency_penalty=self.frequency_penalty or 0.0,
             repetition_penalty=1.0 if self.repetition_penalty is None else self.repetition_penalty,
             logit_bias=_biases(self.logit_bias),
-            seed=self.seed,
+            # Any integer is a seed; generators take 63 bits.
+            seed=None if self.seed is None else self.seed % 2**63,
             stop_token_ids=tuple(self.stop_token_ids or ()),
             ignore_eos=bool(self.ignore_eos),
             logprobs=logprobs,

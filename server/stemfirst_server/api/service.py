@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 
     from stemfirst_server.engine.config import EngineConfig
     from stemfirst_server.engine.engine import Engine
-    from stemfirst_server.engine.request import Event, GenerationRequest, RequestReport
+    from stemfirst_server.engine.request import (
+        Event,
+        GenerationRequest,
+        RequestReport,
+        SamplingParams,
+    )
     from stemfirst_server.savings.costmodel import SavedTime
 
 _Made = TypeVar("_Made")
@@ -151,6 +156,20 @@ class Service:
         ids = token_array(prompt)
         encoded = Encoded(ids, np.zeros(len(ids), dtype=np.int32))
         return PromptTokens(encoded, 0, lambda: NOWHERE, {})
+
+    def check_biases(self, sampling: SamplingParams) -> None:
+        """Refuse a bias on a token that the model does not have.
+
+        Raises:
+            InvalidRequestError: an id is outside the vocabulary.
+        """
+        vocab_size = self.engine.info.vocab_size
+        for token_id, _ in sampling.logit_bias:
+            if token_id >= vocab_size:
+                raise InvalidRequestError(
+                    f"logit_bias must name token ids below {vocab_size}, got {token_id}",
+                    parameter="logit_bias",
+                )
 
     def check_length(self, prompt: PromptTokens, max_tokens: int | None, parameter: str) -> None:
         """Refuse what cannot fit, in the words that clients look for.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from stemfirst_server.savings.costmodel import Sample
+from stemfirst_server.savings.costmodel import FEWEST_SAMPLES, Sample
 
 Measure: TypeAlias = Callable[[int, int], float]
 """Takes context and new tokens, computes such a chunk, returns milliseconds."""
@@ -51,7 +51,6 @@ def calibrate(
     context_tokens: int,
     chunk_tokens: int,
     budget_s: float,
-    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Sample]:
     """Yield samples until the grid is measured twice or the time is used up.
 
@@ -59,16 +58,15 @@ def calibrate(
         measure: takes (context, new) tokens, computes such a chunk, returns milliseconds.
         context_tokens: most tokens that a prompt can have here.
         chunk_tokens: most tokens that the engine computes in one step.
-        budget_s: seconds after which no further point is started.
-        is_stopped: asked between points; True ends the calibration.
+        budget_s: seconds after which no further point is started, once there are enough of
+            them to fit; 0 measures nothing.
     """
     grid = points(context_tokens, chunk_tokens)
     if not grid or budget_s <= 0:
         return
     began = time.monotonic()
     measure(*grid[0])  # the first call of a shape pays for allocations and is no sample
-    for _ in range(2):
-        for context, new in grid:
-            if time.monotonic() - began > budget_s or is_stopped():
-                return
-            yield Sample(context, new, measure(context, new))
+    for count, (context, new) in enumerate(grid * 2):
+        if count >= FEWEST_SAMPLES and time.monotonic() - began > budget_s:
+            return
+        yield Sample(context, new, measure(context, new))

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
+# A template is a program: it raises on purpose, or stumbles over a field that it expected.
+_TEMPLATE_FAULTS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
+
 _RESERVED = frozenset(
     {"conversation", "messages", "tools", "tokenize", "add_generation_prompt", "return_dict",
      "continue_final_message", "chat_template", "padding", "truncation", "max_length",
@@ -93,19 +96,19 @@ class ChatTemplate:
                 "this model has no chat template: use /v1/completions, or serve a chat model",
                 parameter="messages",
             )
-        try:
-            return self._render(asked, has_developer=True)
-        except (TemplateError, TypeError, ValueError, KeyError):
-            # Most templates know no developer role; its older name means the same to them.
-            if any(message["role"] == "developer" for message in asked.messages):
-                try:
-                    return self._render(asked, has_developer=False)
-                except (TemplateError, TypeError, ValueError, KeyError) as second:
-                    error = second
-            raise InvalidRequestError(
-                f"the model's chat template refused these messages: {_first_line(error)}",
-                parameter="messages",
-            ) from error
+        refusal: Exception | None = None
+        # Most templates know no developer role; its older name means the same to them.
+        has_developer = any(message["role"] == "developer" for message in asked.messages)
+        for keeps_role in (True, False) if has_developer else (True,):
+            try:
+                return self._render(asked, has_developer=keeps_role)
+            except _TEMPLATE_FAULTS as error:
+                refusal = error
+        assert refusal is not None
+        raise InvalidRequestError(
+            f"the model's chat template refused these messages: {_first_line(refusal)}",
+            parameter="messages",
+        ) from refusal
 
     def _render(self, asked: Conversation, *, has_developer: bool) -> str:
         messages = [self._as_expected(message, has_developer) for message in asked.messages]
