@@ -115,10 +115,9 @@ class Display:
     def table(self, before: Totals, after: Totals, gpu_price_per_hour: float) -> None:
         """Show what the same traffic cost before and after."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("the same recorded traffic")
-        for name in ("before", "after"):
-            table.add_column(name, justify="right")
-        table.add_column("change", justify="right")
+        table.add_column("the same recorded traffic", no_wrap=True)
+        for name in ("before", "after", "change"):
+            table.add_column(name, justify="right", no_wrap=True, min_width=10)
         for label, values, change in rows(before, after, gpu_price_per_hour):
             table.add_row(label, *values, change)
         self.console.print(table)
@@ -179,11 +178,11 @@ def rows(before: Totals, after: Totals, gpu_price_per_hour: float) -> list[Row]:
         ("TPOT p50", both(lambda t: "-" if t.tpot_ms is None else f"{t.tpot_ms:.1f} ms"), ""),
         ("prefill, all calls", both(lambda t: f"{t.prefill_ms / 1000:.1f} s"),
          times(before.prefill_ms, after.prefill_ms)),
-        ("prefill saved by the cache (estimate)", both(lambda t: seconds(t.saved_ms)), ""),
+        ("prefill saved by the cache, estimated", both(lambda t: seconds(t.saved_ms)), ""),
     ]  # fmt: skip
     if before.cost is not None and after.cost is not None:
-        label = f"prefill cost at {money(gpu_price_per_hour)} a GPU hour"
-        costs = (money(before.cost), money(after.cost))
+        label = f"prefill at {money(gpu_price_per_hour)} a GPU hour"
+        costs = (f"${before.cost:.4f}", f"${after.cost:.4f}")
         table.append((label, costs, times(before.cost, after.cost)))
     return table
 
@@ -197,11 +196,8 @@ def times(before: float, after: float) -> str:
 
 
 def seconds(saved_ms: tuple[float, float, float] | None) -> str:
-    """Return an estimate in seconds with its interval, or what stands for none."""
-    if saved_ms is None:
-        return "-"
-    est, low, high = (value / 1000 for value in saved_ms)
-    return f"{est:.1f} s [{low:.1f} to {high:.1f}]"
+    """Return an estimate in seconds, or what stands for none; the interval is said below."""
+    return "-" if saved_ms is None else f"{saved_ms[0] / 1000:.1f} s"
 
 
 def _short(path: Path) -> str:

@@ -73,10 +73,10 @@ def run(options: Options, display: Display) -> None:
         tokenizer = options.model or _demo_model_folder()
         display.step("Check the app: stemfirst check")
         before = _forfeited(options.app, tokenizer)
-        display.output(_run("check", str(options.app), *_model_flag(tokenizer), cwd=options.app))
+        display.output(_run("check", ".", *_model_flag(tokenizer), cwd=options.app))
         display.step("Rewrite a copy: stemfirst fix")
-        display.diff(_run("fix", "--diff", str(copy), cwd=copy))
-        _run("fix", str(copy), cwd=copy)
+        display.diff(_run("fix", "--diff", ".", *_model_flag(tokenizer), cwd=copy))
+        display.output(_run("fix", ".", *_model_flag(tokenizer), cwd=copy))
         after = _forfeited(copy, tokenizer)
         display.forfeited(before, after)
         display.step("Serve a model: stemfirst serve")
@@ -147,7 +147,7 @@ def _model_flag(tokenizer: str) -> tuple[str, ...]:
 
 def _forfeited(app: Path, tokenizer: str) -> dict[str, int]:
     """Return the forfeited tokens a call by kind of prompt, as the linter counts them in source."""
-    output = _run("check", str(app), "--output-format", "json", *_model_flag(tokenizer), cwd=app)
+    output = _run("check", ".", "--output-format", "json", *_model_flag(tokenizer), cwd=app)
     worst = dict.fromkeys(FILE_OF_KIND, 0)
     for finding in json.loads(output):
         for kind, file in FILE_OF_KIND.items():
