@@ -273,6 +273,8 @@ def spell(literal: Literal, runs: Sequence[Run]) -> str:
                 fragments[-1].atoms.extend(atoms)
             elif not fragments and atoms:
                 leading.extend(atoms)
+            elif fragments and atoms and run is not runs[-1]:
+                fragments.append(_Fragment(atoms[0].part, atoms))  # its neighbours are the old ones
             elif fragments:
                 _append_blank(literal, fragments, blank, newline)
             else:

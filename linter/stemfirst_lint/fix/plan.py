@@ -282,7 +282,8 @@ class _Planner:
         mover, crossed = self._texts[earlier], self._texts[later]
         hole = self._hole_text(earlier)
         shape = self._blocks[earlier].shape
-        if shape in (Shape.PROSE, Shape.LIST):
+        is_varying = self._tier(earlier) > Tier.STATIC  # else it was held back by a pointer
+        if is_varying and shape in (Shape.PROSE, Shape.LIST):
             return Refusal(
                 f"{hole} is woven into {_quote(mover)}",
                 f"put it on a line of its own at the end: {self._labelled(earlier)}",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
 
+import fix_sources as sources
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stemfirst_lint.fix.plan import plan_for
@@ -13,11 +12,6 @@ from stemfirst_lint.fix.prove import reordered
 from stemfirst_lint.fix.rewrite import rewrite
 from stemfirst_lint.model import Applicability, Form
 
-spec = importlib.util.spec_from_file_location("sources", Path(__file__).with_name("sources.py"))
-assert spec
-assert spec.loader
-sources = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sources)
 RULES = sources.RULES
 
 BLOCKS = [

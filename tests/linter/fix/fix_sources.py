@@ -10,7 +10,7 @@ import ast
 import re
 
 from stemfirst.tiers import Tier
-from stemfirst_lint.fix.literal import take_apart
+from stemfirst_lint.fix.literal import LiteralError, take_apart
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import (
     Evidence,
@@ -20,8 +20,8 @@ from stemfirst_lint.model import (
     Kind,
     Location,
     Piece,
-    Site,
     Sink,
+    Site,
     Template,
     Text,
     Verdict,
@@ -31,8 +31,8 @@ from stemfirst_lint.source import Source
 RULES = (
     "Answer only from the policy of the shop. Be brief, be kind, and never promise a refund "
     "that the policy does not grant. Name the paragraph that you rely on. If the policy says "
-    "nothing, say so and offer to open a ticket. Write in plain words, in the customer's own "
-    "language, without lists, without exclamation marks, and without a sales tone. Refuse what "
+    "nothing, say so and offer to open a ticket. Write in plain words, in the language of the "
+    "customer, without lists, without exclamation marks, and without a sales tone. Refuse what "
     "has nothing to do with the shop, in one polite sentence. Do not guess an order number. "
     "Repeat amounts exactly as they are written, with the currency behind the number."
 )
@@ -89,7 +89,9 @@ def template(literal: str, location: Location, form: Form = Form.FSTRING) -> Tem
 def of_text(text: str, form: Form = Form.FSTRING) -> Template:
     """Return the template of `text` with `{name}` holes."""
     literal = '"""' + text.replace("\\", "\\\\") + '"""'
-    return template(("f" if form is Form.FSTRING else "") + literal, Location("t.py", 1, 1, 1, 1), form)
+    return template(
+        ("f" if form is Form.FSTRING else "") + literal, Location("t.py", 1, 1, 1, 1), form
+    )
 
 
 def findings(path: str, text: str, role: str | None = None) -> list[Finding]:
@@ -117,7 +119,10 @@ def findings(path: str, text: str, role: str | None = None) -> list[Finding]:
             continue
         start, end = source.span(value)
         location = source.location(start, end)
-        made = template(text[start:end], location, form)
+        try:
+            made = template(text[start:end], location, form)
+        except LiteralError:  # a comment inside: detection reads it, and rewriting refuses
+            made = template(re.sub("#.*", "", text[start:end]), location, form)
         site = Site(made, Sink.MESSAGE, location, role)
         found.append(
             Finding("SF301", "hole-before-static", "m", location, 200, template=made, site=site)

@@ -1,0 +1,247 @@
+"""What a rewrite does to source: only the literal changes, and it changes as a person would."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+from fix_sources import RULES, findings
+from stemfirst_lint.errors import LintError
+from stemfirst_lint.fix.literal import LiteralError, spell, take_apart
+from stemfirst_lint.fix.plan import plan_for
+from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal
+from stemfirst_lint.fix.rewrite import Rewrite, rewrite
+from stemfirst_lint.model import Applicability
+
+
+def fixed(source: str | bytes, *, risky: bool = False) -> Rewrite:
+    data = source if isinstance(source, bytes) else source.encode()
+    text = data.decode("utf-8-sig")
+    allow = Applicability.RISKY if risky else Applicability.REORDER
+    return rewrite("t.py", data, findings("t.py", text), allow=allow)
+
+
+# R stands for the rules, in both columns.
+REWRITES = {
+    "a triple-quoted f-string": (
+        'P = f"""Time: {now}\n\nR\n"""\n',
+        'P = f"""R\n\nTime: {now}\n"""\n',
+    ),
+    "an escaped line end behind the opening quotes": (
+        'P = f"""\\\nTime: {now}\nR\n"""\n',
+        'P = f"""\\\nR\nTime: {now}\n"""\n',
+    ),
+    "an escaped line end before the closing quotes": (
+        'P = f"""\\\nTime: {now}\n\nR\\\n"""\n',
+        'P = f"""\\\nR\n\nTime: {now}\\\n"""\n',
+    ),
+    "one line with escapes": (
+        'P = f"Time: {now}\\n\\nR"\n',
+        'P = f"R\\n\\nTime: {now}"\n',
+    ),
+    "joined f-strings and plain strings": (
+        'P = (\n    f"Time: {now}\\n"\n    "R Use {1, 2}.\\n"\n    f"Ask: {q}\\n"\n)\n',
+        'P = (\n    "R Use {1, 2}.\\n"\n    f"Time: {now}\\n"\n    f"Ask: {q}\\n"\n)\n',
+    ),
+    "the part that comes last gives its line end away": (
+        'P = (\n    f"Time: {now}\\n"\n    "R"\n)\n',
+        'P = (\n    "R\\n"\n    f"Time: {now}"\n)\n',
+    ),
+    "a part that is cut loses the f that it no longer needs": (
+        'P = (\n    f"Time: {now}\\nR {{}}. "\n    f"Ask.\\n{q}"\n)\n',
+        'P = (\n    "R {}. "\n    f"Ask.\\n{q}\\n"\n    f"Time: {now}"\n)\n',
+    ),
+    "single quotes inside double quotes": (
+        "P = f'Time: {d[\"now\"]}\\n\\nR'\n",
+        "P = f'R\\n\\nTime: {d[\"now\"]}'\n",
+    ),
+    "a raw f-string": (
+        'P = rf"""Time: {now:\\d}\n\nR \\w+\n"""\n',
+        'P = rf"""R \\w+\n\nTime: {now:\\d}\n"""\n',
+    ),
+    "raw parts cannot spell a line end": (
+        'P = rf"Time: {now}" "\\n" r"R \\d" "\\n"\n',
+        'P = r"R \\d" "\\n" rf"Time: {now}" "\\n"\n',
+    ),
+    "format specs, conversions and nested fields": (
+        'P = f"""Time: {now!r:>{width}}\nR\n"""\n',
+        'P = f"""R\nTime: {now!r:>{width}}\n"""\n',
+    ),
+    "the = specifier": (
+        'P = f"""Time: {now = }\nR\n"""\n',
+        'P = f"""R\nTime: {now = }\n"""\n',
+    ),
+    "escaped braces": (
+        'P = f"""Time: {now}\nWrite {{"a": 1}}. R\n"""\n',
+        'P = f"""Write {{"a": 1}}. R\nTime: {now}\n"""\n',
+    ),
+    "named and numeric escapes": (
+        'P = f"Time: {now}\\nR \\N{EM DASH} \\x41 \\u00e4 \\101"\n',
+        'P = f"R \\N{EM DASH} \\x41 \\u00e4 \\101\\nTime: {now}"\n',
+    ),
+    "a quote at the end of what comes last": (
+        'P = f"""R\n\nSay: "{now}"\n\nR"""\n',
+        'P = f"""R\n\nR\n\nSay: "{now}\\""""\n',
+    ),
+    "comments, semicolons, tabs and blanks elsewhere": (
+        'x = 1;  P = f"""Time: {now}\n\nR\n"""  ; y = 2   # c\t\n\tz = 3\n'.replace("\tz", "z"),
+        'x = 1;  P = f"""R\n\nTime: {now}\n"""  ; y = 2   # c\t\n\tz = 3\n'.replace("\tz", "z"),
+    ),
+    "in a function behind a decorator": (
+        '@d\ndef f(now):\n\treturn f"""\n\t\tTime: {now}\n\t\tR\n\t\t"""\n',
+        '@d\ndef f(now):\n\treturn f"""\n\t\tR\n\t\tTime: {now}\n\t\t"""\n',
+    ),
+    "an await in a field that nothing else can notice": (
+        'async def f():\n    return f"""Time: {await now}\n\nR\n"""\n',
+        'async def f():\n    return f"""R\n\nTime: {await now}\n"""\n',
+    ),
+    "a walrus around the whole": (
+        'if (P := f"""Time: {now}\n\nR\n"""):\n    pass\n',
+        'if (P := f"""R\n\nTime: {now}\n"""):\n    pass\n',
+    ),
+    "a .format constant": (
+        'P = "Time: {now!s:>8}\\n\\nR Write {{}}."\nx = P.format(now=1)\n',
+        'P = "R Write {{}}.\\n\\nTime: {now!s:>8}"\nx = P.format(now=1)\n',
+    ),
+    ".format with **kwargs and attribute fields": (
+        'P = "Time: {now.hour} {now[0]}\\n\\nR"\nx = P.format(**values)\n',
+        'P = "R\\n\\nTime: {now.hour} {now[0]}"\nx = P.format(**values)\n',
+    ),
+    "parentheses": (
+        'P = ((f"Time: {now}\\n\\n"\n      "R"))\n',
+        'P = (("R\\n\\n"\n      f"Time: {now}"))\n',
+    ),
+    "two templates in one file": (
+        'P = f"""Time: {now}\n\nR\n"""\nQ = f"""Ask: {q}\n\nR\n"""\n',
+        'P = f"""R\n\nTime: {now}\n"""\nQ = f"""R\n\nAsk: {q}\n"""\n',
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), REWRITES.values(), ids=REWRITES)
+def test_a_rewrite(before: str, after: str) -> None:
+    made = fixed(before.replace("R", RULES))
+    assert made.new.decode().replace(RULES, "R") == after, made.left
+    again = fixed(made.new)
+    assert again.new == made.new
+
+
+REFUSALS = {
+    "a comment between the parts": (
+        f'P = (\n    f"Time: {{now}}\\n"  # when\n    "{RULES}"\n)\n',
+        "a comment stands between its parts",
+    ),
+    "a byte string is no f-string": (f'P = b"Time: {{now}} {RULES}"\n', None),
+    "a % template is none of ours": (f'P = "Time: %s {RULES}" % now\n', None),
+    "a field left for a second step": (
+        f'P = f"Time: {{now}}\\n\\n{RULES} {{{{name}}}}"\n',
+        "later formatting",
+    ),
+    "positional fields": (f'P = "Time: {{}}\\n\\n{RULES}"\nP.format(1)\n', "have no names"),
+}
+
+
+@pytest.mark.parametrize(("source", "reason"), REFUSALS.values(), ids=REFUSALS)
+def test_what_is_left_alone(source: str, reason: str | None) -> None:
+    made = fixed(source)
+    assert made.new == made.old
+    if reason is None:
+        assert not made.left
+    else:
+        assert reason in str(made.left[0].reasons[0])
+
+
+def test_risky_gives_fields_without_names_their_numbers() -> None:
+    source = f'P = "Time: {{}}\\n\\n{RULES}\\n\\nAsk: {{!r:>3}}"\n'
+    made = fixed(source + "P.format(1, 2)\n", risky=True)
+    names: dict[str, str] = {}
+    exec(made.new, names)
+    assert names["P"].format("now", "why") == f"{RULES}\n\nTime: now\n\nAsk: 'why'"
+    assert "no names" in str(made.done[0].notes[0])
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_line_ends_and_the_byte_order_mark_survive(newline: str, mark: bytes) -> None:
+    lines = ["# ä", 'P = f"""Time: {now}', "", RULES, '"""', "x = 1", ""]
+    data = mark + newline.join(lines).encode()
+    made = fixed(data)
+    wanted = ["# ä", f'P = f"""{RULES}', "", "Time: {now}", '"""', "x = 1", ""]
+    assert made.new == mark + newline.join(wanted).encode()
+
+
+def test_another_encoding_survives() -> None:
+    text = f'# -*- coding: latin-1 -*-\nP = f"""Time: {{now}} ö\n\n{RULES} ä\n"""\n'
+    data = text.encode("latin-1")
+    made = rewrite("t.py", data, findings("t.py", text), allow=Applicability.REORDER)
+    wanted = f'# -*- coding: latin-1 -*-\nP = f"""{RULES} ä\n\nTime: {{now}} ö\n"""\n'
+    assert made.new == wanted.encode("latin-1")
+
+
+def test_the_program_prints_the_blocks_in_the_new_order(tmp_path: os.PathLike[str]) -> None:
+    source = (
+        f'now, q = 12, "why"\nP = f"""Time: {{now:>4}}\n\n{RULES}\n\nAsk: {{q!r}}"""\nprint(P)\n'
+    )
+    made = fixed(source)
+    shown = subprocess.run(
+        [sys.executable, "-c", made.new.decode()], capture_output=True, text=True, check=True
+    ).stdout
+    assert shown == f"{RULES}\n\nTime:   12\n\nAsk: 'why'\n"
+
+
+def test_only_the_literal_is_touched() -> None:
+    head, tail = "import  os ;x=1\n\t\n", "\ndef f( a,b ):  return(a)#c\n"
+    made = fixed(f'{head}P = f"""Time: {{now}}\n\n{RULES}"""{tail}')
+    new = made.new.decode()
+    assert new.startswith(f'{head}P = f"""')
+    assert new.endswith(f'"""{tail}')
+
+
+def test_a_proof_sees_a_lost_field_and_a_lost_word() -> None:
+    source = f'f"""Time: {{now}}\n\n{RULES}"""'
+    old = take_apart(source, is_format=False)
+    plan = plan_for(findings("t.py", f"P = {source}")[0].template)  # type: ignore[arg-type]
+    new = spell(old, plan.runs)
+    prove_literal(old, take_apart(new, is_format=False), plan)
+    for broken in (new.replace("{now}", "{q}"), new.replace("policy", "police"), source):
+        with pytest.raises(ProofError):
+            prove_literal(old, take_apart(broken, is_format=False), plan)
+
+
+def test_a_proof_sees_a_change_outside_and_a_file_that_does_not_parse() -> None:
+    old = 'x = 1\nP = f"{a}"\n'
+    edit = Edit(10, 16, 'f"{b}"')
+    prove_file(old, 'x = 1\nP = f"{b}"\n', [edit])
+    with pytest.raises(ProofError, match="outside"):
+        prove_file(old, 'x = 2\nP = f"{b}"\n', [edit])
+    with pytest.raises(ProofError, match="does not parse"):
+        prove_file(old, 'x = 1\nP = f"{b}\n', [Edit(10, 16, 'f"{b}')])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'f"a {x!r:>{w}} {{k}} {y = }" \'b\\n\' """c\n"d" \\\ne"""',
+        "'{a} {{b}} {c!r:>{d}} {e.f[g]}'",
+        'rf"\\d{x}\\n"',
+        'u"ä\\N{EM DASH}\\x41\\u00e4\\101\\q"',
+    ],
+)
+def test_apart_and_together_is_the_same_source(source: str) -> None:
+    is_format = source.startswith("'{")
+    literal = take_apart(source, is_format=is_format)
+    from stemfirst_lint.fix.layout import Span
+
+    assert spell(literal, [Span(0, len(literal.text))]) == source
+    if "{" not in source:
+        assert literal.text == ast.literal_eval(source)
+
+
+@pytest.mark.parametrize("source", ["1 + 1", 'b"x"', '"{a" ', '"}"', 'f"{a" "'])
+def test_what_is_no_template_is_said_to_be_none(source: str) -> None:
+    with pytest.raises(LiteralError) as caught:
+        take_apart(source, is_format=True)
+    assert isinstance(caught.value, LintError)
