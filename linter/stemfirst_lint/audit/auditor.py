@@ -78,6 +78,7 @@ class Auditor:
         self.timed = 0
         self.out_of_order = 0
         self.partly_recorded = 0
+        self.scaled = 0
         self.unpriced: dict[str, int] = {}
         self._templates = Templates()
         self._recent: RecentStore[Stream] = RecentStore(REMEMBERED_BYTES)
@@ -124,27 +125,39 @@ class Auditor:
         nearest = max(found, key=lambda one: one.shared_tokens, default=None)
         exact = max(shared.tokens, nearest.shared_tokens if nearest else 0.0)
         expected = self.prefixes.expect(stream, shared, exact)
-        rules, prompt = stream.rules, stream.prompt_tokens
+        live = [one for one in found if _is_live(one)]
+        kept = max([shared.live_tokens, *(one.shared_tokens for one in live)])
         forfeiting, forfeited = None, 0
-        if prompt - exact >= self.min_gain:
-            kept = rules.readable(exact, prompt)
-            for one in found:
-                earlier = one.earlier.request
-                if not Visit(0, earlier.at_s).is_live(stream.request.at_s, rules.ttl_s):
-                    continue
-                again = with_resent(
-                    one,
-                    template.is_stable,
-                    same_conversation=in_same_conversation(one.earlier, stream),
-                )
-                total = again.shared_tokens + again.resent_tokens
-                lost = rules.readable(total, prompt) - kept
-                if lost >= self.min_gain and lost > forfeited:
-                    forfeiting, forfeited = again, lost
-        best = max(expected.cached_tokens, rules.readable(exact, prompt) + forfeited)
-        if forfeiting is None and expected.shortfall is Shortfall.EXPIRED:
-            best = expected.cached_tokens  # no order of the text changes that
-        return Verdict(stream, shared, exact, expected, best, nearest, forfeiting, forfeited)
+        if stream.prompt_tokens - kept >= self.min_gain:
+            forfeiting, forfeited = self._worst(stream, template, live, kept)
+        best = stream.rules.readable(kept, stream.prompt_tokens) + forfeited
+        return Verdict(
+            stream,
+            shared,
+            exact,
+            expected,
+            max(best, expected.cached_tokens),
+            nearest,
+            forfeiting,
+            forfeited,
+        )
+
+    def _worst(
+        self, stream: Stream, template: Template, live: list[Divergence], kept: float
+    ) -> tuple[Divergence | None, int]:
+        """Return the divergence that shows the greatest loss, and the tokens lost."""
+        worst, most = None, 0
+        for one in live:
+            is_same = in_same_conversation(one.earlier, stream)
+            if one.earlier.request.model != stream.request.model and not is_same:
+                continue
+            again = with_resent(one, template.is_stable, same_conversation=is_same)
+            total = again.shared_tokens + again.resent_tokens
+            lost = stream.rules.readable(total, stream.prompt_tokens)
+            lost -= stream.rules.readable(kept, stream.prompt_tokens)
+            if lost >= self.min_gain and lost > most:
+                worst, most = again, lost
+        return worst, most
 
     def _candidates(self, stream: Stream, shared: Shared, template: Template) -> list[Stream]:
         """Return the earlier requests, as far as they are remembered, that tell the most."""
@@ -189,6 +202,8 @@ class Auditor:
         prompt = round(stream.prompt_tokens)
         if usage.prompt_tokens and not 0.98 <= stream.prompt_tokens / usage.prompt_tokens <= 1.02:
             self.partly_recorded += 1
+        elif usage.prompt_tokens:
+            self.scaled += 1
         sums = Sums(
             requests=1,
             prompt_tokens=prompt,
@@ -246,8 +261,10 @@ class Auditor:
             cause = cause_of(one, template.is_stable)
             self._file(kept, cause, one, verdict, verdict.forfeited_tokens)
         short = verdict.expected
-        if short.shortfall is not None and short.missed_tokens >= self.min_gain:
-            # Expiry of what no order had kept either is counted once, here.
+        if short.shortfall is None or short.missed_tokens < self.min_gain:
+            return
+        if verdict.forfeiting is None or short.shortfall is not Shortfall.EXPIRED:
+            # What expired is no loss of its own where a fresher prompt held the same text.
             self._file(kept, OF_SHORTFALL[short.shortfall], None, verdict, short.missed_tokens)
 
     def _file(
@@ -260,7 +277,7 @@ class Auditor:
     ) -> None:
         stream = verdict.stream
         segment = one.segment if one is not None else None
-        label = label_of(one) if one is not None else ""
+        label = label_of(one, cause) if one is not None else ""
         total = kept.cause(cause, _shown_path(one.at) if one is not None else "", label)
         total.requests += 1
         total.lost_tokens += lost_tokens
@@ -282,6 +299,12 @@ class Auditor:
                 model=stream.request.model,
                 lost_tokens=lost_tokens,
             )
+
+
+def _is_live(one: Divergence) -> bool:
+    """Whether the earlier request's prompt is expected to be cached still."""
+    later = one.later
+    return Visit(0, one.earlier.request.at_s).is_live(later.request.at_s, later.ttl_s)
 
 
 def _best_writes(verdict: Verdict) -> tuple[int, int]:

@@ -163,16 +163,24 @@ def cause_of(found: Divergence, is_stable: Callable[[str], bool]) -> Cause:
     return _of_text(found, is_stable)
 
 
-def label_of(found: Divergence) -> str:
+def label_of(found: Divergence, cause: Cause) -> str:
     """Return the fixed words right before what varies: what a person would search for."""
     _, now = found.texts
     start = now.rfind("\n", 0, found.offset) + 1
     before = now[start : found.offset]
-    if len(before) > 60:
-        before = before[-60:].partition(" ")[2]
+    if len(before) > 80:
+        before = before[-80:].partition(" ")[2]
     # What two values share is no label: "2026-11-" of two dates, the first letter of two names.
-    match = re.match(r".*[:=>(\[|]\s*|.*\s(?=\S*$)", before, re.DOTALL)
-    return match[0].strip() if match else ""
+    words = before.split(" ")
+    last = words.pop()
+    if cause is ITEM_ORDER:  # the first items may happen to agree
+        head, colon, _ = before.partition(": ")
+        return head + colon.rstrip()
+    while words and any(map(str.isdigit, words[-1])):
+        last = words.pop()
+    separator = re.match(r"[^\d:=]*[a-z_\"'][:=]+\"?", last)
+    label = " ".join([*words, separator[0] if separator else ""]).strip()
+    return label[-60:].partition(" ")[2] if len(label) > 60 else label
 
 
 def _of_setting(found: Divergence) -> Cause:

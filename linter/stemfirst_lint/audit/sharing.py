@@ -123,7 +123,7 @@ class Prefixes:
 
     def visit(self, stream: Stream, number: int) -> Shared:
         """Return what a request shares with earlier ones, and remember it."""
-        at_s, ttl_s = stream.request.at_s, stream.rules.ttl_s
+        at_s, ttl_s = stream.request.at_s, stream.ttl_s
         visit = Visit(number, at_s)
         shared: list[Visit] = []
         for link in stream.links:
@@ -133,9 +133,9 @@ class Prefixes:
             shared.append(earlier)
         for link in stream.links:
             self._visits.put(link, visit)
-        if not shared:
-            return Shared()
         deepest = len(shared) - 1
+        if deepest < 0 or not stream.tokens_of_link(deepest):
+            return Shared()
         live = deepest
         while live >= 0 and not shared[live].is_live(at_s, ttl_s):
             live -= 1

@@ -84,6 +84,16 @@ class Stream:
         """Tokens of the whole prompt."""
         return self.ends[-1]
 
+    @property
+    def ttl_s(self) -> int | None:
+        """Seconds for which the provider is expected to keep this prompt after its use."""
+        if self.rules.ttl_s is None:
+            return None
+        asked = [block.marker_ttl_s for block in self.blocks if block.marker_ttl_s is not None]
+        if self.request.automatic_ttl_s is not None:
+            asked.append(self.request.automatic_ttl_s)
+        return max(asked, default=self.rules.ttl_s)
+
     def start(self, block: int) -> float:
         """Return the tokens before a block."""
         return self.ends[block - 1] if block else 0.0
