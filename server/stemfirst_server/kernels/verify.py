@@ -1,0 +1,165 @@
+"""Are the kernels right on this device?
+
+Knows: how to run both paths on the same work, for one layer or inside a model, where widths,
+heads, windows, softcap and sinks are the model's own. Does not know what to do about the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from stemfirst_server.kernels.step import TritonStep
+from stemfirst_server.kernels.trial import Laid, Work, lay_out
+from stemfirst_server.memory.pool import LayerShape
+from stemfirst_server.model.attention import AttentionStep, paged_attention, use_step
+
+if TYPE_CHECKING:
+    from stemfirst_server.model.attention import _Options
+
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+"""Largest difference from the reference, as a share of its largest value, that is rounding."""
+
+# Nothing cached, a hit that ends inside a page, a long hit; then single tokens on both sides of
+# a page's end, and one whose pages decode splits.
+_WORK = Work(chunks=((0, 40), (37, 9), (150, 70)), singles=(1, 16, 17, 300))
+
+
+@dataclass(slots=True, eq=False)
+class BothPaths(AttentionStep):
+    """A step that attends both ways and goes on with the reference's answer.
+
+    Attributes:
+        fast: the kind of step that is compared with the reference.
+        errors: a layer's index to the largest difference, as a share of the largest value of the
+            reference; infinite where something was not written or is not finite.
+    """
+
+    fast: type[AttentionStep] = TritonStep
+    errors: dict[int, float] = field(default_factory=dict)
+
+    def attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        options: _Options,
+    ) -> torch.Tensor:
+        """Return the reference's answer; shapes as in `AttentionStep.attend`."""
+        expected = AttentionStep.attend(self, layer, query, key, value, options)
+        memory = (self.pool.keys[layer].flatten(0, 1), self.pool.values[layer].flatten(0, 1))
+        before = [tensor.clone() for tensor in memory]
+        for tensor in memory:
+            tensor[self.slots] = float("nan")  # the kernels must write these themselves
+        step = self.fast(self.pool, self.slots, self.chunks, self.singles)
+        got = step.attend(layer, query, key, value, options)
+        # All of memory: a stray write elsewhere would be some other request's KV.
+        is_stored = all(map(torch.equal, memory, before))
+        for tensor, right in zip(memory, before, strict=True):
+            tensor.copy_(right)
+        error = relative_error(got, expected) if is_stored else math.inf
+        self.errors[layer] = max(error, self.errors.get(layer, 0.0))
+        return expected
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One attention layer, without a model.
+
+    Attributes:
+        heads: of queries.
+        shape: of keys and values.
+        window: tokens that a query sees, itself included; None for all.
+        softcap: scores become softcap · tanh(score / softcap); None for no cap.
+        has_sinks: whether each head has a logit that takes weight and gives no value.
+    """
+
+    heads: int
+    shape: LayerShape
+    window: int | None = None
+    softcap: float | None = None
+    has_sinks: bool = False
+
+
+@torch.inference_mode()
+def layer_error(
+    layer: Layer,
+    work: Work,
+    *,
+    page: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    fast: type[AttentionStep] = TritonStep,
+    seed: int = 7,
+) -> float:
+    """Return the largest difference from the reference, as a share of its largest value."""
+    laid = lay_out(work, {0: layer.shape}, page=page, dtype=dtype, device=device, seed=seed)
+    step = BothPaths(laid.pool, laid.slots, laid.chunks, laid.singles, fast=fast)
+    attend(layer, laid, step, seed=seed)
+    return step.errors[0]
+
+
+def attend(layer: Layer, laid: Laid, step: AttentionStep, *, seed: int = 7) -> torch.Tensor:
+    """Return a step's answer to random queries, keys and values, the same ones for a seed.
+
+    Returns:
+        `(1, tokens, heads, value_width)`.
+    """
+    generator = torch.Generator().manual_seed(seed + 1)
+    like, tokens, shape = laid.pool.keys[0], len(laid.slots), layer.shape
+
+    def noise(*size: int) -> torch.Tensor:
+        return torch.randn(size, generator=generator).to(like)
+
+    with use_step(step):
+        return paged_attention(
+            # All that attention asks of a module.
+            cast("torch.nn.Module", SimpleNamespace(layer_idx=0)),
+            noise(1, tokens, layer.heads, shape.key_width).transpose(1, 2),
+            noise(1, tokens, shape.kv_heads, shape.key_width).transpose(1, 2),
+            noise(1, tokens, shape.kv_heads, shape.value_width).transpose(1, 2),
+            None,
+            sliding_window=layer.window,
+            softcap=layer.softcap,
+            s_aux=noise(layer.heads) if layer.has_sinks else None,
+        )[0]
+
+
+@torch.inference_mode()
+def largest_error(model: Any, shapes: dict[int, LayerShape], *, page: int) -> float:
+    """Return the worst layer's error over one packed step of chunks, hits and single tokens.
+
+    Args:
+        model: uses `ATTENTION_NAME`, in evaluation mode.
+        shapes: of its layers.
+        page: tokens a page.
+
+    Raises:
+        Exception: whatever Triton or the device say when a kernel cannot be built or launched.
+    """
+    laid = lay_out(_WORK, shapes, page=page, dtype=model.dtype, device=model.device)
+    step = BothPaths(laid.pool, laid.slots, laid.chunks, laid.singles)
+    vocab = int(model.config.get_text_config().vocab_size)
+    generator = torch.Generator().manual_seed(7)
+    ids = torch.randint(vocab // 4, vocab // 2, laid.positions.shape, generator=generator)
+    with use_step(step):
+        model(
+            input_ids=ids.to(model.device)[None],
+            position_ids=laid.positions[None],
+            attention_mask=None,
+            past_key_values=None,
+            use_cache=False,
+        )
+    return max(step.errors.values())
+
+
+def relative_error(got: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the largest difference over the largest expected value; infinite for NaN."""
+    scale = max(1e-6, float(expected.abs().max()))
+    error = float((got.float() - expected.float()).abs().max()) / scale
+    return error if math.isfinite(error) else math.inf
