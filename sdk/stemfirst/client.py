@@ -32,7 +32,7 @@ from stemfirst.prompt import Prompt, Rendered
 DISCOVERY_PATH = "/stemfirst"
 """Relative to the base URL, which ends in `/v1`."""
 
-DISCOVERY_OPTIONS: dict[str, Any] = {"timeout": 3.0, "max_retries": 0}
+DISCOVERY_OPTIONS: dict[str, Any] = {"timeout": 5.0, "max_retries": 0}
 """A server that does not say soon that it is ours is treated as any other."""
 
 

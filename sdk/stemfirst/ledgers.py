@@ -23,6 +23,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
+from stemfirst.errors import ClientError
 from stemfirst.savings import Savings, money, shown
 from stemfirst.wire import Cost, Estimate
 
@@ -117,7 +118,16 @@ class Ledger:
         _active.set(tuple(active))
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Return `function` with this ledger entered around each call; sync or async."""
+        """Return `function` with this ledger entered around each call; sync or async.
+
+        Raises:
+            ClientError: `function` is a generator, whose body runs after the call.
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ClientError(
+                f"{function.__name__}() is a generator and runs after its call: "
+                "enter the ledger inside it, or around the loop that reads it"
+            )
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

@@ -77,6 +77,8 @@ class Peer:
                     self.reply(peer.failures.pop(0), {"error": {"message": "try again"}})
                 elif body.get("stream"):
                     self.stream(body)
+                elif self.path == "/v1/responses":
+                    self.reply(200, peer.response(body))
                 else:
                     self.reply(200, peer.completion(body))
 
@@ -95,7 +97,9 @@ class Peer:
                 self.send_header("content-type", "text/event-stream")
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
-                for count, event in enumerate(peer.events(body)):
+                is_response = self.path == "/v1/responses"
+                events = peer.response_events(body) if is_response else peer.events(body)
+                for count, event in enumerate(events):
                     if peer.cut_after == count:
                         if peer.stalls:
                             peer.released.wait(30)
@@ -161,6 +165,55 @@ class Peer:
         if self.report is not None:
             answer["stemfirst"] = self.report
         return answer
+
+    def response(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a whole answer in the shape of the Responses API."""
+        content = [{"type": "output_text", "text": "".join(self.pieces), "annotations": []}]
+        return {
+            "id": "r-1",
+            "object": "response",
+            "created_at": 1,
+            "model": body["model"],
+            "status": "completed",
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+            "output": [
+                {
+                    "id": "m-1",
+                    "type": "message",
+                    "role": "assistant",
+                    "status": "completed",
+                    "content": content,
+                }
+            ],
+            "usage": {
+                "input_tokens": 2_000,
+                "input_tokens_details": {"cached_tokens": 1_536, "cache_write_tokens": 0},
+                "output_tokens": 3,
+                "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": 2_003,
+            },
+        }
+
+    def response_events(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return a stream's events in the shape of the Responses API."""
+        whole = self.response(body)
+        begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+        place = {"item_id": "m-1", "output_index": 0, "content_index": 0, "logprobs": []}
+        return [
+            {"type": "response.created", "sequence_number": 0, "response": begun},
+            *(
+                {
+                    "type": "response.output_text.delta",
+                    "sequence_number": number,
+                    "delta": piece,
+                    **place,
+                }
+                for number, piece in enumerate(self.pieces, 1)
+            ),
+            {"type": "response.completed", "sequence_number": 9, "response": whole},
+        ]
 
     def events(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         """Return a stream's chunks; the usage comes alone, and only to those who ask for it."""

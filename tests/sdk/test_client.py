@@ -177,6 +177,21 @@ def test_structured_output_keeps_its_savings(peer):
     assert savings_of(parsed).cached_tokens == book.cached_tokens == 1_536
 
 
+def test_the_responses_api_is_watched_too(peer):
+    client = client_of(peer)
+    with ledger() as book:
+        response = client.responses.create(model="m", input="hi")
+        stream = client.responses.create(model="m", input="hi", stream=True)
+        kinds = [event.type for event in stream]
+        cut = client.responses.create(model="m", input="hi", stream=True)
+        next(iter(cut))
+        cut.close()
+    assert response.output_text == "Hello!"
+    assert savings_of(response).cached_tokens == stream.savings.cached_tokens == 1_536
+    assert kinds[-1] == "response.completed"
+    assert [entry.status.value for entry in book.entries] == ["complete", "complete", "cut off"]
+
+
 def test_errors_and_retries_are_those_of_the_openai_package(peer):
     peer.failures = [503, 429]
     with ledger() as book:

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from stemfirst import ledger
+from stemfirst.errors import ClientError
 from stemfirst.ledgers import Ledger, Status, open_entry
 from stemfirst.prompt import Origin
 from stemfirst.savings import Missed, Savings
@@ -114,6 +115,18 @@ def test_a_decorator_enters_the_ledger_for_async_functions_too():
 
     asyncio.run(main())
     assert book.requests == 1
+
+
+def test_a_generator_is_not_decorated_because_its_calls_would_be_missed():
+    def pieces():
+        yield 1
+
+    async def later():
+        yield 1
+
+    for function in (pieces, later):
+        with pytest.raises(ClientError, match="generator"):
+            ledger()(function)
 
 
 def test_tasks_keep_their_own_ledgers_apart():
