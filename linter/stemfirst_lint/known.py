@@ -170,6 +170,15 @@ _CONFIG_WORDS = frozenset(
         "role", "description", "desc", "system", "examples", "example", "criteria", "definition",
     }
 )  # fmt: skip
+_QUALIFIERS = frozenset(
+    {
+        "max", "min", "num", "number", "n", "is", "has", "use", "include", "with", "should", "top",
+        "total", "count", "per", "show", "add", "return", "allow", "enable", "no", "prompt",
+        "template", "default",
+    }
+)  # fmt: skip
+"""First words that make a number, a switch or a template of what follows: `max_documents`."""
+_PLAIN_TYPES = re.compile(r"^(Optional\[)?(int|float|bool)\b")
 _WORD = re.compile(r"[a-z]+|[A-Z][a-z]*|\d+")
 _DATA_TYPES = re.compile(
     r"\b(Document|NodeWithScore|BaseNode|QueryBundle|ChatMessage|BaseMessage|UploadFile|Request)\b"
@@ -184,6 +193,8 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
     words = [word.lower() for word in _WORD.findall(name)]
     if len(words) > 1 and words[-1] in ("str", "string", "list", "json", "block", "data"):
         words.pop()  # `context_str` is a context
+    if (words and words[0] in _QUALIFIERS) or (annotation and _PLAIN_TYPES.match(annotation)):
+        return None
     if words and words[-1] in _CONFIG_WORDS and not (words[-1] == "name" and len(words) > 1):
         return None
     if any(word in _SESSION_WORDS for word in words):
@@ -206,8 +217,12 @@ PROMPT_NAME = re.compile(
 )
 """Names that people give to prompts."""
 
+PROMPT_OWNER = re.compile(r"(Prompts?|Templates?)$")
+"""Names of classes whose methods return prompts."""
+
 PROMPT_SHAPE = re.compile(
-    r"\b(You are (a|an|the|given|now|tasked|responsible|provided|asked)\b|You're an?\b|"
+    r"\b(I want you to act as |Pretend (you are|to be) |"
+    r"You are (a|an|the|given|now|tasked|responsible|provided|asked)\b|You're an?\b|"
     r"Respond (with|in|only|using)\b|Your (task|job|role|goal|answer|response) |"
     r"Answer (the|only|with|in|based|each)\b|Given (the|a|an|this) |"
     r"(Summarize|Summarise|Translate|Classify|Extract|Evaluate|Analyze|Analyse|Generate|Write|"

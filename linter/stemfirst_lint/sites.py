@@ -224,15 +224,18 @@ class Finder:
                     continue
                 for binding in bindings:
                     if binding.how is Bind.ASSIGN and isinstance(
-                        binding.value, ast.JoinedStr | ast.BinOp
+                        binding.value, ast.JoinedStr | ast.BinOp | ast.Call
                     ):
                         self._named(binding.value, binding.use, name)
-            if known.PROMPT_NAME.search(scope.name):
+            owner = scope.owner
+            if known.PROMPT_NAME.search(scope.name) or (
+                owner is not None and known.PROMPT_OWNER.search(owner.name)
+            ):
                 self._returned(scope)
 
     def _returned(self, function: Scope) -> None:
         for node, use in function.returns:
-            if isinstance(node, ast.JoinedStr | ast.BinOp):
+            if isinstance(node, ast.JoinedStr | ast.BinOp | ast.Call):
                 self._named(node, use, function.name)
 
     def _named(self, node: ast.expr, use: Use, name: str) -> None:

@@ -1,0 +1,120 @@
+"""Forfeited tokens are counted with the target's tokenizer, in the target's order, offline."""
+
+import json
+from pathlib import Path
+
+import pytest
+from stemfirst_lint.check import check_paths
+from stemfirst_lint.config import Config
+from stemfirst_lint.errors import TokenizerError
+from stemfirst_lint.gain import Count, Counter
+
+APP = (
+    'TOOLS = [{"type": "function", "function": {"name": "search"}}]\n\n'
+    "def ask(client, history, user_name):\n"
+    "    client.chat.completions.create(tools=TOOLS, messages=[\n"
+    '        {"role": "system", "content": f"{user_name} one two three"},\n'
+    '        {"role": "user", "content": f"four five {user_name}"}, *history])\n'
+)
+TOOLS_LAST = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+    "{% if m.role == 'system' and tools %}{{ tools | tojson }}{% endif %}{% endfor %}"
+)
+TOOLS_FIRST = (
+    "{% if tools %}{{ tools | tojson }}{% endif %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model's folder whose tokenizer makes one token of each word."""
+    tokenizers = pytest.importorskip("tokenizers")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, "[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture
+def no_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No rank file anywhere, and no way to fetch one."""
+    import sys
+
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    for name in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(folder))
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr("socket.socket.connect", _refuse)
+    return folder
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("a check opened a connection")
+
+
+def test_a_model_counts_with_its_own_tokenizer(model: Path) -> None:
+    assert Counter(str(model)).count("one two", "three") == Count(3, is_estimate=False)
+    assert Counter(str(model / "tokenizer.json")).count("one") == Count(1, is_estimate=False)
+
+
+@pytest.mark.parametrize(
+    ("template", "where", "tokens"),
+    [
+        (TOOLS_LAST, "chat_template.jinja", 3 + 2 + 5),
+        (TOOLS_FIRST, "chat_template.jinja", 3 + 2),
+        (TOOLS_FIRST, "tokenizer_config.json", 3 + 2),
+        (None, "", 3 + 2 + 5),
+    ],
+    ids=["tools behind", "tools before", "in the old place", "no template"],
+)
+def test_tools_count_where_the_chat_template_puts_them_behind_the_system_message(
+    template: str | None, where: str, tokens: int, model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("jinja2")
+    if template is not None:
+        text = template if where.endswith("jinja") else json.dumps({"chat_template": template})
+        (model / where).write_text(text)
+    path = tmp_path / "app.py"
+    path.write_text(APP)
+    config = Config(min_gain=1, model=str(model), root=str(tmp_path))
+    first = check_paths((str(path),), config).findings[0]
+    assert first.forfeited_tokens == tokens
+    assert not first.forfeited_is_estimate
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"no tokenizer\.json in .*--model takes"):
+        Counter(str(tmp_path))
+
+
+def test_a_broken_tokenizer_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(TokenizerError, match="is no tokenizer"):
+        Counter(str(tmp_path)).count("text")
+
+
+def test_without_the_rank_file_tokens_are_estimated_and_nothing_is_fetched(no_ranks: Path) -> None:
+    text = "Answer politely and never promise what the policy does not grant. " * 100
+    count = Counter().count(text)
+    assert count.is_estimate
+    assert str(count).startswith("~")
+    assert 0.75 * 1201 < count.tokens < 1.3 * 1201  # o200k_base: 1,201
+
+
+def test_a_rank_file_with_another_digest_is_neither_used_nor_deleted(no_ranks: Path) -> None:
+    path = no_ranks / "fb374d419588a4632f3f557e76b4b70aebbca790"
+    path.write_bytes(b"IQ== 0\n")
+    assert Counter().count("text").is_estimate
+    assert path.read_bytes() == b"IQ== 0\n"
+
+
+def test_short_texts_are_known_to_be_small_without_a_tokenizer() -> None:
+    counter = Counter()
+    assert counter.is_surely_below(("a" * 100,), 128)
+    assert not counter.is_surely_below(("a" * 100, "b" * 28), 128)
