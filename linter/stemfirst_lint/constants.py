@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from stemfirst_lint.flow import argument_of
+from stemfirst_lint.arguments import argument_of
 from stemfirst_lint.index import Bind, Scope, ScopeKind, Use
 from stemfirst_lint.project import Defined, External, Project, Values
 

@@ -8,32 +8,33 @@ rules or of the text around a hole.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from stemfirst.tiers import Tier
 
 from stemfirst_lint import known
+from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.fstrings import fields_of
-from stemfirst_lint.index import Bind, Binding, Scope, ScopeKind, Use, all_arguments, last_name
+from stemfirst_lint.index import Bind, Binding, Scope, ScopeKind, Use, last_name
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Resolution, Verdict
 from stemfirst_lint.project import Defined, External, Instance, Module, Project, Values
+from stemfirst_lint.verdicts import (
+    CONFIG,
+    CONSTANT,
+    alternatives,
+    because,
+    coarser,
+    constant_spec,
+    declared,
+    frozen_value,
+    join,
+    pure,
+    says,
+    with_format_spec,
+)
 
 _MAX_DEPTH = 24
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
-_CONSTANT = Verdict(Tier.STATIC, Kind.CONSTANT)
-_CONFIG = Verdict(Tier.STATIC, Kind.CONFIG)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The arguments with which a function is looked into, so that its parameters have values."""
-
-    node: ast.Call
-    function: Scope
-    is_bound: bool
-    use: Use
-    outer: Call | None
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class Flow:
     def verdict(self, node: ast.expr, use: Use, call: Call | None = None) -> Verdict:
         """Return how often an expression's value changes at a point of execution."""
         if isinstance(node, ast.Constant):
-            return _CONSTANT
+            return CONSTANT
         is_free = call is None and not self._locals
         if is_free and id(node) in self._memory:
             return self._memory[id(node)]
@@ -93,7 +94,7 @@ class Flow:
             case ast.Await() | ast.Starred() | ast.FormattedValue() | ast.NamedExpr():
                 inner = self.verdict(node.value, use, call)
                 if isinstance(node, ast.FormattedValue):
-                    return with_format_spec(inner, _constant_spec(node))
+                    return with_format_spec(inner, constant_spec(node))
                 return self._carry_set(node, node.value, inner)
             case ast.JoinedStr():
                 fields_of(node, use.scope.module.source)  # mends positions inside
@@ -132,7 +133,7 @@ class Flow:
             case ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
                 return self._comprehension(node, use, call)
             case ast.Slice():
-                return _CONSTANT
+                return CONSTANT
         return UNKNOWN
 
     # Names
@@ -142,7 +143,7 @@ class Flow:
             if node.id in names:
                 return names[node.id]
         if node.id in self.declared:
-            return _declared(node.id, self.declared[node.id])
+            return declared(node.id, self.declared[node.id])
         found = self.project.reaching(node.id, use)
         if found is None:
             return UNKNOWN
@@ -165,10 +166,10 @@ class Flow:
                 assert binding.value is not None
                 found = self.verdict(binding.value, binding.use, inner_call)
                 if binding.use.scope.kind is not ScopeKind.FUNCTION:
-                    found = _frozen(found, "at import", Tier.STATIC)
+                    found = frozen_value(found, "at import", Tier.STATIC)
                 if found.tier is not None and found.tier > Tier.STATIC:
                     place = _place(binding.node, binding.use)
-                    found = _because(found, f"`{name}` is set here", place)
+                    found = because(found, f"`{name}` is set here", place)
                 return found
             case Bind.ELEMENT:
                 assert binding.value is not None
@@ -180,7 +181,7 @@ class Flow:
             case Bind.PARAMETER:
                 return self._parameter(name, binding, inner_call)
             case Bind.DEFINITION:
-                return _CONSTANT
+                return CONSTANT
             case Bind.IMPORT:
                 return self._meaning(self.project.of_bindings((binding,), 0), name)
         return UNKNOWN
@@ -218,7 +219,7 @@ class Flow:
                 continue
             verdict = self.verdict(passed[0], call.use if passed[1] else Use(function, 0, ()))
             if passed[1] and verdict.tier is not None and verdict.tier > Tier.STATIC:
-                verdict = _because(verdict, f"`{name}` is passed here", _place(call.node, call.use))
+                verdict = because(verdict, f"`{name}` is passed here", _place(call.node, call.use))
             given.append(verdict)
         joined = alternatives(given) if given else UNKNOWN
         if joined.tier is not None:
@@ -229,14 +230,14 @@ class Flow:
         tier = known.parameter_tier(name, annotation)
         if tier is None:
             return UNKNOWN
-        reason = f"`{name}` is a parameter of `{function.name}`, and its name says {_says(tier)}"
+        reason = f"`{name}` is a parameter of `{function.name}`, and its name says {says(tier)}"
         return Verdict(tier, Kind.PARAMETER, (Evidence(reason, place),))
 
     # Attributes, items
 
     def _attribute(self, node: ast.Attribute, use: Use, call: Call | None) -> Verdict:
         if node.attr in self.declared:
-            return _declared(node.attr, self.declared[node.attr])
+            return declared(node.attr, self.declared[node.attr])
         meaning = self.project.meaning(node, use)
         if meaning is not None:
             found = self._meaning(meaning, node.attr, base=node.value, use=use)
@@ -248,7 +249,7 @@ class Flow:
         while isinstance(root, ast.Attribute) and root.attr not in known.CONFIG_OBJECTS:
             root = root.value
         if (last_name(root) or "").lower() in known.CONFIG_OBJECTS:
-            return _CONFIG
+            return CONFIG
         base = self.verdict(node.value, use, call)
         if base.kind is Kind.CLOCK:
             if node.attr in ("hour", "minute"):
@@ -269,7 +270,7 @@ class Flow:
         match meaning:
             case External():
                 if meaning.dotted.startswith(known.CONFIG_PREFIXES):
-                    return _CONFIG
+                    return CONFIG
                 return UNKNOWN
             case Defined():
                 if meaning.is_bound and any(
@@ -278,16 +279,16 @@ class Flow:
                 ):
                     found = self._returns(meaning.scope, None)
                     return found if found.kind is Kind.CLOCK else UNKNOWN
-                return _CONSTANT
+                return CONSTANT
             case Module():
-                return _CONSTANT
+                return CONSTANT
             case Values():
                 if base is not None and use is not None:
                     owner = self.project.meaning(base, use)
                     if isinstance(owner, Instance):
                         return self._instance_attribute(name, meaning.bindings)
                     if isinstance(owner, Defined) and _is_enum(owner.scope):
-                        return _CONSTANT
+                        return CONSTANT
                 return self._bindings(name, meaning.bindings, None)
         return UNKNOWN
 
@@ -308,7 +309,7 @@ class Flow:
     def _subscript(self, node: ast.Subscript, use: Use, call: Call | None) -> Verdict:
         meaning = self.project.meaning(node.value, use)
         if isinstance(meaning, External) and meaning.dotted.startswith(known.CONFIG_PREFIXES):
-            return _CONFIG
+            return CONFIG
         base = self.verdict(node.value, use, call)
         if base.kind is Kind.SET and isinstance(node.slice, ast.Slice):
             return self._carry_set(node, node.value, base)  # list(a_set)[:n]
@@ -323,7 +324,7 @@ class Flow:
         if len(elements) < 2 and not any(isinstance(e, ast.Starred) for e in elements):
             return join(verdicts)
         if all(isinstance(e, ast.Constant) and isinstance(e.value, int) for e in elements):
-            return _CONSTANT  # integers hash to themselves: this order is the same everywhere
+            return CONSTANT  # integers hash to themselves: this order is the same everywhere
         return self._set_found(node, use, "a set display has no order")
 
     def _set_found(self, node: ast.expr, use: Use, text: str) -> Verdict:
@@ -399,7 +400,7 @@ class Flow:
                 found = self._returns(meaning.scope, inner)
                 if found.tier is not None and found.tier > Tier.STATIC:
                     name = meaning.scope.name
-                    found = _because(found, f"`{name}()` returns it", place)
+                    found = because(found, f"`{name}()` returns it", place)
                 return found
             return UNKNOWN
         if isinstance(node.func, ast.Attribute):
@@ -438,14 +439,14 @@ class Flow:
             draws = Evidence(f"`{_shown(node)}` differs on every call", place)
             return Verdict(Tier.VOLATILE, Kind.RANDOM, (draws,))
         if dotted in known.CONFIG_CALLS or dotted.startswith(known.CONFIG_PREFIXES):
-            return _CONFIG
+            return CONFIG
         if dotted == "input":
             return Verdict(
                 Tier.REQUEST, Kind.CALL_ARGUMENT, (Evidence("`input()` asks a person", place),)
             )
         if dotted in ("set", "frozenset"):
             if not node.args:
-                return _CONSTANT
+                return CONSTANT
             if isinstance(node.args[0], ast.List | ast.Tuple):
                 return self._set(node, node.args[0].elts, use, call)
             return self._set_found(node, use, f"`{_shown(node)}` has no order")
@@ -461,7 +462,7 @@ class Flow:
                     return UNKNOWN
                 for argument in arguments:
                     self._carry_set(node, argument, found)
-            return _pure(found)
+            return pure(found)
         return None
 
     def _members(self, node: ast.expr, use: Use, call: Call | None, hops: int = 0) -> Verdict:
@@ -508,14 +509,14 @@ class Flow:
                     return UNKNOWN
                 for argument in arguments:
                     self._carry_set(node, argument, found)
-            return _pure(found)
+            return pure(found)
         if known.REQUEST_CALLS.match(name):
             looked_up = Evidence(f"`{name}()` looks it up for this request", _place(node, use))
             return Verdict(Tier.REQUEST, Kind.CALL_ARGUMENT, (looked_up,))
         if known.LOOKUP_CALLS.match(name):
             asked = join(self.verdict(a, use, call) for a in arguments)
             if asked.tier is Tier.REQUEST:
-                return _because(asked, f"`{name}()` looks it up", _place(node, use))
+                return because(asked, f"`{name}()` looks it up", _place(node, use))
         return UNKNOWN
 
     def _clock_method(self, name: str, node: ast.Call, receiver: Verdict, use: Use) -> Verdict:
@@ -524,7 +525,7 @@ class Flow:
                 layout = self.constant(node.args[0], use) if node.args else None
                 if layout is None:
                     return UNKNOWN
-                return _coarser(receiver, known.strftime_resolution(layout))
+                return coarser(receiver, known.strftime_resolution(layout))
             case "date" | "to_date_string" | "toordinal" | "weekday" | "isoweekday":
                 return replace(receiver, resolution=Resolution.DAY)
             case "isoformat" if any(
@@ -533,7 +534,7 @@ class Flow:
                 and k.value.value in ("minutes", "hours")
                 for k in node.keywords
             ):
-                return _coarser(receiver, Resolution.MINUTE)
+                return coarser(receiver, Resolution.MINUTE)
             case "replace":
                 zeroed = {k.arg for k in node.keywords if isinstance(k.value, ast.Constant)}
                 if {"hour", "minute"} <= zeroed:
@@ -548,7 +549,7 @@ class Flow:
         if any(last_name(_called(d)) in ("cache", "lru_cache") for d in decorators):
             found = self._returned(function, call)
             if found.tier is Tier.VOLATILE:
-                return _frozen(found, "once by a cache", Tier.STATIC)
+                return frozen_value(found, "once by a cache", Tier.STATIC)
             return found
         return self._returned(function, call)
 
@@ -558,7 +559,7 @@ class Flow:
             for node, use in function.returns
             if not (isinstance(node, ast.Constant) and node.value in (None, ""))
         ]
-        return alternatives(verdicts) if verdicts else _CONSTANT
+        return alternatives(verdicts) if verdicts else CONSTANT
 
     def _is_seeded(self, use: Use) -> bool:
         return "seed" in use.scope.module.calls
@@ -598,127 +599,6 @@ class Flow:
         return None
 
 
-def argument_of(
-    function: Scope, name: str, call: ast.Call, *, is_bound: bool
-) -> tuple[ast.expr, bool] | None:
-    """Return what a call passes for a parameter, and whether the call or a default says so.
-
-    Returns:
-        None where `*args` or `**kwargs` may pass it, or nothing does.
-    """
-    node = function.function
-    arguments = node.args
-    for keyword in call.keywords:
-        if keyword.arg == name:
-            return keyword.value, True
-    positional = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
-    if is_bound and positional and not _is_static_method(node):
-        positional = positional[1:]
-    has_star = any(isinstance(a, ast.Starred) for a in call.args)
-    if name in positional:
-        index = positional.index(name)
-        if index < len(call.args) and not has_star:
-            return call.args[index], True
-    if has_star or any(keyword.arg is None for keyword in call.keywords):
-        return None
-    if name not in {a.arg for a in all_arguments(arguments)}:
-        return None
-    every = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
-    if name in every:
-        from_end = len(every) - every.index(name)
-        if from_end <= len(arguments.defaults):
-            return arguments.defaults[-from_end], False
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        if argument.arg == name and default is not None:
-            return default, False
-    return None
-
-
-def join(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict of a value that is made of parts: as lively as its liveliest part."""
-    liveliest: Verdict | None = None
-    has_unknown = False
-    for verdict in verdicts:
-        if verdict.tier is None:
-            has_unknown = True
-        elif liveliest is None or verdict.tier > (liveliest.tier or Tier.STATIC):
-            liveliest = verdict
-    if liveliest is None:
-        return UNKNOWN if has_unknown else _CONSTANT
-    if has_unknown and liveliest.is_stable:
-        return UNKNOWN
-    return liveliest
-
-
-def alternatives(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict of a value that is one of several: known only if each one is."""
-    found = list(verdicts)
-    if not found or any(verdict.tier is None for verdict in found):
-        return UNKNOWN
-    return max(found, key=lambda verdict: verdict.tier or Tier.STATIC)
-
-
-def of_field(name: str, place: Location) -> Verdict:
-    """Return the verdict of a template's field that is filled where we cannot see it."""
-    if name in known.CLOCK_FIELDS:
-        told = Evidence(f"the field `{{{name}}}` is named for a clock", place)
-        return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), known.CLOCK_FIELDS[name])
-    tier = known.parameter_tier(name, None)
-    if tier is None:
-        return UNKNOWN
-    told = Evidence(f"the name of the field `{{{name}}}` says {_says(tier)}", place)
-    return Verdict(tier, Kind.PARAMETER, (told,))
-
-
-def with_format_spec(verdict: Verdict, spec: str | None) -> Verdict:
-    """Return the verdict of a value formatted by a spec: `{now:%Y}` moves once a day."""
-    if verdict.kind is Kind.CLOCK and spec and "%" in spec:
-        return _coarser(verdict, known.strftime_resolution(spec))
-    return verdict
-
-
-def _constant_spec(node: ast.FormattedValue) -> str | None:
-    if isinstance(node.format_spec, ast.JoinedStr):
-        parts = [v.value for v in node.format_spec.values if isinstance(v, ast.Constant)]
-        return "".join(str(part) for part in parts)
-    return None
-
-
-def _coarser(verdict: Verdict, resolution: Resolution) -> Verdict:
-    order = [Resolution.SECOND, Resolution.MINUTE, Resolution.DAY]
-    assert verdict.resolution is not None
-    coarsest = max(verdict.resolution, resolution, key=order.index)
-    return replace(verdict, resolution=coarsest)
-
-
-def _pure(verdict: Verdict) -> Verdict:
-    return Verdict(Tier.STATIC, Kind.PURE) if verdict.is_stable else verdict
-
-
-def _frozen(verdict: Verdict, when: str, tier: Tier) -> Verdict:
-    """A clock or random value read once; an order of a set still differs between processes."""
-    if verdict.kind in (Kind.CLOCK, Kind.RANDOM):
-        return Verdict(tier, Kind.CONSTANT, (*verdict.evidence, Evidence(f"computed {when}")))
-    return verdict
-
-
-def _because(verdict: Verdict, text: str, place: Location | None) -> Verdict:
-    if len(verdict.evidence) >= 6:
-        return verdict
-    return replace(verdict, evidence=(*verdict.evidence, Evidence(text, place)))
-
-
-def _declared(name: str, tier: Tier) -> Verdict:
-    return Verdict(tier, Kind.DECLARED, (Evidence(f"`{name}` is declared {tier.label}"),))
-
-
-def _says(tier: Tier) -> str:
-    return {
-        Tier.TENANT: "it belongs to one user or customer",
-        Tier.SESSION: "it grows with a conversation",
-    }.get(tier, "it is data of one request")
-
-
 def _shown(node: ast.expr) -> str:
     text = " ".join(ast.unparse(node).split())
     return text if len(text) <= 50 else text[:47] + "..."
@@ -726,10 +606,6 @@ def _shown(node: ast.expr) -> str:
 
 def _called(node: ast.expr) -> ast.expr:
     return node.func if isinstance(node, ast.Call) else node
-
-
-def _is_static_method(node: ast.AST) -> bool:
-    return any(last_name(d) == "staticmethod" for d in getattr(node, "decorator_list", ()))
 
 
 def _is_enum(scope: Scope) -> bool:

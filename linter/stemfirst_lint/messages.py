@@ -10,7 +10,7 @@ import ast
 import re
 from dataclasses import dataclass, replace
 
-from stemfirst_lint.flow import Call
+from stemfirst_lint.arguments import Call
 from stemfirst_lint.index import Bind, ScopeKind, Use, last_name
 from stemfirst_lint.project import Defined, Project, Values
 

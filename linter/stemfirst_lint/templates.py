@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, replace
 
-from stemfirst_lint.flow import Call, Flow, argument_of, join, of_field, with_format_spec
+from stemfirst_lint.arguments import Call, argument_of
+from stemfirst_lint.flow import Flow
 from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.index import Bind, Binding, ScopeKind, Use, last_name
 from stemfirst_lint.literals import Field, FormatField, Run, read_format, read_literal
 from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Template, Text
 from stemfirst_lint.project import Defined, External, Values
 from stemfirst_lint.source import Source
+from stemfirst_lint.verdicts import join, of_field, with_format_spec
 
 _MAX_HOPS = 10
 _MAX_VARIANTS = 6

@@ -1,0 +1,62 @@
+"""What a call passes to a function of the project, parameter by parameter.
+
+Knows signatures, defaults and bound methods. Knows nothing of values or tiers.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from stemfirst_lint.index import Scope, Use, all_arguments, last_name
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The arguments with which a function is looked into, so that its parameters have values."""
+
+    node: ast.Call
+    function: Scope
+    is_bound: bool
+    use: Use
+    outer: Call | None
+
+
+def argument_of(
+    function: Scope, name: str, call: ast.Call, *, is_bound: bool
+) -> tuple[ast.expr, bool] | None:
+    """Return what a call passes for a parameter, and whether the call or a default says so.
+
+    Returns:
+        None where `*args` or `**kwargs` may pass it, or nothing does.
+    """
+    node = function.function
+    arguments = node.args
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value, True
+    positional = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+    if is_bound and positional and not _is_static_method(node):
+        positional = positional[1:]
+    has_star = any(isinstance(a, ast.Starred) for a in call.args)
+    if name in positional:
+        index = positional.index(name)
+        if index < len(call.args) and not has_star:
+            return call.args[index], True
+    if has_star or any(keyword.arg is None for keyword in call.keywords):
+        return None
+    if name not in {a.arg for a in all_arguments(arguments)}:
+        return None
+    every = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+    if name in every:
+        from_end = len(every) - every.index(name)
+        if from_end <= len(arguments.defaults):
+            return arguments.defaults[-from_end], False
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if argument.arg == name and default is not None:
+            return default, False
+    return None
+
+
+def _is_static_method(node: ast.AST) -> bool:
+    return any(last_name(d) == "staticmethod" for d in getattr(node, "decorator_list", ()))

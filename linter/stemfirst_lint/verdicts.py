@@ -1,0 +1,112 @@
+"""The arithmetic of verdicts: what is known of a whole from its parts, its variants, its formats.
+
+Knows tiers and resolutions. Of syntax it knows only an f-string's format spec.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import replace
+
+from stemfirst.tiers import Tier
+
+from stemfirst_lint import known
+from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Resolution, Verdict
+
+CONSTANT = Verdict(Tier.STATIC, Kind.CONSTANT)
+CONFIG = Verdict(Tier.STATIC, Kind.CONFIG)
+
+
+def join(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict of a value that is made of parts: as lively as its liveliest part."""
+    liveliest: Verdict | None = None
+    has_unknown = False
+    for verdict in verdicts:
+        if verdict.tier is None:
+            has_unknown = True
+        elif liveliest is None or verdict.tier > (liveliest.tier or Tier.STATIC):
+            liveliest = verdict
+    if liveliest is None:
+        return UNKNOWN if has_unknown else CONSTANT
+    if has_unknown and liveliest.is_stable:
+        return UNKNOWN
+    return liveliest
+
+
+def alternatives(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict of a value that is one of several: known only if each one is."""
+    found = list(verdicts)
+    if not found or any(verdict.tier is None for verdict in found):
+        return UNKNOWN
+    return max(found, key=lambda verdict: verdict.tier or Tier.STATIC)
+
+
+def of_field(name: str, place: Location) -> Verdict:
+    """Return the verdict of a template's field that is filled where we cannot see it."""
+    if name in known.CLOCK_FIELDS:
+        told = Evidence(f"the field `{{{name}}}` is named for a clock", place)
+        return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), known.CLOCK_FIELDS[name])
+    tier = known.parameter_tier(name, None)
+    if tier is None:
+        return UNKNOWN
+    told = Evidence(f"the name of the field `{{{name}}}` says {says(tier)}", place)
+    return Verdict(tier, Kind.PARAMETER, (told,))
+
+
+def with_format_spec(verdict: Verdict, spec: str | None) -> Verdict:
+    """Return the verdict of a value formatted by a spec: `{now:%Y}` moves once a day."""
+    if verdict.kind is Kind.CLOCK and spec and "%" in spec:
+        return coarser(verdict, known.strftime_resolution(spec))
+    return verdict
+
+
+def constant_spec(node: ast.FormattedValue) -> str | None:
+    """Return an f-string field's format spec if it is constant text, else None."""
+    if isinstance(node.format_spec, ast.JoinedStr):
+        parts = [v.value for v in node.format_spec.values if isinstance(v, ast.Constant)]
+        return "".join(str(part) for part in parts)
+    return None
+
+
+def coarser(verdict: Verdict, resolution: Resolution) -> Verdict:
+    """Return a clock's verdict where its text moves no finer than `resolution`."""
+    order = [Resolution.SECOND, Resolution.MINUTE, Resolution.DAY]
+    assert verdict.resolution is not None
+    coarsest = max(verdict.resolution, resolution, key=order.index)
+    return replace(verdict, resolution=coarsest)
+
+
+def pure(verdict: Verdict) -> Verdict:
+    """Return the verdict of what a pure function makes of a value."""
+    return Verdict(Tier.STATIC, Kind.PURE) if verdict.is_stable else verdict
+
+
+def frozen_value(verdict: Verdict, when: str, tier: Tier) -> Verdict:
+    """Return the verdict of a clock or random value that is read once and kept.
+
+    The order of a set still differs between processes, so a set's verdict stays.
+    """
+    if verdict.kind in (Kind.CLOCK, Kind.RANDOM):
+        return Verdict(tier, Kind.CONSTANT, (*verdict.evidence, Evidence(f"computed {when}")))
+    return verdict
+
+
+def because(verdict: Verdict, text: str, place: Location | None) -> Verdict:
+    """Return a verdict with one more step of evidence, up to six."""
+    if len(verdict.evidence) >= 6:
+        return verdict
+    return replace(verdict, evidence=(*verdict.evidence, Evidence(text, place)))
+
+
+def declared(name: str, tier: Tier) -> Verdict:
+    """Return the verdict of a name whose tier the user declared."""
+    return Verdict(tier, Kind.DECLARED, (Evidence(f"`{name}` is declared {tier.label}"),))
+
+
+def says(tier: Tier) -> str:
+    """Return what a parameter's name says if it speaks for a tier."""
+    return {
+        Tier.TENANT: "it belongs to one user or customer",
+        Tier.SESSION: "it grows with a conversation",
+    }.get(tier, "it is data of one request")
