@@ -11,6 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+# On the CPU, fresh memory costs more than the copy into it, so the last buffer is used again; not
+# a larger one than this, which would be kept for nothing.
+_MOST_SCRATCH_NUMBERS = 2**24
+
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
@@ -44,6 +48,7 @@ class KVPool:
     ) -> None:
         self.pages = pages
         self.page = page
+        self._scratch: dict[str, torch.Tensor] = {}
         # Zeros, not empty: a masked slot still takes part in 0 · value, and 0 · NaN is NaN.
         self.keys = {
             layer: _zeros((pages, page, shape.kv_heads, shape.key_width), dtype, device)
@@ -53,6 +58,31 @@ class KVPool:
             layer: _zeros((pages, page, shape.kv_heads, shape.value_width), dtype, device)
             for layer, shape in shapes.items()
         }
+
+    def gather(self, which: str, layer: int, page_ids: torch.Tensor) -> torch.Tensor:
+        """Return the slots of some pages of a layer in order.
+
+        Whole pages are copied as rows: ten times faster than indexing in four dimensions.
+
+        Args:
+            which: `keys` or `values`.
+            layer: its index.
+            page_ids: `(n,)` int64.
+
+        Returns:
+            `(n · page, kv_heads, width)`; valid until the next call for the same `which`.
+        """
+        source = (self.keys if which == "keys" else self.values)[layer]
+        rows = source.flatten(1)
+        shape = (-1, *source.shape[2:])
+        numbers = len(page_ids) * rows.shape[1]
+        if source.is_cuda or numbers > _MOST_SCRATCH_NUMBERS:
+            return rows.index_select(0, page_ids).view(shape)
+        scratch = self._scratch.get(which)
+        if scratch is None or scratch.numel() < numbers:
+            scratch = self._scratch[which] = source.new_empty(numbers)
+        out = scratch[:numbers].view(-1, rows.shape[1])
+        return torch.index_select(rows, 0, page_ids, out=out).view(shape)
 
     def clear(self, page_ids: torch.Tensor) -> None:
         """Zero some pages, `(n,)` int64: after a request whose numbers were not finite."""
