@@ -36,28 +36,35 @@ class Replay(Protocol):
         ...
 
 
-def capture_graph(static: StaticDecode) -> Replay:
-    """Return a CUDA graph of the step.
+class CudaCapture:
+    """Makes CUDA graphs that share their memory: one's logits are stale when another runs."""
 
-    Raises:
-        RuntimeError: the model does something that cannot be recorded.
-    """
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        # Compiles kernels and lets libraries allocate, which a recording must not do.
-        for _ in range(_WARM_UPS):
-            static.forward()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        logits = static.forward()
+    def __init__(self) -> None:
+        self._memory: Any = None
 
-    def replay() -> torch.Tensor:
-        graph.replay()
-        return logits
+    def __call__(self, static: StaticDecode) -> Replay:
+        """Return a CUDA graph of the step.
 
-    return replay
+        Raises:
+            RuntimeError: the model does something that cannot be recorded.
+        """
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            # Compiles kernels and lets libraries allocate, which a recording must not do.
+            for _ in range(_WARM_UPS):
+                static.forward()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._memory):
+            logits = static.forward()
+        self._memory = graph.pool()
+
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return logits
+
+        return replay
 
 
 class DecodeGraphs:
@@ -72,7 +79,7 @@ class DecodeGraphs:
         most_rows: int,
         table_pages: int,
         dummy_page: int,
-        capture: Callable[[StaticDecode], Replay] = capture_graph,
+        capture: Callable[[StaticDecode], Replay] | None = None,
     ) -> None:
         """Record and verify all sizes; overwrites pages, so before any request has some.
 
@@ -83,12 +90,13 @@ class DecodeGraphs:
             most_rows: requests that decode together.
             table_pages: most pages of a request.
             dummy_page: a page of the pool that is never given to a request.
-            capture: makes a recording.
+            capture: makes a recording; a CUDA graph by default.
         """
         self._model, self._pool, self._step_type = model, pool, step_type
         self._dummy_page = dummy_page
         self._table_pages = table_pages
         self._recorded: dict[int, tuple[StaticDecode, Replay]] = {}
+        capture = capture or CudaCapture()
         size = power_of_two(most_rows)
         while size >= 1:  # the largest first: smaller ones fit in the memory that it leaves
             self._record(size, capture)
