@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-CLEAN = '"""A module without prompts."""\n\n\ndef double(x: int) -> int:\n    return 2 * x\n'
+CLEAN = '"""Doubles numbers."""\n\n\ndef double(x: int) -> int:\n    return 2 * x\n'
 PROMPT = (
     "def ask(client, question):\n"
     '    text = f"You are terse. Answer only what is asked.\\n\\nQuestion: {question}"\n'

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.files import may_hold_prompts, python_files
-from stemfirst_lint.model import Applicability, Finding, Kind, Site
 from stemfirst_lint.source import decode, parse, read_bytes
 
 if TYPE_CHECKING:
     from stemfirst_lint.config import Config
     from stemfirst_lint.index import ModuleIndex
+    from stemfirst_lint.model import Finding, Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,7 @@ def _unsuppressed(
 ) -> list[Finding]:
     """The findings that no comment silences, and those about the comments themselves."""
     from stemfirst_lint.config import CODES
+    from stemfirst_lint.model import Finding
     from stemfirst_lint.suppress import is_suppressed, suppressions
 
     comments = {
@@ -138,6 +139,7 @@ def _planned(finding: Finding, config: Config) -> Finding:
     if finding.template is None or finding.hole is None:
         return finding
     from stemfirst_lint.fix.plan import plan_for, sort_applicability
+    from stemfirst_lint.model import Applicability, Kind
 
     if finding.hole.verdict.kind is Kind.SET:
         return replace(finding, applicability=sort_applicability(finding.hole))

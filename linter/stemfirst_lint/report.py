@@ -5,27 +5,29 @@ Knows the text format (80 columns where paths allow it) and the JSON format. Pri
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stemfirst_lint.check import Report
-from stemfirst_lint.model import Applicability, Evidence, Finding
+if TYPE_CHECKING:
+    from stemfirst_lint.check import Report
+    from stemfirst_lint.model import Evidence, Finding
 
 _WIDTH = 80
 _MARKS = {
-    Applicability.IDENTICAL: "[fixable] ",
-    Applicability.REORDER: "[fixable] ",
-    Applicability.RISKY: "[risky fix] ",
+    "identical": "[fixable] ",
+    "reorder": "[fixable] ",
+    "risky": "[risky fix] ",
     None: "",
 }
 
 
 def text_lines(report: Report) -> Iterator[str]:
     """Yield the lines of the text format: findings with evidence, then a summary."""
+    from textwrap import wrap
+
     for finding in report.findings:
-        mark = _MARKS[finding.applicability]
-        yield from textwrap.wrap(
+        mark = _MARKS[finding.applicability and finding.applicability.value]
+        yield from wrap(
             f"{finding.location}: {finding.code} {mark}{finding.message}",
             _WIDTH,
             subsequent_indent="    ",
@@ -51,7 +53,7 @@ def summary(report: Report) -> str:
         )
     places = len({finding.location.path for finding in report.findings})
     safe = sum(
-        finding.applicability in (Applicability.IDENTICAL, Applicability.REORDER)
+        finding.applicability is not None and finding.applicability.value != "risky"
         for finding in report.findings
     )
     fixable = f"; {safe} fixable with `stemfirst fix`" if safe else ""
@@ -114,7 +116,9 @@ def _evidence(evidence: Evidence, finding: Finding) -> str:
 
 
 def _indented(text: str) -> list[str]:
-    return textwrap.wrap(
+    from textwrap import wrap
+
+    return wrap(
         text,
         _WIDTH,
         initial_indent="    ",

@@ -10,9 +10,12 @@ import os
 import re
 import warnings
 from bisect import bisect_right
+from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import UnreadableFile
-from stemfirst_lint.model import Location
+
+if TYPE_CHECKING:
+    from stemfirst_lint.model import Location
 
 MAX_FILE_BYTES = 10_000_000
 """Larger files are data, not source; reading them would cost gigabytes of syntax tree."""
@@ -131,6 +134,8 @@ class Source:
 
     def location(self, start: int, end: int) -> Location:
         """Return the place of the characters from offset `start` up to `end`."""
+        from stemfirst_lint.model import Location  # here: most files hold no prompt
+
         line = bisect_right(self.starts, start)
         end_line = bisect_right(self.starts, end)
         return Location(
