@@ -8,14 +8,15 @@ prompt (the question, the cue "Answer:") stays the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stemfirst.tiers import Tier
 
 from stemfirst_lint.fix import words
-from stemfirst_lint.fix.blocks import Block, Flat, Shape, blocks_of, flatten
+from stemfirst_lint.fix.blocks import Block, Shape, blocks_of
+from stemfirst_lint.fix.flat import Flat, flatten
 from stemfirst_lint.fix.layout import Run, arrange, text_of
+from stemfirst_lint.fix.safety import Refusal, Safety
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Applicability, Form, Hole, Kind, Template
 
@@ -39,18 +40,6 @@ class Forfeit:
 
     characters: int
     pieces: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why something stays where it is, and what a person could write instead; one line each."""
-
-    reason: str
-    remedy: str
-
-    def __str__(self) -> str:
-        """Return both as one sentence."""
-        return f"{self.reason}; {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +150,11 @@ class _Planner:
 
     def __init__(self, flat: Flat, template: Template, min_gain: int, role: str | None) -> None:
         self._flat = flat
-        self._form = template.form
         self._min_gain = min_gain
-        self._role = role
-        self._tiers = [int(hole.verdict.tier or Tier.STATIC) for hole in flat.holes]
-        self._blocks = blocks_of(flat, lambda hole: self._tiers[hole] > Tier.STATIC)
-        self._texts = [flat.text[block.start : block.end] for block in self._blocks]
-        self._holes = [flat.holes_in(block.start, block.end) for block in self._blocks]
-        self._nouns = [
-            words.nouns(text)
-            | words.nouns(" ".join(flat.holes[hole].name for hole in holes).replace("_", " "))
-            for text, holes in zip(self._texts, self._holes, strict=True)
-        ]
-        self._doubts = tuple(self._doubts_of_template(template))
+        tiers = [int(hole.verdict.tier or Tier.STATIC) for hole in flat.holes]
+        self._blocks = blocks_of(flat, lambda hole: tiers[hole] > Tier.STATIC)
+        self._safety = Safety(flat, self._blocks, tiers, template, role)
+        self._doubts = tuple(self._safety.doubts_of_template())
 
     def plan(self, *, is_daring: bool) -> Plan:
         """Return the plan; a daring one ignores doubts and reports them."""
@@ -209,12 +190,9 @@ class _Planner:
             "send it in the newest user message, and keep it there when the turn is stored",
         )
 
-    def _tier(self, block: int) -> int:
-        return max((self._tiers[hole] for hole in self._holes[block]), default=0)
-
     def _ranks(self, is_daring: bool) -> tuple[list[int], list[Refusal], list[Refusal]]:
         """Return each block's rank, why blocks were held back, and the doubts ignored."""
-        ranks = [self._tier(block) for block in range(len(self._blocks))]
+        ranks = [self._safety.tier(block) for block in range(len(self._blocks))]
         self._hold_end(ranks)
         refusals: list[Refusal] = []
         doubts: list[Refusal] = []
@@ -222,13 +200,15 @@ class _Planner:
             for earlier in range(later):
                 if ranks[earlier] <= ranks[later]:
                     continue
-                stop = self._stop(earlier, later)
-                doubt = self._doubt(earlier, later, ranks)
-                if stop is not None or (doubt is not None and not is_daring):
-                    ranks[later] = ranks[earlier]
-                    refusals.append(stop or doubt)  # type: ignore[arg-type]
-                elif doubt is not None:
+                stop = self._safety.stop(earlier, later)
+                doubt = stop or self._safety.doubt(earlier, later, ranks)
+                if doubt is None:
+                    continue
+                if stop is None and is_daring:
                     doubts.append(doubt)
+                else:
+                    ranks[later] = ranks[earlier]
+                    refusals.append(doubt)
         return ranks, refusals, doubts
 
     def _hold_end(self, ranks: list[int]) -> None:
@@ -238,161 +218,18 @@ class _Planner:
             ranks[-1] = _CUE_RANK
             end -= 1
         varying = [block for block, rank in enumerate(ranks) if 0 < rank < _QUESTION_RANK]
-        if len(varying) > 1 and self._is_question(varying[-1]):
+        if len(varying) > 1 and self._safety.is_question(varying[-1]):
             ranks[varying[-1]] = _QUESTION_RANK
             if varying[-1] == end - 1:
                 end -= 1
         # "Begin!" in front of the question, or of the cue
-        while 1 < end < len(ranks) and not ranks[end - 1] and words.is_cue(self._texts[end - 1]):
+        while (
+            1 < end < len(ranks)
+            and not ranks[end - 1]
+            and words.is_cue(self._safety.texts[end - 1])
+        ):
             end -= 1
             ranks[end] = _QUESTION_RANK
-
-    def _is_question(self, block: int) -> bool:
-        if self._blocks[block].shape in (Shape.PROSE, Shape.BARRIER):
-            return False
-        label = words.label_of(self._texts[block].partition("\n")[0])
-        names = [self._flat.holes[hole].name for hole in self._holes[block]]
-        return any(words.is_question_name(name) for name in [*(label or ())[:1], *names])
-
-    def _stop(self, earlier: int, later: int) -> Refusal | None:
-        """Return why `later` must never come before `earlier`, or None."""
-        barrier = next(
-            (block for block in (earlier, later) if self._blocks[block].shape is Shape.BARRIER),
-            None,
-        )
-        if barrier is not None:
-            return Refusal(
-                f"{_quote(self._texts[barrier])} separates two parts",
-                "give each part a heading or a tag",
-            )
-        if words.is_opening(self._texts[earlier]):
-            return Refusal(
-                f"{_quote(self._texts[earlier])} says who the model is and opens the prompt",
-                f"put {self._hole_text(earlier)} on a labelled line at the end",
-            )
-        if self._form is Form.FSTRING and self._effects(earlier, later) == 2:
-            return Refusal(
-                f"{self._hole_text(earlier)} or {self._hole_text(later)} binds a name with `:=`",
-                "bind it on a line before the prompt",
-            )
-        return None
-
-    def _doubt(self, earlier: int, later: int, ranks: list[int]) -> Refusal | None:
-        """Return why a person should look before `later` comes before `earlier`, or None."""
-        mover, crossed = self._texts[earlier], self._texts[later]
-        hole = self._hole_text(earlier)
-        shape = self._blocks[earlier].shape
-        is_varying = self._tier(earlier) > Tier.STATIC  # else it was held back by a pointer
-        if is_varying and shape in (Shape.PROSE, Shape.LIST):
-            return Refusal(
-                f"{hole} is woven into {_quote(mover)}",
-                f"put it on a line of its own at the end: {self._labelled(earlier)}",
-            )
-        if shape is Shape.BARE:
-            return Refusal(
-                f"{hole} stands alone, and nothing says what it is",
-                f"give it a label: {self._labelled(earlier)}",
-            )
-        staying = frozenset[str]().union(
-            *(self._nouns[block] for block in range(later) if ranks[block] <= ranks[later])
-        )
-        phrase = words.pointer_back(crossed, staying, self._nouns[earlier])
-        if phrase is None and earlier == later - 1:
-            phrase = words.opens_with_pointer(crossed)
-        if phrase is not None:
-            return self._pointer(phrase, crossed, earlier)
-        phrase = words.opens_with_pointer(mover) if earlier else None
-        behind = frozenset[str]().union(
-            *(
-                self._nouns[block]
-                for block in range(earlier + 1, len(ranks))
-                if ranks[block] >= ranks[earlier]
-            )
-        )
-        phrase = phrase or words.pointer_ahead(mover, behind)
-        if phrase is not None:
-            return self._pointer(phrase, mover, earlier)
-        after = frozenset[str]().union(*self._nouns[later + 1 :])
-        phrase = words.pointer_ahead(crossed, after)
-        if phrase is not None:
-            return self._pointer(phrase, crossed, earlier)
-        if words.is_example(mover) or words.is_example(crossed):
-            return Refusal(
-                f"{hole} stands before worked examples", "move the examples to the head yourself"
-            )
-        if self._form is Form.FSTRING and self._effects(earlier, later) == 1:
-            return Refusal(
-                f"{hole} would be evaluated after {self._hole_text(later)}",
-                "call what has side effects on a line before the prompt",
-            )
-        return self._reach(earlier, later)
-
-    def _reach(self, earlier: int, later: int) -> Refusal | None:
-        """Return a doubt if text that others wrote would get the last word, or None."""
-        outside = [
-            self._flat.holes[hole]
-            for hole in self._holes[earlier]
-            if self._flat.holes[hole].verdict.kind not in (Kind.CLOCK, Kind.RANDOM, Kind.SET)
-            and words.is_outside_name(self._flat.holes[hole].name)
-        ]
-        if not outside:
-            return None
-        name = outside[0].name
-        if self._texts[later].rstrip().endswith("?") and len(self._texts[later]) < 300:
-            return Refusal(
-                f"the question {_quote(self._texts[later])} would stand before {{{name}}}",
-                "after long documents a question is answered better",
-            )
-        is_held = self._blocks[earlier].shape in (Shape.TAGGED, Shape.HEADED)
-        was_last = self._tier(len(self._blocks) - 1) > 0
-        if self._role == "system" and not is_held and not was_last:
-            return Refusal(
-                f"{{{name}}} holds what others wrote and would come last in the system message",
-                f"put it in a tag: <{name}>{{{name}}}</{name}>",
-            )
-        return None
-
-    def _pointer(self, phrase: str, text: str, mover: int) -> Refusal:
-        at = text.lower().find(phrase.lower())
-        return Refusal(
-            f"“{phrase}” in {_quote(text[max(0, at - 20) :])} points across the move",
-            f"name what it means ({self._label(mover)}) instead of where it stands",
-        )
-
-    def _effects(self, earlier: int, later: int) -> int:
-        """Return 2 if swapping the blocks' holes breaks a binding, 1 if it might show, else 0."""
-        from stemfirst_lint.fix.purity import Effect, effect_of
-
-        if not self._holes[earlier] or not self._holes[later]:
-            return 0
-        effects = {
-            effect_of(source)
-            for block in (earlier, later)
-            for hole in self._holes[block]
-            for source in _expressions(self._flat.holes[hole])
-        }
-        return 2 if Effect.BINDS in effects else int(Effect.CALL in effects)
-
-    def _doubts_of_template(self, template: Template) -> Iterator[Refusal]:
-        if template.is_shared:
-            yield Refusal(
-                "the text is also used in another way, which would change too",
-                "give each use its own text",
-            )
-        if template.form is Form.FORMAT and any(hole.is_positional for hole in template.holes):
-            yield Refusal(
-                "its fields have no names, so their order is their meaning",
-                "name them, or let `--risky` number them",
-            )
-        field = words.later_field(self._flat.text)
-        if field is not None:
-            yield Refusal(
-                f"{field} is left in the text for a later formatting",
-                "fill everything in one step",
-            )
-        percent = words.percent_field(self._flat.text)
-        if percent is not None:
-            yield Refusal(f"`{percent}` may be filled by `%` later", "fill everything in one step")
 
     def _forfeit(self, order: range | tuple[int, ...]) -> Forfeit:
         characters = 0
@@ -400,46 +237,17 @@ class _Planner:
         seen: list[int] = []
         inversions = 0
         for block in order:
-            tier = self._tier(block)
+            tier = self._safety.tier(block)
             inversions += sum(1 for other in seen if other > tier)
             seen.append(tier)
-            hole = iter(self._holes[block])
-            for part in self._texts[block].split(HOLE):
+            hole = iter(self._safety.holes[block])
+            for part in self._safety.texts[block].split(HOLE):
                 characters += len(part) if is_behind else 0
                 index = next(hole, None)
                 if index is None:
                     continue
-                if self._tiers[index] > Tier.STATIC:
+                if self._safety.tiers[index] > Tier.STATIC:
                     is_behind = True
                 elif is_behind:
                     characters += len(self._flat.holes[index].constant_text or "")
         return Forfeit(characters, inversions)
-
-    def _hole_text(self, block: int) -> str:
-        varying = [hole for hole in self._holes[block] if self._tiers[hole]]
-        chosen = [*varying, *self._holes[block]][:1]
-        return f"{{{_short(self._flat.holes[chosen[0]].name)}}}" if chosen else "the text"
-
-    def _label(self, block: int) -> str:
-        hole = self._hole_text(block).strip("{}")
-        return f"the {hole.replace('_', ' ')}"
-
-    def _labelled(self, block: int) -> str:
-        hole = self._hole_text(block)
-        name = hole.strip("{}").replace("_", " ").capitalize()
-        return f"`{name}: {hole}`"
-
-
-def _expressions(hole: Hole) -> Iterator[str]:
-    yield hole.source
-    if hole.format_spec and "{" in hole.format_spec:
-        yield hole.format_spec.replace("{", "(").replace("}", "),")
-
-
-def _short(text: str, width: int = 40) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _quote(text: str) -> str:
-    return f"“{_short(text.replace(HOLE, '{…}'))}”"

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.fix.literal import number_fields, spell, take_apart
-from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, Refusal, plan_for
+from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal, reordered
+from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Template
 from stemfirst_lint.source import Source
 

@@ -1,0 +1,245 @@
+"""Whether one block of a template may move behind another: the rules of safe rewriting.
+
+Knows the blocks, their holes and the words in them. Knows nothing of ranks and gain: `plan` asks
+about one pair at a time, a block and a later one that wants to come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from stemfirst.tiers import Tier
+
+from stemfirst_lint.fix import words
+from stemfirst_lint.fix.blocks import Block, Shape
+from stemfirst_lint.fix.flat import Flat
+from stemfirst_lint.fix.words import HOLE
+from stemfirst_lint.model import Form, Hole, Kind, Template
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something stays where it is, and what a person could write instead; one line each."""
+
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return both as one sentence."""
+        return f"{self.reason}; {self.remedy}"
+
+
+class Safety:
+    """Answers for one template; blocks are named by their index in the old order.
+
+    Attributes:
+        texts: the blocks' flat texts.
+        holes: the indices of each block's holes.
+        tiers: each hole's tier; a hole of unknown tier counts as static, and so stays.
+    """
+
+    def __init__(
+        self,
+        flat: Flat,
+        blocks: Sequence[Block],
+        tiers: Sequence[int],
+        template: Template,
+        role: str | None,
+    ) -> None:
+        self._flat = flat
+        self._blocks = blocks
+        self._template = template
+        self._form = template.form
+        self._role = role
+        self.tiers = tiers
+        self.texts = [flat.text[block.start : block.end] for block in blocks]
+        self.holes = [flat.holes_in(block.start, block.end) for block in blocks]
+        self._nouns = [
+            words.nouns(text)
+            | words.nouns(" ".join(flat.holes[hole].name for hole in holes).replace("_", " "))
+            for text, holes in zip(self.texts, self.holes, strict=True)
+        ]
+
+    def tier(self, block: int) -> int:
+        """Return the liveliest tier of a block's holes."""
+        return max((self.tiers[hole] for hole in self.holes[block]), default=0)
+
+    def is_question(self, block: int) -> bool:
+        """True if a block holds what the user asks."""
+        if self._blocks[block].shape in (Shape.PROSE, Shape.BARRIER):
+            return False
+        label = words.label_of(self.texts[block].partition("\n")[0])
+        names = [self._flat.holes[hole].name for hole in self.holes[block]]
+        return any(words.is_question_name(name) for name in [*(label or ())[:1], *names])
+
+    def stop(self, earlier: int, later: int) -> Refusal | None:
+        """Return why `later` must never come before `earlier`, or None."""
+        barrier = next(
+            (block for block in (earlier, later) if self._blocks[block].shape is Shape.BARRIER),
+            None,
+        )
+        if barrier is not None:
+            return Refusal(
+                f"{_quote(self.texts[barrier])} separates two parts",
+                "give each part a heading or a tag",
+            )
+        if words.is_opening(self.texts[earlier]):
+            return Refusal(
+                f"{_quote(self.texts[earlier])} says who the model is and opens the prompt",
+                f"put {self._hole_text(earlier)} on a labelled line at the end",
+            )
+        if self._form is Form.FSTRING and self._effects(earlier, later) == 2:
+            return Refusal(
+                f"{self._hole_text(earlier)} or {self._hole_text(later)} binds a name with `:=`",
+                "bind it on a line before the prompt",
+            )
+        return None
+
+    def doubt(self, earlier: int, later: int, ranks: Sequence[int]) -> Refusal | None:
+        """Return why a person should look before `later` comes before `earlier`, or None."""
+        mover, crossed = self.texts[earlier], self.texts[later]
+        hole = self._hole_text(earlier)
+        shape = self._blocks[earlier].shape
+        is_varying = self.tier(earlier) > Tier.STATIC  # else it was held back by a pointer
+        if is_varying and shape in (Shape.PROSE, Shape.LIST):
+            return Refusal(
+                f"{hole} is woven into {_quote(mover)}",
+                f"put it on a line of its own at the end: {self._labelled(earlier)}",
+            )
+        if shape is Shape.BARE:
+            return Refusal(
+                f"{hole} stands alone, and nothing says what it is",
+                f"give it a label: {self._labelled(earlier)}",
+            )
+        staying = frozenset[str]().union(
+            *(self._nouns[block] for block in range(later) if ranks[block] <= ranks[later])
+        )
+        phrase = words.pointer_back(crossed, staying, self._nouns[earlier])
+        if phrase is None and earlier == later - 1:
+            phrase = words.opens_with_pointer(crossed)
+        if phrase is not None:
+            return self._pointer(phrase, crossed, earlier)
+        phrase = words.opens_with_pointer(mover) if earlier else None
+        behind = frozenset[str]().union(
+            *(
+                self._nouns[block]
+                for block in range(earlier + 1, len(ranks))
+                if ranks[block] >= ranks[earlier]
+            )
+        )
+        phrase = phrase or words.pointer_ahead(mover, behind)
+        if phrase is not None:
+            return self._pointer(phrase, mover, earlier)
+        after = frozenset[str]().union(*self._nouns[later + 1 :])
+        phrase = words.pointer_ahead(crossed, after)
+        if phrase is not None:
+            return self._pointer(phrase, crossed, earlier)
+        if words.is_example(mover) or words.is_example(crossed):
+            return Refusal(
+                f"{hole} stands before worked examples", "move the examples to the head yourself"
+            )
+        if self._form is Form.FSTRING and self._effects(earlier, later) == 1:
+            return Refusal(
+                f"{hole} would be evaluated after {self._hole_text(later)}",
+                "call what has side effects on a line before the prompt",
+            )
+        return self._reach(earlier, later)
+
+    def doubts_of_template(self) -> Iterator[Refusal]:
+        """Yield why a person should look at any move in this template."""
+        template = self._template
+        if template.is_shared:
+            yield Refusal(
+                "the text is also used in another way, which would change too",
+                "give each use its own text",
+            )
+        if template.form is Form.FORMAT and any(hole.is_positional for hole in template.holes):
+            yield Refusal(
+                "its fields have no names, so their order is their meaning",
+                "name them, or let `--risky` number them",
+            )
+        field = words.later_field(self._flat.text)
+        if field is not None:
+            yield Refusal(
+                f"{field} is left in the text for a later formatting",
+                "fill everything in one step",
+            )
+        percent = words.percent_field(self._flat.text)
+        if percent is not None:
+            yield Refusal(f"`{percent}` may be filled by `%` later", "fill everything in one step")
+
+    def _reach(self, earlier: int, later: int) -> Refusal | None:
+        """Return a doubt if text that others wrote would get the last word, or None."""
+        outside = [
+            self._flat.holes[hole]
+            for hole in self.holes[earlier]
+            if self._flat.holes[hole].verdict.kind not in (Kind.CLOCK, Kind.RANDOM, Kind.SET)
+            and words.is_outside_name(self._flat.holes[hole].name)
+        ]
+        if not outside:
+            return None
+        name = outside[0].name
+        if self.texts[later].rstrip().endswith("?") and len(self.texts[later]) < 300:
+            return Refusal(
+                f"the question {_quote(self.texts[later])} would stand before {{{name}}}",
+                "after long documents a question is answered better",
+            )
+        is_held = self._blocks[earlier].shape in (Shape.TAGGED, Shape.HEADED)
+        was_last = self.tier(len(self._blocks) - 1) > 0
+        if self._role == "system" and not is_held and not was_last:
+            return Refusal(
+                f"{{{name}}} holds what others wrote and would come last in the system message",
+                f"put it in a tag: <{name}>{{{name}}}</{name}>",
+            )
+        return None
+
+    def _pointer(self, phrase: str, text: str, mover: int) -> Refusal:
+        at = text.lower().find(phrase.lower())
+        return Refusal(
+            f"“{phrase}” in {_quote(text[max(0, at - 20) :])} points across the move",
+            f"name what it means ({self._label(mover)}) instead of where it stands",
+        )
+
+    def _effects(self, earlier: int, later: int) -> int:
+        """Return 2 if swapping the blocks' holes breaks a binding, 1 if it might show, else 0."""
+        from stemfirst_lint.fix.purity import Effect, effect_of
+
+        if not self.holes[earlier] or not self.holes[later]:
+            return 0
+        effects = {
+            effect_of(source)
+            for block in (earlier, later)
+            for hole in self.holes[block]
+            for source in _expressions(self._flat.holes[hole])
+        }
+        return 2 if Effect.BINDS in effects else int(Effect.CALL in effects)
+
+    def _hole_text(self, block: int) -> str:
+        varying = [hole for hole in self.holes[block] if self.tiers[hole]]
+        chosen = [*varying, *self.holes[block]][:1]
+        return f"{{{_short(self._flat.holes[chosen[0]].name)}}}" if chosen else "the text"
+
+    def _label(self, block: int) -> str:
+        hole = self._hole_text(block).strip("{}")
+        return f"the {hole.replace('_', ' ')}"
+
+    def _labelled(self, block: int) -> str:
+        hole = self._hole_text(block)
+        name = hole.strip("{}").replace("_", " ").capitalize()
+        return f"`{name}: {hole}`"
+
+
+def _expressions(hole: Hole) -> Iterator[str]:
+    yield hole.source
+    if hole.format_spec and "{" in hole.format_spec:
+        yield hole.format_spec.replace("{", "(").replace("}", "),")
+
+
+def _short(text: str, width: int = 40) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _quote(text: str) -> str:
+    return f"“{_short(text.replace(HOLE, '{…}'))}”"
