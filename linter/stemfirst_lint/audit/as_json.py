@@ -89,6 +89,7 @@ def _cause(one: CauseSum) -> dict[str, Any]:
         "requests": one.requests,
         "lost_tokens": round(one.lost_tokens),
         "lost_money": one.lost_money if one.priced else None,
+        "further_labels": list(one.further),
         "example": _example(one.example),
     }
 

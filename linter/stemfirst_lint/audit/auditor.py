@@ -15,6 +15,7 @@ from stemfirst_lint.audit.causes import OF_SHORTFALL, Cause, cause_of, label_of
 from stemfirst_lint.audit.divergence import (
     Divergence,
     diverge,
+    further_differences,
     in_same_conversation,
     with_resent,
 )
@@ -39,6 +40,9 @@ REMEMBERED_BYTES = 48 * 2**20
 
 MIN_GAIN = 128
 _REMEMBERED_BLOCKS = 65_536
+_COMPARED_WHOLE = 32
+"""Requests of a cause in which the differences behind the first one are looked for."""
+
 _TELLING_BLOCK = 24
 """Characters from which a message tells conversations apart."""
 
@@ -289,6 +293,9 @@ class Auditor:
             tier = f"{segment.tier.label} segment" if segment.tier is not None else "segment"
             total.segment = segment.name or f"{tier} {segment.id}"
             total.origin = segment.origin
+        is_text = cause.code.startswith(("SF1", "SF2", "SF3"))
+        if one is not None and is_text and total.requests <= _COMPARED_WHOLE:
+            total.further = max(total.further, further_differences(one), key=len)
         if total.example is None or lost_tokens > total.example.lost_tokens:
             total.example = Example(
                 place=stream.request.place,

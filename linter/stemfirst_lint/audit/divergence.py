@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from stemfirst_lint.audit.records import Path, SegmentPlace
 from stemfirst_lint.audit.stream import SETTING, Stream
@@ -18,6 +19,7 @@ _LEAST_LINE = 12
 """Characters from which an equal line is no coincidence."""
 
 _BEFORE, _BEHIND = 28, 38
+_MOST_LINES, _MOST_LABELS, _LEAST_LABEL = 300, 4, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,28 @@ def with_resent(
         )
         resent += later.tokens(index) * again / len(block.text)
     return Divergence(earlier, later, found.block, found.offset, found.shared_tokens, resent)
+
+
+def further_differences(found: Divergence) -> tuple[str, ...]:
+    """Return the fixed words before each later difference in the same block, a few at most.
+
+    Mending the first difference alone moves the prompts' parting to the next of these.
+    """
+    was, now = (text[found.offset :].split("\n")[:_MOST_LINES] for text in found.texts)
+    labels = []
+    pairs = SequenceMatcher(None, was[1:], now[1:], autojunk=False)
+    for kind, i, _, j, end in pairs.get_opcodes():
+        if kind == "equal":
+            continue
+        second = now[1 + j] if j < end else ""
+        first = was[1 + i] if 1 + i < len(was) else ""
+        label = first[: common_length(first, second)] if second else ""
+        label = re.sub(r"[^\s:=]*$", "", label).strip()
+        if len(label) < _LEAST_LABEL:  # nothing in common: the line above names it
+            label = next((line for line in reversed(now[1 : 1 + j]) if line.strip()), "").strip()
+        if len(label) >= _LEAST_LABEL and label not in labels:
+            labels.append(label)
+    return tuple(label[:48] for label in labels[:_MOST_LABELS])
 
 
 def in_same_conversation(earlier: Stream, later: Stream) -> bool:

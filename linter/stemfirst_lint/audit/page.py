@@ -15,7 +15,7 @@ from stemfirst_lint.audit.divergence import Window, common_length, printable
 from stemfirst_lint.audit.pictures import bars, over_time, strip
 from stemfirst_lint.audit.report import AuditReport, code_of
 from stemfirst_lint.audit.tallies import CauseSum, Sums, TemplateSum
-from stemfirst_lint.audit.text import place_of
+from stemfirst_lint.audit.text import further_of, place_of
 
 _MOST_TEMPLATES = 30
 _MOST_BARS = 12
@@ -229,6 +229,9 @@ def _cause(report: AuditReport, one: CauseSum) -> Iterator[str]:
     if one.example is not None:
         if one.example.window is not None:
             yield _window(one.example.window)
+        if one.further:
+            further = further_of(one)
+            yield f"<p>{_safe(further[:1].upper() + further[1:])}.</p>"
         after = f", compared with {one.example.earlier}" if one.example.earlier else ""
         yield f'<p class="quiet">{_safe(f"{one.example.place}{after}")}</p>'
     yield f"<p>{escape(one.cause.remedy[:1].upper() + one.cause.remedy[1:])}.</p></div>"

@@ -39,12 +39,14 @@ def request_of(line: bytes, place: Place) -> Request:
         ShapeError: the line is not JSON, or no request that we understand.
     """
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ShapeError(f"not UTF-8: {error.reason} at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise ShapeError(f"not JSON: {error.msg} at column {error.colno}") from None
-    except (ValueError, RecursionError) as error:  # digits without end; nesting without end
+    except RecursionError:
+        raise ShapeError("the JSON is nested too deeply") from None
+    except ValueError as error:  # a number of more digits than Python reads
         raise ShapeError(f"not JSON that can be read: {error}") from None
     if isinstance(record, list):
         raise ShapeError("a JSON array; write one request a line (jq -c '.[]' does)")

@@ -92,6 +92,8 @@ class CauseSum:
     lost_money: float = 0.0
     priced: int = 0
     example: Example | None = None
+    further: tuple[str, ...] = ()
+    """Fixed words before what else differs behind the divergence."""
 
 
 @dataclass(slots=True)

@@ -123,6 +123,8 @@ def _cause(report: AuditReport, one: CauseSum) -> Iterator[str]:
         yield f"        now  {window.now}"
         yield f"             {' ' * _columns(window.now[: window.caret])}^"
     if example is not None:
+        if one.further:
+            yield from _wrapped(further_of(one), "      ")
         after = f", compared with {example.earlier}" if example.earlier else ""
         yield from _wrapped(f"{example.place}{after}", "      ")
     yield from _wrapped(f"remedy: {one.cause.remedy}", "      ")
@@ -142,6 +144,12 @@ def place_of(one: CauseSum) -> str:
     if one.origin is not None:
         said += f" ({printable(shown(one.origin))})"
     return said
+
+
+def further_of(one: CauseSum) -> str:
+    """Return what else varies behind a divergence."""
+    labels = ", ".join(f'"{printable(label)}"' for label in one.further)
+    return f"behind it also varies what follows {labels}"
 
 
 def _end(report: AuditReport) -> Iterator[str]:

@@ -16,15 +16,16 @@ ROOT = Path(__file__).parents[3]
 APP = ROOT / "examples" / "support_agent"
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
+_SUBJECTS = """
+price weight colour origin warranty return carrier customs packaging invoice discount address
+season stock repair recall voucher member gift insurance battery fabric size label store route
+delay damage theft refund credit card bank tax receipt photo zip sole seam pole peg rope helmet
+stove lamp map compass boot sock glove hood cap belt strap
+"""
 POLICY = "\n".join(
     f"- Rule {name}: the agent must consider the {name} of every order before it answers, and "
     f"it names the {name} to the customer only where the policy on {name} grants that."
-    for name in (
-        "price weight colour origin warranty return carrier customs packaging invoice discount "
-        "address season stock repair recall voucher member gift insurance battery fabric size "
-        "label store route delay damage theft refund credit card bank tax receipt photo zip sole "
-        "seam pole peg rope helmet stove lamp map compass boot sock glove hood cap belt strap"
-    ).split()
+    for name in _SUBJECTS.split()
 )
 """About 2,000 tokens of stable text."""
 
