@@ -6,6 +6,7 @@ Heavy imports wait until the flags are known to be right, so that `--help` is qu
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import click
@@ -114,6 +115,9 @@ def serve(log_level: str, **flags: object) -> None:
     from stemfirst_server.serving import ServerProcess, base_url, listen
     from stemfirst_server.settings import ServeSettings
 
+    # Threads of a matrix product that spin for one another lose the core to whoever else runs:
+    # with five busy processes on two cores a layer took 14 times as long. Read when torch loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.basicConfig(
         stream=sys.stderr,
         level=log_level.upper(),

@@ -19,7 +19,7 @@ CHAT = "/v1/chat/completions"
 QUICK = ("--port", "0", "--pool-tokens", "8192", "--calibration-seconds", "0")
 LONG = {
     "messages": [{"role": "user", "content": "hi"}],
-    "max_tokens": 8000,
+    "max_tokens": 6000,
     "stream": True,
     "ignore_eos": True,
 }

@@ -133,7 +133,7 @@ def _capabilities(service: Service) -> dict[str, Any]:
             "a": fit.a,
             "b": fit.b,
             "c": fit.c,
-            "most_context": fit.most_context,
+            "most_prompt": fit.most_prompt,
             "most_new": fit.most_new,
             "samples": fit.samples,
             "error": fit.error,

@@ -41,8 +41,7 @@ def points(context_tokens: int, chunk_tokens: int) -> list[tuple[int, int]]:
     wanted += [(context, chunk_tokens) for context in contexts[1:]]
     wanted += [(context, size) for size in small[2:] for context in contexts]
     wanted += [(context, small[0]) for context in contexts[3:] if small]
-    room = max(context_tokens - 1, 1)
-    return [(context, min(new, room)) for context, new in wanted if context + new <= context_tokens]
+    return [point for point in wanted if sum(point) <= context_tokens]
 
 
 def calibrate(

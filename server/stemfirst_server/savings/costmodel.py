@@ -52,7 +52,7 @@ class Fit:
         c: milliseconds a pair of a new token and a token before it.
         error: median of |measured/predicted - 1| over the samples.
         spread: the same at `COVERAGE`.
-        most_context: largest context among the samples.
+        most_prompt: furthest token that a sample reached: its context and new tokens together.
         fewest_new: smallest chunk among the samples.
         most_new: largest chunk among the samples.
         samples: their number.
@@ -63,7 +63,7 @@ class Fit:
     c: float
     error: float
     spread: float
-    most_context: int
+    most_prompt: int
     fewest_new: int
     most_new: int
     samples: int
@@ -74,8 +74,9 @@ class Fit:
         return self.a + self.b * new_tokens + self.c * new_tokens * reached
 
     def covers(self, context_tokens: int, new_tokens: int) -> bool:
-        """Whether chunks like this one were measured."""
-        return context_tokens <= self.most_context and new_tokens <= self.most_new
+        """Whether prompts as long and chunks as large as this were measured."""
+        reaches = context_tokens + new_tokens
+        return reaches <= self.most_prompt and new_tokens <= self.most_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ def fit_law(samples: list[Sample]) -> Fit | None:
         c,
         error=float(np.median(off)),
         spread=float(np.quantile(off, COVERAGE)),
-        most_context=int(context.max()),
+        most_prompt=int((context + new).max()),
         fewest_new=int(new.min()),
         most_new=int(new.max()),
         samples=len(samples),

@@ -1,0 +1,224 @@
+"""The cost model against timings whose truth is known, and the report that is made of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stemfirst_server.engine.request import RequestReport
+from stemfirst_server.savings.calibration import calibrate, points
+from stemfirst_server.savings.costmodel import (
+    FEWEST_SAMPLES,
+    CostModel,
+    Sample,
+    SavedTime,
+    fit_law,
+)
+from stemfirst_server.savings.report import Price, build_report, reason_of
+
+A, B, C = 3.0, 0.3, 0.00002
+CHUNK = 512
+
+
+def truth(context: int, new: int) -> float:
+    """A machine's milliseconds for one chunk."""
+    return A + B * new + C * new * (context + new / 2)
+
+
+def true_prefill(context: int, new: int) -> float:
+    """A machine's milliseconds for a prefill in chunks: the slow obvious way."""
+    total = 0.0
+    while new > 0:
+        step = min(CHUNK, new)
+        total += truth(context, step)
+        context, new = context + step, new - step
+    return total
+
+
+def calibrated(measure: Callable[[int, int], float] = truth, *, context: int = 8192) -> CostModel:
+    model = CostModel(CHUNK)
+    model.calibrate(calibrate(measure, context_tokens=context, chunk_tokens=CHUNK, budget_s=60))
+    return model
+
+
+def test_the_law_is_found_where_measurements_are_exact() -> None:
+    fit = calibrated().fit
+    assert fit is not None
+    assert (fit.a, fit.b, fit.c) == pytest.approx((A, B, C), rel=1e-6)
+    assert fit.error < 1e-9
+
+
+@given(st.integers(0, 400), st.integers(1, 400))
+def test_what_was_saved_is_the_difference_of_two_prefills(pages: int, new: int) -> None:
+    cached = pages * 16
+    saved = calibrated().saved(cached, new)
+    assert saved is not None
+    assert saved.ms == pytest.approx(true_prefill(0, cached + new) - true_prefill(cached, new))
+    assert saved.low <= saved.ms <= saved.high
+
+
+def test_intervals_hold_the_truth_in_nine_of_ten_cases_on_a_noisy_machine() -> None:
+    held = 0
+    for seed in range(40):
+        noise = random.Random(seed)
+        model = calibrated(lambda context, new, n=noise: truth(context, new) * n.uniform(0.85, 1.2))
+        saved = model.saved(4096, 100)
+        assert saved is not None
+        held += saved.low <= true_prefill(0, 4196) - true_prefill(4096, 100) <= saved.high
+    assert held >= 36
+
+
+def test_a_few_measurements_that_were_disturbed_do_not_bend_the_law() -> None:
+    noise = random.Random(1)
+    model = calibrated(
+        lambda context, new: truth(context, new) * (6.0 if noise.random() < 0.15 else 1.0)
+    )
+    saved = model.saved(4096, 100)
+    assert saved is not None
+    assert saved.ms == pytest.approx(true_prefill(0, 4196) - true_prefill(4096, 100), rel=0.1)
+
+
+def test_nothing_is_claimed_before_enough_samples_or_outside_their_range() -> None:
+    model = CostModel(CHUNK)
+    assert model.saved(1024, 16) is None
+    model.calibrate([Sample(0, size, truth(0, size)) for size in range(1, FEWEST_SAMPLES)])
+    assert model.saved(1024, 16) is None
+    model = calibrated(context=4096)
+    assert model.saved(3984, 112) is not None
+    assert model.saved(4000, 112) is None
+    assert model.prefill_ms(0, 4096) is not None
+    assert model.prefill_ms(0, 40_960) is None
+
+
+def test_nothing_cached_saved_nothing() -> None:
+    saved = calibrated().saved(0, 1000)
+    assert saved is not None
+    assert (saved.ms, saved.low, saved.high) == (0.0, 0.0, 0.0)
+
+
+def test_the_law_follows_a_machine_that_changes() -> None:
+    model = calibrated()
+    for number in range(600):
+        context, new = (number % 7) * 512, 64 + number % 449
+        model.observe(Sample(context, new, 2 * truth(context, new)))
+    predicted = model.prefill_ms(1024, 512)
+    assert predicted == pytest.approx(2 * truth(1024, 512), rel=0.1)
+
+
+def test_coefficients_are_never_negative() -> None:
+    samples = [Sample(c, n, 50 - n / 100 - c / 1000) for c in (0, 512, 1024) for n in (16, 64, 256)]
+    fit = fit_law(samples)
+    assert fit is not None
+    assert min(fit.a, fit.b, fit.c) >= 0
+
+
+def test_one_point_measured_often_is_no_law() -> None:
+    assert fit_law([Sample(0, 512, 160.0)] * 50) is None
+
+
+@given(st.integers(16, 40_000), st.sampled_from([16, 64, 256, 512, 2048]))
+def test_calibration_measures_only_what_fits(context_tokens: int, chunk_tokens: int) -> None:
+    grid = points(context_tokens, chunk_tokens)
+    assert all(context + new <= context_tokens for context, new in grid)
+    assert all(0 < new <= chunk_tokens for _, new in grid)
+    if context_tokens >= chunk_tokens:
+        reach = min(context_tokens, 16_384) - chunk_tokens
+        assert max(context for context, new in grid) == max(reach, 0)
+        assert max(new for _, new in grid) == chunk_tokens
+
+
+def test_a_short_budget_still_measures_what_a_fit_needs() -> None:
+    samples = list(calibrate(truth, context_tokens=8192, chunk_tokens=512, budget_s=1e-9))
+    assert len(samples) == FEWEST_SAMPLES
+    assert fit_law(samples) is not None
+    assert not list(calibrate(truth, context_tokens=8192, chunk_tokens=512, budget_s=0))
+
+
+def counted(**changes: object) -> RequestReport:
+    values: dict[str, object] = {
+        "prompt_tokens": 100,
+        "cached_tokens": 64,
+        "computed_tokens": 36,
+        "cache_write_tokens": 32,
+        "output_tokens": 5,
+        "divergence_token": 70,
+        "is_diverged": True,
+        "queue_ms": 1.0,
+        "prefill_ms": 20.0,
+        "load_ms": 0.0,
+        "ttft_ms": 22.0,
+        "decode_ms": 40.0,
+        "total_ms": 62.0,
+        "preemptions": 0,
+        "chunks": (),
+    }
+    return RequestReport(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "prompt_changed"),
+        ({"is_diverged": False}, "prompt_grew"),
+        ({"cached_tokens": 0, "divergence_token": 0}, "first_seen"),
+        ({"cached_tokens": 0, "divergence_token": 9, "is_diverged": False}, "below_page"),
+        ({"cached_tokens": 96}, None),
+        ({"prompt_tokens": 97, "cached_tokens": 96}, None),
+        ({"prompt_tokens": 96, "cached_tokens": 80}, None),
+        ({"prompt_tokens": 97, "cached_tokens": 80, "divergence_token": 96}, "prompt_changed"),
+    ],
+    ids=[
+        "changed",
+        "grew",
+        "first",
+        "below a page",
+        "rest of the last page",
+        "last token",
+        "whole pages but the last token",
+        "a page short",
+    ],
+)
+def test_the_reason_says_why_tokens_were_computed(
+    changes: dict[str, object], reason: str | None
+) -> None:
+    assert reason_of(counted(**changes), page=16, has_prefix_cache=True) == reason
+
+
+def test_without_a_cache_that_is_the_reason() -> None:
+    assert reason_of(counted(), page=16, has_prefix_cache=False) == "cache_disabled"
+
+
+def test_money_is_time_at_the_price_and_absent_without_one() -> None:
+    saved = SavedTime(50.0, 40.0, 60.0, samples=20, error=0.03)
+    fixed = {"reason": None, "place": None, "uses": None, "notice": None}
+    report = build_report(counted(), saved, price=Price(3.6), **fixed)  # type: ignore[arg-type]
+    assert report.cost is not None
+    assert report.cost.actual == pytest.approx(20e-6)
+    assert report.cost.saved == pytest.approx(50e-6)
+    assert report.cost.without_cache == pytest.approx(70e-6)
+    assert report.time.tpot == pytest.approx(10.0)
+    free = build_report(counted(), saved, price=None, **fixed)  # type: ignore[arg-type]
+    assert free.cost is None
+    unknown = build_report(counted(), None, price=Price(3.6), **fixed)  # type: ignore[arg-type]
+    assert unknown.cost is None
+    assert unknown.time.prefill_ms_saved is None
+
+
+def test_time_to_load_from_a_slower_tier_is_taken_off() -> None:
+    saved = SavedTime(50.0, 40.0, 60.0, samples=20, error=0.03)
+    report = build_report(
+        counted(load_ms=70.0),
+        saved,
+        reason=None,
+        place=None,
+        uses=None,
+        price=Price(3.6),
+        notice=None,
+    )
+    assert report.time.prefill_ms_saved is not None
+    assert report.time.prefill_ms_saved.est == pytest.approx(-20.0)
+    assert report.cost is not None
+    assert report.cost.saved < 0
