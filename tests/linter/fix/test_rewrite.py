@@ -59,8 +59,8 @@ REWRITES = {
         "P = f'R\\n\\nTime: {d[\"now\"]}'\n",
     ),
     "a raw f-string": (
-        'P = rf"""Time: {now:\\d}\n\nR \\w+\n"""\n',
-        'P = rf"""R \\w+\n\nTime: {now:\\d}\n"""\n',
+        'P = rf"""Time: {now:%H}\n\nR \\w+\n"""\n',
+        'P = rf"""R \\w+\n\nTime: {now:%H}\n"""\n',
     ),
     "raw parts cannot spell a line end": (
         'P = rf"Time: {now}" "\\n" r"R \\d" "\\n"\n',
