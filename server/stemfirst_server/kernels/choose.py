@@ -55,7 +55,7 @@ def choose_step(
         )
         return AttentionStep
     try:
-        error = largest_error(model, shapes, page=page)
+        largest = largest_error(model, shapes, page=page)
     except Exception:  # noqa: BLE001
         # Triton, ptxas and the driver raise what they like; the reference path needs none of them.
         _log.warning(
@@ -63,13 +63,13 @@ def choose_step(
             exc_info=True,
         )
         return AttentionStep
-    if not error <= tolerance:
+    if not largest <= tolerance:
         _log.warning(
             "attention runs on the reference path, which is slower: the kernels are off by %.2g "
             "of the largest value, and %.2g is rounding",
-            error,
+            largest,
             tolerance,
         )
         return AttentionStep
-    _log.info("attention runs on our kernels, largest error %.1e", error)
+    _log.info("attention runs on our kernels, largest error %.1e", largest)
     return TritonStep

@@ -48,7 +48,7 @@ class CudaCapture:
         Raises:
             RuntimeError: the model does something that cannot be recorded.
         """
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             # Compiles kernels and lets libraries allocate, which a recording must not do.

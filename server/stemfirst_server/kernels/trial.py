@@ -6,6 +6,7 @@ Knows: how to lay requests out as the engine would. Does not know what is tried,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -74,7 +75,9 @@ def lay_out(
     pool = KVPool(dict(shapes), pages=sum(counts), page=page, dtype=dtype, device=device)
     for tensor in (*pool.keys.values(), *pool.values.values()):
         tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    pages = torch.randperm(pool.pages, generator=generator).to(device).split(counts)
+    order = torch.randperm(pool.pages, generator=generator).to(device)
+    ends = list(accumulate(counts))
+    pages = [order[end - count : end] for count, end in zip(counts, ends, strict=True)]
     new = [torch.arange(cached, cached + count) for cached, count in work.chunks]
     new += [torch.tensor([length - 1]) for length in work.singles]
     runs = [run.to(device) for run in new]
