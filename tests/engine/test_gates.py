@@ -45,8 +45,8 @@ SMALL: dict[str, Any] = {
 REASONS = {
     "lfm2": "layers of type conv",
     "llama4_text": "layers of type chunked_attention",
-    "gptj": "replaced",
-    "bloom": "does not let its attention be replaced",
+    "gptj": "layers and 0 of them used the replaced attention",
+    "bloom": "layers and 0 of them used the replaced attention",
     "mamba": "MambaForCausalLM",
 }
 
@@ -113,3 +113,26 @@ def test_a_model_whose_scores_we_misread_fails_the_self_test(
     monkeypatch.setattr(gates.AttentionStep, "attend", without_softcap)
     with pytest.raises(UnsupportedModelError, match="silently wrong"):
         gates.self_test(model, shapes)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes"),
+    [
+        pytest.param("llama", {}, id="llama"),
+        pytest.param("mixtral", {}, id="rounding sends tokens to other experts"),
+    ],
+)
+def test_half_precision_is_judged_by_structure_and_keeps_its_weights(
+    model_type: str, changes: dict[str, Any]
+) -> None:
+    model = small_model(model_type, **changes).to(torch.bfloat16)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert gates.self_test(model, gates.probe(model)) < 1e-4
+    for name, tensor in model.state_dict().items():
+        assert tensor.dtype == torch.bfloat16
+        assert torch.equal(tensor, before[name])
+
+
+def test_a_model_that_works_is_served_though_its_flag_says_no() -> None:
+    model = small_model("stablelm")
+    assert gates.self_test(model, gates.probe(model)) < 1e-4

@@ -44,13 +44,19 @@ def pool_pages(info: ModelInfo, config: EngineConfig) -> int:
     return pages
 
 
-def _budget_bytes(device: str) -> int:
+def free_bytes(device: str) -> int:
+    """Return the free memory of a device, as its driver or the system tells it."""
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(torch.device(device))
-        return int(free * _CUDA_SHARE)
+        return int(free)
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        # Not every system says; half the cap is safe on any that runs torch.
-        free = 8 * 2**30
-    return min(int(free * _CPU_SHARE), _CPU_MOST_BYTES)
+        # Not every system says; this much is there on any that runs torch.
+        return 8 * 2**30
+
+
+def _budget_bytes(device: str) -> int:
+    if device.startswith("cuda"):
+        return int(free_bytes(device) * _CUDA_SHARE)
+    return min(int(free_bytes(device) * _CPU_SHARE), _CPU_MOST_BYTES)

@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from stemfirst_server.engine.request import ModelInfo
 from stemfirst_server.errors import ModelFilesError, UnsupportedModelError
 from stemfirst_server.model import gates
-from stemfirst_server.model.attention import ATTENTION_NAME, register
+from stemfirst_server.model.attention import register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -101,7 +101,7 @@ def load_model(
             "--dtype bfloat16, or --device cpu"
         ) from error
     model.eval()
-    _set_attention(model)
+    gates.use_our_attention(model)
     progress("checking attention")
     shapes = gates.probe(model)
     largest_error = gates.self_test(model, shapes)
@@ -227,17 +227,6 @@ def _weights(source: str, dtype: torch.dtype | str) -> Any:
             f"or of another shape, {missing[0]} first; {_DOWNLOAD_AGAIN}"
         )
     return model
-
-
-def _set_attention(model: Any) -> None:
-    try:
-        model.set_attn_implementation(ATTENTION_NAME)
-    except (ValueError, NotImplementedError, KeyError) as error:
-        raise UnsupportedModelError(
-            f"{type(model).__name__} does not let its attention be replaced "
-            f"({_first_line(error)}); serve a model whose attention goes through transformers' "
-            "AttentionInterface"
-        ) from error
 
 
 def _device(device: str) -> torch.device:
