@@ -28,6 +28,7 @@ _ESCAPE = re.compile(
 )
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _AUTOMATIC = re.compile(r"\{(?=[!:.\[}])")
+_COMMENT = re.compile(r"[ \t]*#[^\r\n]*")
 _FIELD = re.compile(r"[^{}!:]*(?:\[[^\]]*\][^{}!:]*)*(?:![rsa])?(?::(?:[^{}]|\{[^{}]*\})*)?\}")
 
 
@@ -75,11 +76,13 @@ class Literal:
     """A string expression: its parts, and its atoms in order.
 
     `joint` is the white space between two parts; a line end in it means a part a line.
+    `comments` holds what stands behind each part but the last, with the blanks before it.
     """
 
     parts: tuple[Part, ...]
     atoms: tuple[Atom, ...]
     joint: str
+    comments: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -114,17 +117,22 @@ def take_apart(source: str, *, is_format: bool) -> Literal:
         if any(part.is_formatted for part in parts):
             raise LiteralError("an f-string that goes through `.format` too")
         atoms = _fields(atoms)
-    joint = next((joint for joint in joints if "\n" in joint), joints[0] if joints else " ")
-    return Literal(tuple(parts), tuple(atoms), joint or " ")
+    comments = [_COMMENT.match(joint) for joint in joints]
+    spaces = [
+        joint[match.end() :] if match else joint
+        for joint, match in zip(joints, comments, strict=True)
+    ]
+    if any("#" in space for space in spaces):
+        raise LiteralError("a comment on a line of its own stands between its parts")
+    joint = next((space for space in spaces if "\n" in space), spaces[0] if spaces else " ")
+    behind = tuple(match.group() if match else "" for match in comments)
+    return Literal(tuple(parts), tuple(atoms), joint or " ", behind)
 
 
 def _collect(node: object, parts: list[Part], atoms: list[Atom], joints: list[str]) -> None:
     if isinstance(node, cst.ConcatenatedString):
         _collect(node.left, parts, atoms, joints)
-        joint = cst.Module([]).code_for_node(node.whitespace_between)
-        if "#" in joint:
-            raise LiteralError("a comment stands between its parts")
-        joints.append(joint)
+        joints.append(cst.Module([]).code_for_node(node.whitespace_between))
         _collect(node.right, parts, atoms, joints)
     elif isinstance(node, cst.SimpleString):
         part = Part(node.prefix, node.quote)
@@ -300,7 +308,27 @@ def spell(literal: Literal, runs: Sequence[Run]) -> str:
             first.atoms[:0] = _blank_atoms(head, literal.parts[first.part or 0], newline)
     if trailing and trailing[0].part == fragments[-1].part:
         fragments[-1].atoms.extend(trailing)
-    return literal.joint.join(_literal_of(literal, fragment) for fragment in fragments)
+    return _joined(literal, fragments)
+
+
+def _joined(literal: Literal, fragments: list[_Fragment]) -> str:
+    """Return the fragments as literals, each comment behind the end of its old part."""
+    ends = {atom.part: atom for atom in literal.atoms if atom.text.strip()}
+    spelled: list[str] = []
+    comment, kept = "", 0
+    for fragment in fragments:
+        comment = ""
+        if fragment.part is not None and fragment.part < len(literal.comments):
+            end = ends.get(fragment.part)
+            if any(atom is end for atom in fragment.atoms):
+                comment = literal.comments[fragment.part]
+        kept += bool(comment)
+        spelled.append(_literal_of(literal, fragment) + comment)
+    if comment:
+        raise LiteralError("a comment between its parts would come last")
+    if kept != sum(map(bool, literal.comments)):
+        raise LiteralError("a comment between its parts would be lost")
+    return literal.joint.join(spelled)
 
 
 def _bounds(literal: Literal) -> dict[int, int]:

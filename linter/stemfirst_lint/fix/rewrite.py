@@ -24,6 +24,7 @@ from stemfirst_lint.source import Source
 _RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
 _MAX_ROUNDS = 4
 _ITERATED = re.compile(r"(?:\b(?:list|tuple|enumerate|map)\(|\bin)$|\bmap\([\w.]+,$")
+_COMMENT_BEHIND = re.compile(r"[ \t]*#(?!\s*(?:noqa|type:|pragma|pylint|fmt))")
 _OTHER_SORTED = re.compile(
     r"^\s*(?:def\s+sorted\b|sorted\s*=|from\s.*\simport\s.*\bsorted\b)", re.MULTILINE
 )
@@ -204,6 +205,8 @@ class _FileRewriter:
         old = _apply(self._text[start:end], inside, start)
         try:
             new, after = self._spelled(old, template, plan, role)
+            if _last_line(old) != _last_line(new) and _COMMENT_BEHIND.match(self._text, end):
+                raise ProofError("the comment behind its last part would stand behind another")
         except LintError as error:
             self._refuse(place, findings, Refusal(str(error), "reorder it by hand"))
             return
@@ -264,6 +267,12 @@ class _FileRewriter:
 
 def _no_set() -> Refusal:
     return Refusal("the set is built elsewhere", "put `sorted(...)` around it where it is iterated")
+
+
+def _last_line(source: str) -> str:
+    """Return the last of several joined literals, or nothing if there is only one."""
+    is_joined = "\n" in source and len(take_apart(source, is_format=False).parts) > 1
+    return source.rpartition("\n")[2].strip() if is_joined else ""
 
 
 def _apply(text: str, edits: Sequence[Edit], offset: int = 0) -> str:

@@ -110,6 +110,14 @@ REWRITES = {
         'P = "Time: {now.hour} {now[0]}\\n\\nR"\nx = P.format(**values)\n',
         'P = "R\\n\\nTime: {now.hour} {now[0]}"\nx = P.format(**values)\n',
     ),
+    "comments behind the parts go with them": (
+        'P = (\n    f"Time: {now}\\n"  # "when"\n    "R\\n"  # what\n    f"Ask: {q}"\n)\n',
+        'P = (\n    "R\\n"  # what\n    f"Time: {now}\\n"  # "when"\n    f"Ask: {q}"\n)\n',
+    ),
+    "a comment behind the whole": (
+        'P = f"Time: {now}\\nR"  # c\n',
+        'P = f"R\\nTime: {now}"  # c\n',
+    ),
     "parentheses": (
         'P = ((f"Time: {now}\\n\\n"\n      "R"))\n',
         'P = (("R\\n\\n"\n      f"Time: {now}"))\n',
@@ -130,9 +138,17 @@ def test_a_rewrite(before: str, after: str) -> None:
 
 
 REFUSALS = {
-    "a comment between the parts": (
+    "a comment on a line of its own": (
+        f'P = (\n    f"Time: {{now}}\\n"\n    # what\n    "{RULES}"\n)\n',
+        "a comment on a line of its own",
+    ),
+    "a comment that would come last": (
         f'P = (\n    f"Time: {{now}}\\n"  # when\n    "{RULES}"\n)\n',
-        "a comment stands between its parts",
+        "would come last",
+    ),
+    "a comment behind the last part": (
+        f'P = (\n    f"Time: {{now}}\\n"\n    "{RULES}"  # what\n)\n',
+        "would stand behind another",
     ),
     "a byte string is no f-string": (f'P = b"Time: {{now}} {RULES}"\n', None),
     "a % template is none of ours": (f'P = "Time: %s {RULES}" % now\n', None),
@@ -206,7 +222,12 @@ def test_a_proof_sees_a_lost_field_and_a_lost_word() -> None:
     plan = plan_for(findings("t.py", f"P = {source}")[0].template)  # type: ignore[arg-type]
     new = spell(old, plan.runs)
     prove_literal(old, take_apart(new, is_format=False), plan)
-    for broken in (new.replace("{now}", "{q}"), new.replace("policy", "police"), source):
+    for broken in (
+        new.replace("{now}", "{q}"),
+        new.replace("policy", "police"),
+        new.replace("\n\n", "\n"),
+        source,
+    ):
         with pytest.raises(ProofError):
             prove_literal(old, take_apart(broken, is_format=False), plan)
 
