@@ -133,4 +133,4 @@ def serve(log_level: str, **flags: object) -> None:
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
     logging.getLogger("stemfirst.serve").info("starting at %s", base_url(listener))
-    sys.exit(ServerProcess(settings, listener).run())
+    ServerProcess(settings, listener).run()

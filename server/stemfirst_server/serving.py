@@ -50,10 +50,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 class ServerProcess:
-    """One server from start to end; `run` once.
-
-    Invariant: `exit_code` is set before the event loop ends.
-    """
+    """One server from start to end; `run` once."""
 
     def __init__(self, settings: ServeSettings, listener: socket.socket) -> None:
         self._settings = settings
@@ -72,18 +69,17 @@ class ServerProcess:
         )
         self._uvicorn = _Uvicorn(config)
 
-    def run(self) -> int:
-        """Serve until a signal or a failed start; return the exit code."""
+    def run(self) -> NoReturn:
+        """Serve until a signal or a failed start, then end the process with its exit code.
+
+        Nothing is taken down in order: the streams have ended, the memory is the system's to
+        take, and torch alone needs up to seven seconds for it on a busy machine.
+        """
         asyncio.run(self._serve())
-        if self._is_interrupted:
-            # Taking torch down in order takes seconds, and nothing is left to lose.
-            _leave(INTERRUPTED)
-        if self._slot.service is not None:
-            self._slot.service.engine.stop(timeout=0.5)
         if self._error is not None:
-            print(f"stemfirst serve: {self._error}", file=sys.stderr, flush=True)
-            return 2
-        return 0
+            print(f"stemfirst serve: {self._error}", file=sys.stderr)
+            _leave(2)
+        _leave(INTERRUPTED if self._is_interrupted else 0)
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
