@@ -175,3 +175,34 @@ def test_a_request_that_may_not_touch_the_cache_neither_reads_nor_writes(
     assert engine.stats().pages_cached == cached
     for done in (shadow, again):
         own.assert_same(prompt, done.token_ids)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_traffic_with_aborts_and_scarce_memory_changes_no_answer(
+    seed: int, start_engine: Callable[..., Engine]
+) -> None:
+    """Stems and turns come again and again; each answer is that of the same engine, uncached."""
+    rng = np.random.default_rng(seed)
+    engine = start_engine("llama", page=4, pool_tokens=192, chunk_tokens=18, max_running=6)
+    stems = [rng.integers(2, 199, 40).tolist() for _ in range(2)]
+    asked = [
+        stems[rng.integers(2)][: rng.integers(1, 41)]
+        + rng.integers(2, 199, rng.integers(1, 25)).tolist()
+        for _ in range(30)
+    ]
+    handles = [ask(engine, prompt) for prompt in asked]
+    for handle in handles:
+        if rng.random() < 0.3:
+            handle.abort()
+    done = [handle.result(timeout=60) for handle in handles]
+    plain = start_engine("llama", has_prefix_cache=False)
+    compared = different = 0
+    for prompt, answer in zip(asked, done, strict=True):
+        expected = ask(plain, prompt).result(timeout=60).token_ids
+        assert answer.finish.reason in (FinishReason.LENGTH, FinishReason.ABORT)
+        compared += 1
+        different += answer.token_ids != expected[: len(answer.token_ids)]
+    assert compared == 30
+    assert different == 0
+    assert engine.stats().evicted_pages > 0
+    assert engine.stats().cached_tokens > 0
