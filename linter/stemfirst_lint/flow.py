@@ -34,6 +34,8 @@ from stemfirst_lint.verdicts import (
 )
 
 _MAX_DEPTH = 24
+_MAX_STEPS = 4_000
+"""Expressions looked at for one answer; a computer algebra system has asked for millions."""
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
 
 
@@ -57,6 +59,7 @@ class Flow:
         self._memory: dict[int, Verdict] = {}
         self._active: set[tuple[int, int]] = set()
         self._cuts = 0
+        self._steps = 0
         self._parameters: dict[int, Verdict] = {}
         self._locals: list[dict[str, Verdict]] = []
         self.sets: dict[int, SetFound] = {}
@@ -70,7 +73,10 @@ class Flow:
         if is_free and id(node) in self._memory:
             return self._memory[id(node)]
         key = (id(node), id(call) if call else 0)
-        if key in self._active or len(self._active) > _MAX_DEPTH:
+        if not self._active:
+            self._steps = 0
+        self._steps += 1
+        if key in self._active or len(self._active) > _MAX_DEPTH or self._steps > _MAX_STEPS:
             self._cuts += 1
             return UNKNOWN
         cuts_before = self._cuts

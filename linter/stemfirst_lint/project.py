@@ -68,6 +68,7 @@ class Project:
         self.modules: dict[str, ModuleIndex | None] = {}
         self.callers: list[ModuleIndex] = []
         self._found: dict[tuple[str, str], str | None] = {}
+        self._calls: dict[int, list[tuple[CallUse, bool]]] = {}
 
     def add(self, path: str, data: bytes) -> ModuleIndex:
         """Index a module from its bytes and return it.
@@ -285,11 +286,14 @@ class Project:
     # Calls
 
     def calls_of(self, function: Scope) -> list[tuple[CallUse, bool]]:
-        """Return the calls of a function that were resolved to it.
+        """Return the calls of a function that were resolved to it; ask when all are added.
 
         Returns:
             Pairs (call, True if the first parameter is bound by the call's receiver).
         """
+        known = self._calls.get(id(function))
+        if known is not None:
+            return known
         names = [function.name]
         owner = function.owner
         if function.name == "__init__" and owner is not None:
@@ -305,6 +309,7 @@ class Project:
                         found.append((call, meaning.is_bound))
                     elif meaning.scope is owner and function.name == "__init__":
                         found.append((call, True))
+        self._calls[id(function)] = found
         return found
 
 

@@ -20,6 +20,7 @@ from stemfirst_lint.source import Source
 from stemfirst_lint.verdicts import join, of_field, with_format_spec
 
 _MAX_HOPS = 10
+_MAX_STEPS = 500
 _MAX_VARIANTS = 6
 _MAX_CALLERS = 24
 _PASS_THROUGH_METHODS = frozenset({"strip", "lstrip", "rstrip"})
@@ -41,6 +42,7 @@ class Reader:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.project = flow.project
+        self._steps = 0
 
     def templates(
         self,
@@ -51,7 +53,10 @@ class Reader:
         hops: int = 0,
     ) -> list[Template]:
         """Return the templates that an expression may hold; empty if that cannot be told."""
-        if hops > _MAX_HOPS:
+        if hops == 0:
+            self._steps = 0
+        self._steps += 1
+        if hops > _MAX_HOPS or self._steps > _MAX_STEPS:
             return []
         source = use.scope.module.source
         match node:

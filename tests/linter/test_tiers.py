@@ -199,3 +199,18 @@ def test_config_can_declare_a_tier(check: Check) -> None:
     assert check(source).findings == ()
     declared = Config(tiers={"blob": Tier.REQUEST})
     assert [f.code for f in check(source, config=declared).findings] == ["SF301"]
+
+
+def test_functions_that_call_each_other_many_times_take_no_longer(check: Check) -> None:
+    names = [f"f{number}" for number in range(30)]
+    source = "".join(
+        f"def {name}(x):\n    return g(x, {', '.join(f'{other}(x + 1)' for other in names)})\n"
+        for name in names
+    )
+    source += (
+        "def g(*args):\n    return sum(args)\n\n"
+        "def ask(client, question):\n"
+        '    text = f"{f0(question)} LONG_TEXT"\n'
+        '    client.chat.completions.create(messages=[{"role": "user", "content": text}])\n'
+    )
+    assert check(source).findings == ()  # minutes, if each path were followed
