@@ -91,15 +91,18 @@ def _add_facts(app: FastAPI, slot: Slot) -> None:
 
     @app.get("/health")
     async def health() -> JSONResponse:
-        """Liveness: the process answers, ready or not."""
-        return JSONResponse({"status": "ok" if slot.service else "loading"})
+        """Liveness: 200 while loading and serving; 503 once the engine is gone for good."""
+        if slot.service is None:
+            return JSONResponse({"status": "loading"})
+        is_alive = slot.service.engine.is_running
+        return JSONResponse({"status": "ok" if is_alive else "stopped"}, 200 if is_alive else 503)
 
     @app.get("/health/ready")
     async def ready() -> JSONResponse:
         """Readiness: requests are served."""
-        is_ready = slot.service is not None
+        is_ready = slot.service is not None and slot.service.engine.is_running
         return JSONResponse(
-            {"status": "ready" if is_ready else "loading"}, 200 if is_ready else 503
+            {"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503
         )
 
     @app.get("/metrics")

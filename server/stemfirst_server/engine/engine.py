@@ -198,6 +198,11 @@ class Engine:
         """Return counters and gauges as of the last step."""
         return self._stats
 
+    @property
+    def is_running(self) -> bool:
+        """Whether requests are taken: started, not stopped, and not broken."""
+        return self._is_open
+
     def check(self) -> None:
         """Assert that every page is free, held or cached, and every lock accounted for.
 
