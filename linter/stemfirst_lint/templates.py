@@ -20,7 +20,7 @@ from stemfirst_lint.source import Source
 from stemfirst_lint.verdicts import join, of_field, with_format_spec
 
 _MAX_HOPS = 10
-_MAX_STEPS = 500
+_MAX_STEPS = 1_000
 _MAX_VARIANTS = 6
 _MAX_CALLERS = 24
 _PASS_THROUGH_METHODS = frozenset({"strip", "lstrip", "rstrip"})
