@@ -15,14 +15,16 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from stemfirst_server.engine.batch import Runner, packed
+from stemfirst_server.engine.commands import Abort, Command, Job, Stop, Submit
 from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.engine.handle import Handle
+from stemfirst_server.engine.limits import end_of
 from stemfirst_server.engine.request import (
     ChunkSpan,
     EngineStats,
@@ -38,7 +40,6 @@ from stemfirst_server.engine.scheduler import Scheduler, Work
 from stemfirst_server.engine.sequence import Phase, Sequence
 from stemfirst_server.errors import (
     ConfigError,
-    ContextLengthError,
     EngineStoppedError,
     InvalidRequestError,
     RequestFailedError,
@@ -53,32 +54,6 @@ if TYPE_CHECKING:
     from stemfirst_server.model.loading import LoadedModel
 
 _log = logging.getLogger("stemfirst.engine")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Submit:
-    sequence: Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class _Abort:
-    request_id: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    """Something to do between two steps, in the engine's thread."""
-
-    run: Callable[[], Any]
-    outcome: Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    pass
-
-
-_Command = _Submit | _Abort | _Job | _Stop
 
 
 class Engine:
@@ -117,7 +92,7 @@ class Engine:
         self._cache = PageCache(pages=pages, page=page)
         self._scheduler = Scheduler(self._cache, self.config)
         self._end_tokens = frozenset(loaded.info.end_token_ids)
-        self._inbox: queue.SimpleQueue[_Command] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._live: dict[str, Sequence] = {}
         self._live_lock = threading.Lock()
         self._order = 0
@@ -147,7 +122,7 @@ class Engine:
         with self._live_lock:
             was_open, self._is_open = self._is_open, False
         if was_open:
-            self._inbox.put(_Stop())
+            self._inbox.put(Stop())
         if self._thread is not None:
             self._thread.join(timeout)
             return not self._thread.is_alive()
@@ -168,7 +143,7 @@ class Engine:
             ContextLengthError: prompt and output do not fit.
             EngineStoppedError: the engine is not running.
         """
-        limit_tokens = self._limit(request)
+        limit_tokens = end_of(request, self.info)
         handle = Handle(request.request_id, self.abort, on_event)
         with self._live_lock:
             if not self._is_open:
@@ -187,12 +162,12 @@ class Engine:
                 submitted_at=time.perf_counter(),
             )
             self._live[request.request_id] = sequence
-            self._inbox.put(_Submit(sequence))
+            self._inbox.put(Submit(sequence))
         return handle
 
     def abort(self, request_id: str) -> None:
         """End a request early; its `FinishEvent` follows. An unknown or finished id is ignored."""
-        self._inbox.put(_Abort(request_id))
+        self._inbox.put(Abort(request_id))
 
     def stats(self) -> EngineStats:
         """Return counters and gauges as of the last step."""
@@ -261,16 +236,16 @@ class Engine:
             except queue.Empty:
                 return True
             is_idle = False
-            if isinstance(command, _Stop):
+            if isinstance(command, Stop):
                 return False
-            if isinstance(command, _Submit):
+            if isinstance(command, Submit):
                 self._scheduler.add(command.sequence)
-            elif isinstance(command, _Abort):
+            elif isinstance(command, Abort):
                 sequence = self._live.get(command.request_id)
                 if sequence is not None:
                     self._finish(sequence, FinishReason.ABORT)
             else:
-                _settle(command)
+                command.settle()
             self._stats = self._snapshot()
 
     def _step(self) -> None:
@@ -388,7 +363,7 @@ class Engine:
             # The caller's code; its fault must not end everyone's engine.
             _log.exception("the listener of request %s failed", sequence.request_id)
             if not isinstance(event, FinishEvent):
-                self._inbox.put(_Abort(sequence.request_id))
+                self._inbox.put(Abort(sequence.request_id))
 
     def _after_step(self) -> None:
         self._steps += 1
@@ -403,9 +378,9 @@ class Engine:
                 command = self._inbox.get_nowait()
             except queue.Empty:
                 break
-            if isinstance(command, _Submit):
+            if isinstance(command, Submit):
                 self._scheduler.add(command.sequence)
-            elif isinstance(command, _Job):
+            elif isinstance(command, Job):
                 command.outcome.set_exception(EngineStoppedError("the engine has stopped"))
         for sequence in list(self._live.values()):
             if self._fault is None:
@@ -440,34 +415,12 @@ class Engine:
             raise EngineStoppedError(f"the engine broke: {self._fault!r}") from self._fault
         if self._thread is None or not self._thread.is_alive():
             return run()
-        job = _Job(run, Future())
+        job = Job(run, Future())
         with self._live_lock:
             if not self._is_open:
                 raise EngineStoppedError("the engine is stopping")
             self._inbox.put(job)
         return job.outcome.result()
-
-    def _limit(self, request: GenerationRequest) -> int:
-        """Return where prompt and output end, or raise what is wrong with the request."""
-        ids = request.token_ids
-        if not len(ids):
-            raise InvalidRequestError("the prompt is empty; send at least one token")
-        highest = int(ids.max())
-        if highest >= self.info.vocab_size:
-            raise InvalidRequestError(
-                f"token {highest} is not in the vocabulary of {self.info.vocab_size}"
-            )
-        context = self.info.context_tokens
-        asked = request.sampling.max_tokens
-        least_output = 1 if asked is None else asked
-        if len(ids) + least_output > context:
-            raise ContextLengthError(
-                f"the prompt has {len(ids)} tokens and at least {least_output} are to be "
-                f"generated, which is more than the context of {context} tokens; shorten the "
-                "prompt or lower max_tokens",
-                parameter="max_tokens" if len(ids) < context else "messages",
-            )
-        return context if asked is None else len(ids) + asked
 
     def _snapshot(self) -> EngineStats:
         cache = self._cache
@@ -502,11 +455,3 @@ def _chosen(sequence: Sequence, logits: torch.Tensor) -> Choice | RequestFailedE
         # One request's parameters may hit a fault of ours or torch's; only it must fail.
         _log.exception("sampling failed for request %s", sequence.request_id)
         return RequestFailedError("the sampling parameters could not be applied")
-
-
-def _settle(job: _Job) -> None:
-    try:
-        job.outcome.set_result(job.run())
-    except BaseException as error:  # noqa: BLE001
-        # Raised again in the thread that waits for the outcome.
-        job.outcome.set_exception(error)
