@@ -13,7 +13,6 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ from stemfirst_server.engine.request import (
 from stemfirst_server.engine.sampling import Choice
 from stemfirst_server.engine.scheduler import Scheduler, Work
 from stemfirst_server.engine.sequence import Phase, Sequence
+from stemfirst_server.engine.totals import Totals
 from stemfirst_server.errors import (
     ConfigError,
     EngineStoppedError,
@@ -99,11 +99,8 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._is_open = False
         self._fault: BaseException | None = None
-        self._steps = 0
-        self._finished: Counter[str] = Counter({reason.value: 0 for reason in FinishReason})
-        self._prompt_tokens = self._cached_tokens = self._computed_tokens = 0
-        self._output_tokens = 0
-        self._stats = self._snapshot()
+        self._totals = Totals()
+        self._stats = self._totals.snapshot(self._scheduler)
 
     # From any thread.
 
@@ -246,7 +243,7 @@ class Engine:
                     self._finish(sequence, FinishReason.ABORT)
             else:
                 command.settle()
-            self._stats = self._snapshot()
+            self._stats = self._totals.snapshot(self._scheduler)
 
     def _step(self) -> None:
         work = packed(self._scheduler.plan(time.perf_counter()))
@@ -348,12 +345,8 @@ class Engine:
         with self._live_lock:
             self._live.pop(sequence.request_id, None)
         report = sequence.report(time.perf_counter())
-        self._finished[reason.value] += 1
-        self._prompt_tokens += report.prompt_tokens
-        self._cached_tokens += report.cached_tokens
-        self._computed_tokens += report.computed_tokens
-        self._output_tokens += report.output_tokens
-        self._stats = self._snapshot()
+        self._totals.add(reason, report)
+        self._stats = self._totals.snapshot(self._scheduler)
         self._tell(sequence, FinishEvent(reason, report, error))
 
     def _tell(self, sequence: Sequence, event: Event) -> None:
@@ -366,8 +359,8 @@ class Engine:
                 self._inbox.put(Abort(sequence.request_id))
 
     def _after_step(self) -> None:
-        self._steps += 1
-        self._stats = self._snapshot()
+        self._totals.steps += 1
+        self._stats = self._totals.snapshot(self._scheduler)
         if self.config.is_checked:
             self._scheduler.check()
 
@@ -390,7 +383,7 @@ class Engine:
                 error = "the engine broke; restart the server"
                 self._tell(sequence, FinishEvent(FinishReason.ERROR, report, error))
         self._live.clear()
-        self._stats = self._snapshot()
+        self._stats = self._totals.snapshot(self._scheduler)
 
     def _measure(self, context_tokens: int, new_tokens: int) -> float:
         count = -(-(context_tokens + new_tokens) // self.config.page)
@@ -421,27 +414,6 @@ class Engine:
                 raise EngineStoppedError("the engine is stopping")
             self._inbox.put(job)
         return job.outcome.result()
-
-    def _snapshot(self) -> EngineStats:
-        cache = self._cache
-        return EngineStats(
-            running=len(self._scheduler.running),
-            waiting=len(self._scheduler.waiting),
-            page=self.config.page,
-            pages_total=cache.pages,
-            pages_free=cache.free_pages,
-            pages_held=cache.held_pages,
-            pages_cached=cache.cached_pages,
-            pages_evictable=cache.tree.evictable_pages,
-            requests_finished=dict(self._finished),
-            prompt_tokens=self._prompt_tokens,
-            cached_tokens=self._cached_tokens,
-            computed_tokens=self._computed_tokens,
-            output_tokens=self._output_tokens,
-            preemptions=self._scheduler.preemptions,
-            evicted_pages=cache.evicted_pages,
-            steps=self._steps,
-        )
 
 
 def _chosen(sequence: Sequence, logits: torch.Tensor) -> Choice | RequestFailedError:
