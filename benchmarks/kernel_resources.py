@@ -41,7 +41,7 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An attention layer, and the new tokens of its longest chunk."""
+    """An attention layer, the new tokens of its longest chunk, and the runs of its decode."""
 
     label: str
     heads: int
@@ -53,17 +53,18 @@ class Shape:
     softcap: float | None = None
     has_sinks: bool = False
     new_tokens: int = 256
+    splits: int = 8
 
 
 SHAPES = (
     Shape("llama-8b", 32, 8, 128, 128),
-    Shape("llama-8b float16", 32, 8, 128, 128, torch.float16),
+    Shape("llama-8b float16", 32, 8, 128, 128, torch.float16, splits=1),
     Shape("llama-8b float32", 32, 8, 128, 128, torch.float32),
     Shape("width 64 float32", 16, 8, 64, 64, torch.float32),
     Shape("width 80", 32, 32, 80, 80),
     Shape("7 heads a KV head", 28, 4, 128, 128),
     Shape("softcap and window, width 256", 16, 8, 256, 256, window=4096, softcap=50.0),
-    Shape("sinks and window, width 64", 64, 8, 64, 64, window=128, has_sinks=True),
+    Shape("sinks and window, width 64", 64, 8, 64, 64, window=128, has_sinks=True, splits=1),
     Shape("K 192, V 128", 16, 16, 192, 128),
     Shape("width 512", 8, 2, 512, 512),
     Shape("width 256 float32", 8, 4, 256, 256, torch.float32),
@@ -148,7 +149,7 @@ def launches(shape: Shape) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
         )
         extend.extend(plan, query, keys, values, out, **asked)
         rows = SingleRows(torch.full((tokens,), 500), page_ids.expand(tokens, pages))
-        decode.decode(rows, query, keys, values, out, **asked, splits=8)
+        decode.decode(rows, query, keys, values, out, **asked, splits=shape.splits)
     finally:
         for module, name, kernel in originals:
             setattr(module, name, kernel)

@@ -1,4 +1,4 @@
 """Attention kernels for CUDA, in Triton, and the choice between them and the reference path.
 
-`choose` is the only module that may be imported without Triton; all others need it.
+`choose`, `static_decode` and `trial` may be imported without Triton; the others need it.
 """

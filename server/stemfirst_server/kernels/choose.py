@@ -8,14 +8,67 @@ why. Loads Triton only when there is a device for it.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stemfirst_server.model.attention import AttentionStep
 
 if TYPE_CHECKING:
-    from stemfirst_server.memory.pool import LayerShape
+    from stemfirst_server.engine.config import EngineConfig
+    from stemfirst_server.kernels.graphs import DecodeGraphs
+    from stemfirst_server.memory.pool import KVPool, LayerShape
+    from stemfirst_server.model.loading import LoadedModel
 
 _log = logging.getLogger("stemfirst.kernels")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionPath:
+    """How a model's steps are run.
+
+    Attributes:
+        step_type: what attends.
+        recordings: of decode steps; None: every step is launched anew.
+    """
+
+    step_type: type[AttentionStep] = AttentionStep
+    recordings: DecodeGraphs | None = None
+
+
+def choose_path(
+    loaded: LoadedModel, pool: KVPool, config: EngineConfig, *, context_tokens: int
+) -> AttentionPath:
+    """Return the fastest path that is exact for a model on its device.
+
+    Args:
+        loaded: the model.
+        pool: empty; with CUDA graphs, its last page is one that no request is ever given.
+        config: of the engine.
+        context_tokens: most tokens of a request.
+    """
+    if not config.has_kernels:
+        return AttentionPath()
+    step_type = choose_step(loaded.model, loaded.shapes, page=pool.page)
+    if not config.has_cuda_graphs:
+        return AttentionPath(step_type)
+    if step_type is AttentionStep:
+        # It gathers whole page tables, which in a recording are as long as the context.
+        _log.warning("decode runs without CUDA graphs: they need our kernels, which do not run")
+        return AttentionPath()
+    from stemfirst_server.kernels.graphs import DecodeGraphs
+
+    dummy_page = pool.pages - 1
+    recordings = DecodeGraphs(
+        loaded.model,
+        pool,
+        step_type,
+        # Verification gives each request a page.
+        most_rows=min(config.max_running, dummy_page),
+        table_pages=-(-context_tokens // pool.page),
+        dummy_page=dummy_page,
+    )
+    _log.info("decode runs in CUDA graphs for batches of %s", recordings.sizes)
+    return AttentionPath(step_type, recordings)
 
 
 def choose_step(

@@ -163,7 +163,8 @@ def _run_size(visible: tl.tensor, SPLITS: tl.constexpr, BLOCK_KV: tl.constexpr) 
     return tl.cdiv(tl.cdiv(visible, SPLITS), BLOCK_KV) * BLOCK_KV
 
 
-@triton.jit
+# A table's width changes as contexts grow; compiling for its divisors would stall decoding.
+@triton.jit(do_not_specialize=["table_stride"])
 def _decode(
     query: tl.tensor,
     keys: tl.tensor,
