@@ -18,7 +18,7 @@ from stemfirst_lint.audit.templates import lines_of_text
 _LEAST_LINE = 12
 """Characters from which an equal line is no coincidence."""
 
-_BEFORE, _BEHIND = 28, 38
+_BEFORE, _BEHIND = 28, 37
 _MOST_LINES, _MOST_LABELS, _LEAST_LABEL = 300, 4, 3
 
 

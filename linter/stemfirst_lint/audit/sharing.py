@@ -103,8 +103,8 @@ class _Write:
 class Prefixes:
     """The prefixes sent so far."""
 
-    def __init__(self, remembered_links: int = REMEMBERED_LINKS) -> None:
-        self._visits: RecentMap[int, Visit] = RecentMap(remembered_links)
+    def __init__(self) -> None:
+        self._visits: RecentMap[int, Visit] = RecentMap(REMEMBERED_LINKS)
         self._writes: RecentMap[int, _Write] = RecentMap(
             REMEMBERED_WRITES, on_forget=self._forget_write
         )
