@@ -1,7 +1,7 @@
 """One step's tensors, and the forward pass over them.
 
-Knows: how work is packed into one row of tokens, and how the model is called. Does not know who
-should run or what is done with the logits.
+Knows: how work is packed into one row of tokens, and how the model is called: as it is, or by a
+recording of a whole decode step. Does not know who should run or what is done with the logits.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from stemfirst_server.engine.scheduler import Work, slots_of
+from stemfirst_server.kernels.static_decode import DecodeInputs
 from stemfirst_server.model.attention import AttentionStep, ChunkRow, SingleRows, use_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stemfirst_server.kernels.graphs import DecodeGraphs
     from stemfirst_server.memory.pool import KVPool
 
 
@@ -27,9 +29,17 @@ class Runner:
     Not thread-safe: one forward pass at a time.
     """
 
-    def __init__(self, model: Any, pool: KVPool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        pool: KVPool,
+        step_type: type[AttentionStep] = AttentionStep,
+        recordings: DecodeGraphs | None = None,
+    ) -> None:
         self._model = model
         self._pool = pool
+        self._step_type = step_type
+        self._recordings = recordings
         self._device: torch.device = next(model.parameters()).device
         # Most models compute logits only where asked; the others compute all of them.
         self._has_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
@@ -61,11 +71,18 @@ class Runner:
                 continue
             assert not single, "chunks stand before single tokens"
             chunks.append(ChunkRow(item.new_tokens, end, self._tensor(sequence.row)))
-        step = AttentionStep(
+        rows = self._rows(single) if single else None
+        if rows is not None and not chunks and self._recordings is not None:
+            given = (np.concatenate(parts) for parts in (ids, positions, slots))
+            inputs = DecodeInputs(*map(_host_tensor, (*given, *rows)))
+            logits = self._recordings.run(inputs)
+            if logits is not None:
+                return logits
+        step = self._step_type(
             self._pool,
             self._tensor(np.concatenate(slots)),
             chunks=tuple(chunks),
-            singles=self._singles(single) if single else None,
+            singles=None if rows is None else SingleRows(*map(self._tensor, rows)),
         )
         return self._forward(np.concatenate(ids), np.concatenate(positions), step, ends)
 
@@ -75,7 +92,7 @@ class Runner:
         page = self._pool.page
         slots = page_ids[position // page].astype(np.int64) * page + position % page
         row = ChunkRow(new, context + new, self._tensor(page_ids))
-        step = AttentionStep(self._pool, self._tensor(slots), chunks=(row,), singles=None)
+        step = self._step_type(self._pool, self._tensor(slots), chunks=(row,), singles=None)
         ids = (position * 7919) % int(self._model.config.get_text_config().vocab_size)
         self._forward(ids, position, step, [new - 1]).max().item()
 
@@ -83,14 +100,15 @@ class Runner:
         """Zero pages whose numbers may not be finite."""
         self._pool.clear(self._tensor(page_ids))
 
-    def _singles(self, work: Sequence[Work]) -> SingleRows:
+    def _rows(self, work: Sequence[Work]) -> tuple[np.ndarray, np.ndarray]:
+        """Return each one's tokens in pages, and `(rows, most pages)` page ids."""
         page = self._pool.page
         kv_tokens = np.array([item.sequence.computed + 1 for item in work], dtype=np.int64)
         used = -(-kv_tokens // page)
         table = np.zeros((len(work), int(used.max())), dtype=np.int64)
         for row, (item, pages) in enumerate(zip(work, used.tolist(), strict=True)):
             table[row, :pages] = item.sequence.row[:pages]
-        return SingleRows(self._tensor(kv_tokens), self._tensor(table))
+        return kv_tokens, table
 
     def _forward(
         self, ids: np.ndarray, positions: np.ndarray, step: AttentionStep, ends: list[int]
@@ -110,9 +128,13 @@ class Runner:
         return (logits if self._has_keep else logits[keep]).float()
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values.astype(np.int64)).to(self._device, non_blocking=True)
+        return _host_tensor(values).to(self._device, non_blocking=True)
 
 
 def packed(work: Sequence[Work]) -> list[Work]:
     """Return the work as `run` wants it: chunks first, then single tokens."""
     return sorted(work, key=lambda item: item.new_tokens == 1)
+
+
+def _host_tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.int64))

@@ -21,6 +21,9 @@ class EngineConfig:
         chunk_tokens: most prompt tokens computed in one step, over all requests.
         max_running: most requests that decode together.
         has_prefix_cache: False never matches and never inserts.
+        has_kernels: False keeps to the reference attention on CUDA too.
+        has_cuda_graphs: True replays recorded decode steps on CUDA, each verified at start;
+            off until it was measured on a GPU.
         is_checked: `check()` after every step; for tests.
 
     Raises:
@@ -32,6 +35,8 @@ class EngineConfig:
     chunk_tokens: int = 512
     max_running: int = 64
     has_prefix_cache: bool = True
+    has_kernels: bool = True
+    has_cuda_graphs: bool = False
     is_checked: bool = False
 
     def __post_init__(self) -> None:

@@ -44,6 +44,7 @@ from stemfirst_server.errors import (
     InvalidRequestError,
     RequestFailedError,
 )
+from stemfirst_server.kernels.choose import choose_path
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.pool import KVPool
 from stemfirst_server.memory.size import pool_pages
@@ -74,7 +75,8 @@ class Engine:
         try:
             pool = KVPool(
                 loaded.shapes,
-                pages=pages,
+                # Batches that are filled up for a recording write to the last one, nobody's.
+                pages=pages + self.config.has_cuda_graphs,
                 page=page,
                 dtype=loaded.model.dtype,
                 device=loaded.model.device,
@@ -88,7 +90,8 @@ class Engine:
         self.info: ModelInfo = replace(
             loaded.info, context_tokens=min(loaded.info.context_tokens, pages * page)
         )
-        self._runner = Runner(loaded.model, pool)
+        path = choose_path(loaded, pool, self.config, context_tokens=self.info.context_tokens)
+        self._runner = Runner(loaded.model, pool, path.step_type, path.recordings)
         self._cache = PageCache(pages=pages, page=page)
         self._scheduler = Scheduler(self._cache, self.config)
         self._end_tokens = frozenset(loaded.info.end_token_ids)
