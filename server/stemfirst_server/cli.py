@@ -129,6 +129,7 @@ def serve(log_level: str, **flags: object) -> None:
         logging.getLogger(name).setLevel(quiet_below)
     settings = ServeSettings(**flags)  # type: ignore[arg-type]
     try:
+        settings.engine_config()  # said now, not after a model was loaded
         listener = listen(settings.host, settings.port)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None

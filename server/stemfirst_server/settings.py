@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stemfirst_server.engine.config import EngineConfig
+
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
@@ -44,3 +46,17 @@ class ServeSettings:
     calibration_s: float = 6.0
     api_keys: tuple[str, ...] = ()
     shutdown_s: float = 30.0
+
+    def engine_config(self) -> EngineConfig:
+        """Return the engine's share of the settings.
+
+        Raises:
+            ConfigError: a value is out of range.
+        """
+        return EngineConfig(
+            page=self.page,
+            pool_tokens=self.pool_tokens,
+            chunk_tokens=self.chunk_tokens,
+            max_running=self.max_running,
+            has_prefix_cache=self.has_prefix_cache,
+        )

@@ -15,7 +15,6 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from stemfirst_server.api.service import Served, Service
-from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.engine.engine import Engine
 from stemfirst_server.errors import ModelFilesError, UnsupportedModelError
 from stemfirst_server.model.demo import DEMO_MODEL_NAME, demo_model_folder
@@ -45,13 +44,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    config = EngineConfig(
-        page=settings.page,
-        pool_tokens=settings.pool_tokens,
-        chunk_tokens=settings.chunk_tokens,
-        max_running=settings.max_running,
-        has_prefix_cache=settings.has_prefix_cache,
-    )
+    config = settings.engine_config()
     is_demo = settings.model is None
     if settings.model is None:
         progress("preparing the demo model")
