@@ -10,7 +10,7 @@ from typing import Any
 
 from stemfirst.prompt import Origin
 
-from stemfirst_lint.audit.report import AuditReport, code_of
+from stemfirst_lint.audit.report import AuditReport, code_of, is_rare
 from stemfirst_lint.audit.tallies import CauseSum, Example, Sums, TemplateSum
 
 VERSION = 1
@@ -70,18 +70,18 @@ def _template(template: TemplateSum) -> dict[str, Any]:
             "requests": list(template.positions),
             "forfeiting": list(template.lossy_positions),
         },
-        "findings": [_cause(one) for one in template.by_loss],
+        "findings": [_cause(template, one) for one in template.by_loss],
     }
 
 
-def _cause(one: CauseSum) -> dict[str, Any]:
+def _cause(template: TemplateSum, one: CauseSum) -> dict[str, Any]:
     return {
         "code": code_of(one),
         "cause": one.cause.code,
         "name": one.cause.name,
         "message": one.cause.what,
         "remedy": one.cause.remedy,
-        "is_fault": one.cause.is_fault,
+        "is_fault": one.cause.is_fault and not is_rare(template, one),
         "at": one.at or None,
         "label": one.label or None,
         "segment": one.segment,

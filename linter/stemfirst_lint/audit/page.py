@@ -15,7 +15,7 @@ from stemfirst_lint.audit.divergence import Window, common_length, printable
 from stemfirst_lint.audit.pictures import bars, over_time, strip
 from stemfirst_lint.audit.report import AuditReport, code_of
 from stemfirst_lint.audit.tallies import CauseSum, Sums, TemplateSum
-from stemfirst_lint.audit.text import further_of, place_of
+from stemfirst_lint.audit.text import further_of, place_of, remedy_of
 
 _MOST_TEMPLATES = 30
 _MOST_BARS = 12
@@ -187,27 +187,25 @@ def _template(report: AuditReport, template: TemplateSum) -> Iterator[str]:
         f"{strip(template)}{_table(report, sums)}"
     )
     for one in template.by_loss:
-        yield from _cause(report, one)
+        yield from _cause(report, template, one)
     yield "</article>"
 
 
 def _table(report: AuditReport, sums: Sums) -> str:
-    rows: list[tuple[str, float, float, str]] = []
+    rows: list[tuple[str, str, str, str]] = []
     if sums.reported:
-        rows.append(
-            ("reported", sums.reported_cached_tokens, sums.reported_prompt_tokens,
-             _money(sums.reported_cost, sums.reported_priced))
-        )  # fmt: skip
-    rows += [
-        ("expected by the rules", sums.expected_tokens, sums.prompt_tokens,
-         _money(sums.expected_cost, sums.priced)),
-        ("with the best order", sums.best_tokens, sums.prompt_tokens,
-         _money(sums.best_cost, sums.priced)),
-    ]  # fmt: skip
+        ratio = _percent(sums.reported_cached_tokens, sums.reported_prompt_tokens)
+        cost = _money(sums.reported_cost, sums.reported_priced)
+        rows.append(("reported", f"{sums.reported_cached_tokens:,}", ratio, cost))
+    for name, tokens, dollars in (
+        ("expected by the rules", sums.expected_tokens, sums.expected_cost),
+        ("with the best order", sums.best_tokens, sums.best_cost),
+    ):
+        ratio, cost = _percent(tokens, sums.prompt_tokens), _money(dollars, sums.priced)
+        rows.append((name, _tokens(report, tokens), ratio, cost))
     body = "".join(
-        f"<tr><td>{name}</td><td>{_tokens(report, part)}</td><td>{_percent(part, whole)}</td>"
-        f"<td>{cost or '-'}</td></tr>"
-        for name, part, whole, cost in rows
+        f"<tr><td>{name}</td><td>{tokens}</td><td>{ratio}</td><td>{cost or '-'}</td></tr>"
+        for name, tokens, ratio, cost in rows
     )
     return (
         '<div class="wide"><table><thead><tr><th></th><th>from the cache</th><th>hit ratio</th>'
@@ -215,7 +213,7 @@ def _table(report: AuditReport, sums: Sums) -> str:
     )
 
 
-def _cause(report: AuditReport, one: CauseSum) -> Iterator[str]:
+def _cause(report: AuditReport, template: TemplateSum, one: CauseSum) -> Iterator[str]:
     code = code_of(one)
     codes = code if code == one.cause.code else f"{code} {one.cause.code}"
     lost = f"{one.requests:,} request{'s' * (one.requests != 1)} lost "
@@ -234,7 +232,8 @@ def _cause(report: AuditReport, one: CauseSum) -> Iterator[str]:
             yield f"<p>{_safe(further[:1].upper() + further[1:])}.</p>"
         after = f", compared with {one.example.earlier}" if one.example.earlier else ""
         yield f'<p class="quiet">{_safe(f"{one.example.place}{after}")}</p>'
-    yield f"<p>{escape(one.cause.remedy[:1].upper() + one.cause.remedy[1:])}.</p></div>"
+    remedy = remedy_of(template, one)
+    yield f"<p>{escape(remedy[:1].upper() + remedy[1:])}.</p></div>"
 
 
 def _window(window: Window) -> str:

@@ -14,6 +14,7 @@ from stemfirst_lint.audit.records import Problem
 from stemfirst_lint.audit.tallies import CauseSum, Slice, Sums, TemplateSum
 
 DIVERGENCE = "SF601"
+_MANY = 40
 MAX_PROBLEMS = 200
 """Problems kept to show; all are counted."""
 
@@ -74,7 +75,14 @@ class AuditReport:
     @property
     def has_faults(self) -> bool:
         """Whether something is found that should be changed."""
-        return any(one.cause.is_fault for _, one in self.causes)
+        return any(
+            one.cause.is_fault and not is_rare(template, one) for template, one in self.causes
+        )
+
+
+def is_rare(template: TemplateSum, one: CauseSum) -> bool:
+    """Whether a divergence was seen once in many requests: a template that was changed is so."""
+    return bool(one.at) and one.requests == 1 and template.sums.requests >= _MANY
 
 
 def code_of(one: CauseSum) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from stemfirst.savings import money, shown
 
 from stemfirst_lint.audit.divergence import printable
-from stemfirst_lint.audit.report import AuditReport, code_of
+from stemfirst_lint.audit.report import AuditReport, code_of, is_rare
 from stemfirst_lint.audit.tallies import CauseSum, TemplateSum
 
 WIDTH = 80
@@ -99,14 +99,14 @@ def _template(report: AuditReport, template: TemplateSum) -> Iterator[str]:
     causes = template.by_loss
     for one in causes[:_MOST_CAUSES]:
         yield ""
-        yield from _cause(report, one)
+        yield from _cause(report, template, one)
     if len(causes) > _MOST_CAUSES:
         rest = sum(one.lost_tokens for one in causes[_MOST_CAUSES:])
         yield ""
         yield f"    … and {len(causes) - _MOST_CAUSES} causes more, {_tokens(report, rest)} tokens"
 
 
-def _cause(report: AuditReport, one: CauseSum) -> Iterator[str]:
+def _cause(report: AuditReport, template: TemplateSum, one: CauseSum) -> Iterator[str]:
     code = code_of(one)
     codes = code if code == one.cause.code else f"{code} {one.cause.code}"
     lost = f"lost {_tokens(report, one.lost_tokens)} tokens"
@@ -127,7 +127,7 @@ def _cause(report: AuditReport, one: CauseSum) -> Iterator[str]:
             yield from _wrapped(further_of(one), "      ")
         after = f", compared with {example.earlier}" if example.earlier else ""
         yield from _wrapped(f"{example.place}{after}", "      ")
-    yield from _wrapped(f"remedy: {one.cause.remedy}", "      ")
+    yield from _wrapped(remedy_of(template, one), "      ")
 
 
 def place_of(one: CauseSum) -> str:
@@ -144,6 +144,13 @@ def place_of(one: CauseSum) -> str:
     if one.origin is not None:
         said += f" ({printable(shown(one.origin))})"
     return said
+
+
+def remedy_of(template: TemplateSum, one: CauseSum) -> str:
+    """Return what to do, or why nothing."""
+    if is_rare(template, one):
+        return "no fault: seen once, as when a template is changed"
+    return f"remedy: {one.cause.remedy}"
 
 
 def further_of(one: CauseSum) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_recordings import POLICY, chat, record
+from audit_recordings import POLICY, chat, record, write
 from hypothesis import given
 from hypothesis import strategies as st
 from stemfirst_lint.audit.auditor import Auditor
 from stemfirst_lint.audit.divergence import common_length, printable
 from stemfirst_lint.audit.records import Place
+from stemfirst_lint.audit.report import is_rare
+from stemfirst_lint.audit.run import audit_files
 from stemfirst_lint.audit.shapes import request_of
 from stemfirst_lint.audit.tallies import CauseSum
+from stemfirst_lint.audit.text import text_lines
 
 TURNS = (
     "I would like to know the price of the Firn tent.", "The Firn tent costs 389 euros today.",
@@ -179,11 +183,24 @@ def test_what_is_as_it_should_be_has_no_cause(requests: list[dict[str, Any]]) ->
 
 def test_lines_that_come_and_go_are_not_stable_text() -> None:
     articles = [
-        " ".join(f"Article {name} knows about {name}{i}." for i in range(40)) for name in "abcdefgh"
+        " ".join(f"Article {name} knows about {name}{i}." for i in range(40))
+        for name in "abcdefghijklmno"
     ]
-    pairs = [(0, 1), (2, 3), (4, 5), (6, 7), (0, 6), (1, 0), (3, 1), (5, 3), (7, 5)]
+    pairs = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11), (12, 10), (13, 12), (14, 13)]
     requests = [local(f"{POLICY}\n\n## Articles\n{articles[i]}\n{articles[j]}") for i, j in pairs]
     assert lost(*requests) == []
+
+
+def test_a_template_that_was_changed_once_is_shown_and_is_no_fault(tmp_path: Path) -> None:
+    versions = [f"You are an agent.\n{'Be kind.' if n < 40 else 'Be brief.'}\n{POLICY}"
+                for n in range(80)]  # fmt: skip
+    path = write(tmp_path / "a.jsonl", [record(local(text)) for text in versions])
+    report = audit_files((str(path),))
+    [(template, one)] = report.causes
+    assert one.requests == 1
+    assert is_rare(template, one)
+    assert not report.has_faults
+    assert "seen once" in "\n".join(text_lines(report))
 
 
 def test_a_tools_answer_that_two_conversations_share_is_no_loss() -> None:
