@@ -316,3 +316,9 @@ def test_segments_of_another_key_are_set_aside() -> None:
     body, hint = hinted()
     assert verified(hint, ChainKey.derive("another"), body) is NO_SEGMENTS
     assert verified(None, KEY, body) is NO_SEGMENTS
+
+
+def test_segments_that_do_not_cover_their_string_are_set_aside() -> None:
+    body, hint = hinted()
+    without_profile = tuple(s for s in hint.segments if s.id != "s2")
+    assert verified(PromptHint(hint.key_id, without_profile), KEY, body) is NO_SEGMENTS
