@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stemfirst_lint.errors import UnreadableFile
+from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.files import may_hold_prompts, python_files
 from stemfirst_lint.source import decode, parse, read_bytes
 
@@ -33,7 +33,7 @@ class Report:
 
     findings: tuple[Finding, ...]
     sites: tuple[Site, ...]
-    failures: tuple[UnreadableFile, ...]
+    failures: tuple[LintError, ...]
     files: int
 
 

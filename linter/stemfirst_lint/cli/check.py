@@ -10,6 +10,13 @@ import sys
 
 import click
 
+TYPE_CHECKING = False  # `typing` costs start-up time
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stemfirst_lint.check import Report
+    from stemfirst_lint.config import Config
+
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path())
@@ -29,6 +36,10 @@ import click
 )
 @click.option("--min-gain", type=int, metavar="TOKENS", help="Report from this gain on [128].")
 @click.option("--config", type=click.Path(), help="Read this pyproject.toml.")
+@click.option(
+    "--fix", "is_fix", is_flag=True, help="Make fixes that leave the text that is read as it is."
+)
+@click.option("--statistics", is_flag=True, help="Count findings by rule, and prompts.")
 def check(
     paths: tuple[str, ...],
     select: tuple[str, ...],
@@ -37,6 +48,8 @@ def check(
     model: str | None,
     min_gain: int | None,
     config: str | None,
+    is_fix: bool,
+    statistics: bool,
 ) -> None:
     """Find varying text that stands before stable text.
 
@@ -53,25 +66,60 @@ def check(
             select=_split(select), ignore=_split(ignore), min_gain=min_gain, model=model
         )
         report = check_paths(paths, settings)
+        fixed = 0
+        if is_fix:
+            report, fixed = _fixed(report, paths, settings)
     except LintError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     for failure in report.failures:
         click.echo(f"error: {failure}", err=True)
-    if output_format == "json":
-        import json
+    is_json = output_format == "json"
+    if statistics:
+        from stemfirst_lint.output.statistics import counts, statistics_lines
 
-        from stemfirst_lint.report import json_findings
+        _echo([_json(counts(report))] if is_json else statistics_lines(report))
+    elif is_json:
+        from stemfirst_lint.output.text import json_findings
 
-        click.echo(json.dumps(json_findings(report), indent=2, ensure_ascii=False))
+        _echo([_json(json_findings(report))])
     else:
-        from stemfirst_lint.report import text_lines
+        from stemfirst_lint.output.text import text_lines
 
-        for line in text_lines(report):
-            click.echo(line)
+        _echo(text_lines(report, fixed=fixed))
     sys.exit(2 if report.failures else 1 if report.findings else 0)
 
 
 def _split(codes: tuple[str, ...]) -> tuple[str, ...]:
     """Both `--select SF101,SF103` and a repeated option."""
     return tuple(code.strip() for given in codes for code in given.split(",") if code.strip())
+
+
+def _fixed(report: Report, paths: tuple[str, ...], config: Config) -> tuple[Report, int]:
+    """Mend what leaves the text as it is; return what is left, and how much was mended."""
+    from dataclasses import replace
+
+    from stemfirst_lint.check import check_paths
+    from stemfirst_lint.model import Applicability
+
+    if not any(finding.applicability is Applicability.IDENTICAL for finding in report.findings):
+        return report, 0
+    from stemfirst_lint.fix.apply import fix_paths
+
+    outcome = fix_paths(paths, config, allow=Applicability.IDENTICAL)
+    mended = sum(len(done.findings) for rewrite in outcome.rewrites for done in rewrite.done)
+    left = check_paths(paths, config)
+    told = {str(failure) for failure in left.failures}
+    unwritten = tuple(f for f in outcome.failures if str(f) not in told)
+    return replace(left, failures=(*left.failures, *unwritten)), mended
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _echo(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)

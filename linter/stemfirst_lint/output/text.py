@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from stemfirst_lint.output.words import summary
+
 if TYPE_CHECKING:
     from stemfirst_lint.check import Report
     from stemfirst_lint.model import Evidence, Finding
@@ -21,7 +23,7 @@ _MARKS = {
 }
 
 
-def text_lines(report: Report) -> Iterator[str]:
+def text_lines(report: Report, *, fixed: int = 0) -> Iterator[str]:
     """Yield the lines of the text format: findings with evidence, then a summary."""
     from textwrap import wrap
 
@@ -38,29 +40,7 @@ def text_lines(report: Report) -> Iterator[str]:
             yield from _indented("- " + _evidence(evidence, finding))
         if finding.applicability is None and finding.remedy:
             yield from _indented(f"- not fixable: {finding.remedy}")
-    yield summary(report)
-
-
-def summary(report: Report) -> str:
-    """Return one line: how much was found, and what `stemfirst fix` could do about it."""
-    failed = f"; {_plural(len(report.failures), 'file')} could not be checked" * bool(
-        report.failures
-    )
-    if not report.findings:
-        return (
-            f"No findings in {_plural(report.files, 'file')} with "
-            f"{_plural(len(report.sites), 'prompt')}{failed}."
-        )
-    places = len({finding.location.path for finding in report.findings})
-    safe = sum(
-        finding.applicability is not None and finding.applicability.value != "risky"
-        for finding in report.findings
-    )
-    fixable = f"; {safe} fixable with `stemfirst fix`" if safe else ""
-    return (
-        f"Found {_plural(len(report.findings), 'finding')} in {_plural(places, 'file')}"
-        f"{fixable}{failed}."
-    )
+    yield summary(report, fixed=fixed)
 
 
 def json_findings(report: Report) -> list[dict[str, Any]]:
@@ -126,7 +106,3 @@ def _indented(text: str) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
