@@ -64,13 +64,13 @@ class Counter:
 
     def is_surely_below(self, texts: tuple[str, ...], tokens: int) -> bool:
         """Return True if texts are too short for a number of tokens, whatever the tokenizer."""
-        return sum(len(text.encode()) for text in texts) < tokens
+        return sum(len(_encodable(text).encode()) for text in texts) < tokens
 
     def unremembered(self, text: str) -> Count:
         """Return the tokens of a text, and keep no copy of it; for callers with a memo."""
         if self._encode is None:
             self._encode = self._load()
-        return Count(self._encode(text), self._is_estimate)
+        return Count(self._encode(_encodable(text)), self._is_estimate)
 
     def _one(self, text: str) -> int:
         if text not in self._counted:
@@ -103,6 +103,11 @@ class Counter:
             return False
         template = _chat_template(self.model)
         return template is not None and _renders_tools_first(template)
+
+
+def _encodable(text: str) -> str:
+    """The text as it can be sent: source may write half of a surrogate pair, UTF-8 may not."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _estimate(text: str) -> int:

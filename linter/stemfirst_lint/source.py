@@ -40,16 +40,19 @@ def read_bytes(path: str) -> bytes:
         return OVERLAY[os.path.realpath(path)]
     try:
         size_bytes = os.stat(path).st_size
-        if size_bytes > MAX_FILE_BYTES:
-            raise UnreadableFile(
-                path,
-                f"{size_bytes / 1e6:.0f} MB is more than the {MAX_FILE_BYTES / 1e6:.0f} MB that "
-                "are read; exclude it in [tool.stemfirst]",
-            )
-        with open(path, "rb") as file:
-            return file.read()
+        if size_bytes <= MAX_FILE_BYTES:
+            with open(path, "rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)  # devices and pipes have no size to ask for
+            if len(data) <= MAX_FILE_BYTES:
+                return data
     except OSError as error:
         raise UnreadableFile(path, (error.strerror or str(error)).lower()) from None
+    size = f"{size_bytes / 1e6:.0f} MB is" if size_bytes > MAX_FILE_BYTES else "it holds"
+    raise UnreadableFile(
+        path,
+        f"{size} more than the {MAX_FILE_BYTES / 1e6:.0f} MB that are read; "
+        "exclude it in [tool.stemfirst]",
+    )
 
 
 def decode(path: str, data: bytes) -> str:
@@ -76,6 +79,8 @@ def decode(path: str, data: bytes) -> str:
         ) from None
     except LookupError:
         raise UnreadableFile(path, f"unknown encoding {encoding!r}") from None
+    except UnicodeError as error:  # idna, punycode and undefined raise the base class
+        raise UnreadableFile(path, f"not {encoding}: {error}") from None
 
 
 def parse(path: str, text: str) -> ast.Module:

@@ -80,6 +80,8 @@ BAD_FILES = {
     "latin.py": (b"x = '\xe4'\n", "not utf-8: byte 5 is 0xe4"),
     "nulls.py": (b"x = 1\0\n", "does not parse"),
     "cookie.py": (b"# coding: klingon\n", "unknown encoding 'klingon'"),
+    "undefined.py": (b"# coding: undefined\n", "not undefined: "),
+    "punycode.py": (b"# coding: punycode\nx = 1\n", "not punycode: "),
     "deep.py": (b"x = " + b"(" * 5000 + b")" * 5000, "does not parse"),
 }
 
@@ -107,6 +109,19 @@ def test_a_gigabyte_is_named_and_not_read(tmp_path: Path) -> None:
     result = run("check", ".", cwd=tmp_path)
     assert result.returncode == 2
     assert "big.py: 1000 MB is more than" in result.stderr
+    assert "SF301" in result.stdout
+
+
+def test_a_device_without_end_is_named_and_not_read(tmp_path: Path) -> None:
+    result = run("check", "/dev/zero", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: /dev/zero: it holds more than the 10 MB")
+
+
+def test_half_a_surrogate_pair_in_a_prompt_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(BAD.replace("Answer", "\\ud800 Answer", 1))
+    result = run("check", "app.py", cwd=tmp_path)
+    assert result.returncode == 1, result.stderr
     assert "SF301" in result.stdout
 
 

@@ -126,7 +126,10 @@ def prove_file(old: str, new: str, edits: list[Edit]) -> None:
         old_at = edit.end
     if old[old_at:] != new[new_at:]:
         raise ProofError("text outside the literal would change")
-    before, after = _skeleton(old), _skeleton(new)
+    try:
+        before, after = _skeleton(old), _skeleton(new)
+    except RecursionError:  # walking a tree recurses deeper than parsing it
+        raise ProofError("code in this file is nested too deeply to be compared") from None
     if after is None:
         raise ProofError("the new source does not parse")
     if before != after:
@@ -152,7 +155,37 @@ def _skeleton(text: str) -> str | None:
 
 
 class _Masked(ast.NodeTransformer):
-    """Replaces every string by one mark, and `sorted(x)` by `x`."""
+    """Replaces every string by one mark, and `sorted(x)` by `x`.
+
+    A sum with a string in it becomes one mark and its other operands in an order of their own;
+    `text += value` becomes a part of the sum that it adds to.
+    """
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        for field in ("body", "orelse", "finalbody"):
+            suite = getattr(node, field, None)
+            if isinstance(suite, list):
+                setattr(node, field, _grown(suite))
+        return super().generic_visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.Add):
+            return node
+        operands: list[ast.expr] = []
+        pending: list[ast.expr] = [node]
+        while pending:
+            current = pending.pop()
+            if isinstance(current, ast.BinOp) and isinstance(current.op, ast.Add):
+                pending.extend((current.right, current.left))
+            else:
+                operands.append(current)
+        shown = sorted(map(ast.dump, operands))
+        mark = ast.dump(ast.Name("string"))
+        if mark not in shown and not any(part.startswith("Name(id='string ") for part in shown):
+            return node
+        # `ast.dump` of the others, so that sums of sums come out the same
+        return ast.Name("string " + " ".join(part for part in shown if part != mark))
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         return ast.Name("string")
@@ -161,6 +194,24 @@ class _Masked(ast.NodeTransformer):
         return ast.Name("string") if isinstance(node.value, str) else node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
+        super().generic_visit(node)
         is_sorted = isinstance(node.func, ast.Name) and node.func.id == "sorted"
         return node.args[0] if is_sorted and len(node.args) == 1 else node
+
+
+def _grown(suite: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements with each `text += value` added to the one before it."""
+    grown: list[ast.stmt] = []
+    for statement in suite:
+        last = grown[-1] if grown else None
+        match last, statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+                | ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=value),
+                ast.AugAssign(target=ast.Name(id=other), op=ast.Add(), value=added),
+            ) if name == other:
+                last.value = ast.BinOp(value, ast.Add(), added)
+            case _:
+                grown.append(statement)
+    return grown

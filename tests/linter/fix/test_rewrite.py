@@ -10,10 +10,11 @@ import sys
 import pytest
 from fix_sources import RULES, findings
 from stemfirst_lint.errors import LintError
-from stemfirst_lint.fix.literal import LiteralError, spell, take_apart
+from stemfirst_lint.fix.literal import LiteralError, take_apart
 from stemfirst_lint.fix.plan import plan_for
 from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal
 from stemfirst_lint.fix.rewrite import Rewrite, rewrite
+from stemfirst_lint.fix.spelling import spell
 from stemfirst_lint.model import Applicability
 
 
@@ -240,6 +241,13 @@ def test_a_proof_sees_a_change_outside_and_a_file_that_does_not_parse() -> None:
         prove_file(old, 'x = 2\nP = f"{b}"\n', [edit])
     with pytest.raises(ProofError, match="does not parse"):
         prove_file(old, 'x = 1\nP = f"{b}\n', [Edit(10, 16, 'f"{b}')])
+
+
+def test_a_file_too_deep_to_compare_proves_nothing() -> None:
+    rest = "x = " + " + ".join(["1"] * 20_000) + "\n"
+    edit = Edit(4, 10, 'f"{b}"')
+    with pytest.raises(ProofError, match="nested too deeply"):
+        prove_file(f'P = f"{{a}}"\n{rest}', f'P = f"{{b}}"\n{rest}', [edit])
 
 
 @pytest.mark.parametrize(
