@@ -1,7 +1,7 @@
 """Token counts of a call, normalised from whatever shape a provider reports them in.
 
 Knows the shapes: OpenAI (chat, responses, legacy) and the many that follow it, Anthropic,
-Bedrock Converse, Gemini, DeepSeek, Kimi, vLLM. Does not know prices or what a cache saved.
+Bedrock Converse, Gemini, DeepSeek, Kimi, vLLM, LiteLLM. Does not know prices or what a cache saved.
 
 Two traps. Some counts are inclusive (OpenAI: the prompt's tokens with those from the cache),
 some exclusive (Anthropic: without them). And a missing count is not zero: it is None here.
@@ -62,14 +62,19 @@ def _openai(counts: Mapping[str, Any]) -> Usage | None:
         _mapping(counts.get("prompt_tokens_details") or counts.get("input_tokens_details")) or {}
     )
     cached = _count(details, "cached_tokens")
-    if cached is None:  # DeepSeek; Kimi
-        cached = _count(counts, "prompt_cache_hit_tokens", "cached_tokens")
+    if cached is None:  # DeepSeek; Kimi; LiteLLM
+        cached = _count(
+            counts, "prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"
+        )
     return Usage(
         prompt_tokens=prompt,
         cached_tokens=cached,
-        # vLLM; Qwen
+        # vLLM; Qwen; LiteLLM, beside the details
         written_tokens=_count(
-            details, "cache_write_tokens", "created_cache_tokens", "cache_creation_input_tokens"
+            {"cache_creation_input_tokens": counts.get("cache_creation_input_tokens"), **details},
+            "cache_write_tokens",
+            "created_cache_tokens",
+            "cache_creation_input_tokens",
         ),
         output_tokens=output,
     )
@@ -79,6 +84,8 @@ def _anthropic(counts: Mapping[str, Any]) -> Usage | None:
     """Anthropic's shape, where `input_tokens` is what was neither read nor written."""
     if "cache_read_input_tokens" not in counts and "cache_creation_input_tokens" not in counts:
         return None
+    if "prompt_tokens" in counts and "input_tokens" not in counts:
+        return None  # LiteLLM adds Anthropic's fields to OpenAI's inclusive counts
     plain = _count(counts, "input_tokens")
     read = _count(counts, "cache_read_input_tokens")
     written = _count(counts, "cache_creation_input_tokens")

@@ -109,6 +109,16 @@ SHAPES = {
         {"prompt_tokens": "10", "completion_tokens": -1, "cached_tokens": True},
         Usage(),
     ),
+    "LiteLLM, of an Anthropic model": (
+        {
+            "prompt_tokens": 2_006,
+            "completion_tokens": 300,
+            "prompt_tokens_details": {"cached_tokens": 1_500},
+            "cache_creation_input_tokens": 420,
+            "cache_read_input_tokens": 1_500,
+        },
+        Usage(prompt_tokens=2_006, cached_tokens=1_500, written_tokens=420, output_tokens=300),
+    ),
 }
 
 
