@@ -63,6 +63,8 @@ def lines_of(
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             place = Place(path, number + 1)
             yield Problem(place, f"the gzip data is damaged or cut off here ({error})")
+        except IsADirectoryError:
+            yield Problem(path, "a folder; name the recordings in it")
         except OSError as error:
             reason = error.strerror or str(error)
             yield Problem(Place(path, number + 1) if number else path, reason)

@@ -29,11 +29,11 @@ _STYLE = """
 --best:#63cf98;--lost:#f0806c;--fresh:#596069;--mark:#5c4413}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;overflow-wrap:anywhere}
 main{max-width:60rem;margin:0 auto;padding:2rem 1.25rem 4rem}
 h1{font-size:1.6rem;line-height:1.25;margin:0 0 .25rem}
 h2{font-size:1.15rem;margin:2.5rem 0 .5rem}
-h3{font-size:1rem;margin:0;overflow-wrap:anywhere}
+h3{font-size:1rem;margin:0}
 p{margin:.25rem 0 .75rem}
 .quiet,.x,.y,.legend{color:var(--soft);font-size:.85rem}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.75rem;
@@ -68,7 +68,7 @@ border-top:3px solid var(--reported)}
 .bars svg{grid-column:1/-1;height:.7rem;border-radius:.2rem}
 .figure{font-variant-numeric:tabular-nums;color:var(--soft)}
 .cause{border-top:1px solid var(--rule);margin-top:.9rem;padding-top:.8rem}
-.cause p{margin:.15rem 0;overflow-wrap:anywhere}
+.cause p{margin:.15rem 0}
 .code{font-weight:650}
 pre{background:var(--bg);border:1px solid var(--rule);border-radius:.35rem;padding:.6rem .75rem;
 margin:.5rem 0;overflow-x:auto;font:.82rem/1.6 ui-monospace,"SF Mono",Menlo,Consolas,monospace}
@@ -79,7 +79,7 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font
 th,td{text-align:right;padding:.35rem .5rem;border-bottom:1px solid var(--rule)}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 th{font-weight:600;color:var(--soft)}
-li{overflow-wrap:anywhere}
+th,td{overflow-wrap:normal}
 """
 
 

@@ -29,6 +29,7 @@ _SETTINGS = (
     "parallel_tool_calls", "response_format", "reasoning_effort", "reasoning", "verbosity", "text",
     "service_tier", "context_management", "thinking", "output_config", "tool_choice", "speed",
 )  # fmt: skip
+_LONGEST_NAME = 256
 _CACHE_KEYS = ("prompt_cache_key", "cache_salt", "prompt_cache_isolation_key")
 
 
@@ -61,8 +62,7 @@ def request_of(line: bytes, place: Place) -> Request:
 
 def _parts(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Return the request's and the response's body out of their envelope."""
-    response = _object(record.get("response"))
-    response = _object(response.get("body")) or response  # a batch's output
+    response = _response(record.get("response"))
     for name in _BODY_FIELDS:
         body = _object(record.get(name))
         if body:
@@ -70,6 +70,15 @@ def _parts(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, A
     if "messages" in record and any(name in record for name in _LITELLM_FIELDS):
         return _litellm(record), response
     return record, response
+
+
+def _response(recorded: object) -> Mapping[str, Any]:
+    """Return a response's body; of a stream's chunks the last one that reports usage."""
+    if isinstance(recorded, list):
+        chunks = [_object(chunk) for chunk in recorded]
+        return next((chunk for chunk in reversed(chunks) if chunk.get("usage")), {})
+    response = _object(recorded)
+    return _object(response.get("body")) or response  # a batch's output
 
 
 def _litellm(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -109,7 +118,7 @@ def _request(
             record.get("base_url") or record.get("custom_llm_provider") or record.get("provider")
         ),
         at_s=_time(record, response),
-        session=_session(record, body),
+        session=_session(record),
         settings=_settings(body),
         cache_key=_cache_key(body),
         is_marked_automatically=bool(automatic),
@@ -135,17 +144,16 @@ def _cache_key(body: Mapping[str, Any]) -> str | None:
     return " ".join(found) or None
 
 
-def _session(record: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
+def _session(record: Mapping[str, Any]) -> str | None:
     headers = _object(record.get("headers"))
     for source, name in (
         (record, "session"),
         (headers, "x-session-id"),
         (record, "session_id"),
         (record, "trace_id"),
-        (body, "previous_response_id"),
     ):
-        found = source.get(name)
-        if isinstance(found, str) and found:
+        found = _text(source.get(name))
+        if found is not None:
             return found
     return None
 
@@ -219,7 +227,7 @@ def _segment(item: object) -> SegmentPlace | None:
     return SegmentPlace(
         at=path,
         size_bytes=size,
-        id=str(identifier),
+        id=str(identifier)[:_LONGEST_NAME],
         tier=_TIERS.get(str(tier)),
         name=_text(item.get("name")),
         origin=Origin(str(origin["path"]), line, column if isinstance(column, int) else None)
@@ -246,4 +254,5 @@ def _parsed(text: str) -> Any:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """Return a name, at most `_LONGEST_NAME` characters of it, or None."""
+    return value[:_LONGEST_NAME] if isinstance(value, str) and value else None

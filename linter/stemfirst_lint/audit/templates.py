@@ -20,6 +20,7 @@ MAX_TEMPLATES = 256
 """Templates kept apart; requests of further ones are gathered in one more."""
 
 MAX_FEATURES = 2_048
+_LONGEST_TITLE = 160
 _MIN_OVERLAP = 0.4
 """Weight that a request's features must share with a template's stable ones to belong to it."""
 
@@ -128,7 +129,7 @@ class Templates:
             return self.all[-1]
         is_last = len(self.all) == MAX_TEMPLATES
         title = "all further templates" if is_last else _title(blocks, request)
-        self.all.append(Template(len(self.all), title, is_overflow=is_last))
+        self.all.append(Template(len(self.all), title[:_LONGEST_TITLE], is_overflow=is_last))
         return self.all[-1]
 
 

@@ -125,6 +125,14 @@ def test_a_window_that_slides_is_named() -> None:
     assert one.lost_tokens > 300
 
 
+def test_a_window_is_named_where_every_request_has_a_session_of_its_own() -> None:
+    auditor = Auditor()
+    for line, turns in enumerate((LONG[:7], LONG[2:9]), 1):
+        text = json.dumps(record(local(POLICY, *turns), line, trace_id=f"trace-{line}")).encode()
+        auditor.add(request_of(text, Place("rec.jsonl", line)))
+    assert [one.cause.name for one in auditor.templates[0].by_loss] == ["sliding-window"]
+
+
 def test_a_message_that_was_rewritten_is_named() -> None:
     edited = local(POLICY, *LONG[:9])
     edited["messages"][3]["content"] = "[elided to save room]"

@@ -36,7 +36,7 @@ def hostile_page(tmp_path: Path) -> str:
         details = {"prompt_tokens": 1500, "prompt_tokens_details": {"cached_tokens": 256}}
         response = {"usage": details, "stemfirst": {"missed": {"reason": evil}}}
         records.append(record(body, 60 * number, response=response, session=evil))
-    path = write(tmp_path / "<b>evil&.jsonl", [*records, "{<script>"])
+    path = write(tmp_path / f"<b>evil&{'x' * 90}.jsonl", [*records, "{<script>"])
     return page(audit_files((str(path),)))
 
 
