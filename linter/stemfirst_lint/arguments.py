@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from stemfirst_lint.index import Scope, Use, all_arguments, last_name
+from stemfirst_lint.scopes import Scope, Use, all_arguments, last_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import ast
 from typing import Any
 
 from stemfirst_lint.arguments import argument_of
-from stemfirst_lint.index import Bind, Scope, ScopeKind, Use
 from stemfirst_lint.project import Defined, External, Project, Values
+from stemfirst_lint.scopes import Bind, Scope, ScopeKind, Use
 
 _MAX_STEPS = 20_000
 _MAX_DEPTH = 40

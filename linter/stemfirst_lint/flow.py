@@ -15,9 +15,9 @@ from stemfirst.tiers import Tier
 from stemfirst_lint import known
 from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.fstrings import fields_of
-from stemfirst_lint.index import Bind, Binding, Scope, ScopeKind, Use, last_name
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Resolution, Verdict
 from stemfirst_lint.project import Defined, External, Instance, Module, Project, Values
+from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use, last_name
 from stemfirst_lint.verdicts import (
     CONFIG,
     CONSTANT,

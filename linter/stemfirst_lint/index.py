@@ -7,134 +7,20 @@ other module and decides nothing: resolution across modules is `project`'s, mean
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
-from enum import Enum
 
+from stemfirst_lint.scopes import (
+    Bind,
+    Binding,
+    CallUse,
+    FunctionNode,
+    Path,
+    Scope,
+    ScopeKind,
+    Use,
+    all_arguments,
+    last_name,
+)
 from stemfirst_lint.source import Source
-
-Path = tuple[tuple[int, int], ...]
-"""The branches around a statement, outermost first: (number of the compound, number of the arm)."""
-
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-
-
-class Bind(Enum):
-    """What gives a name its value."""
-
-    ASSIGN = "="
-    AUGMENT = "+="
-    ELEMENT = "an element of"
-    UNPACK = "a part of"
-    OPAQUE = "something unknown"
-    PARAMETER = "a parameter"
-    DEFINITION = "def or class"
-    IMPORT = "import"
-
-
-class ScopeKind(Enum):
-    """Which construct opened a scope."""
-
-    MODULE = "module"
-    CLASS = "class"
-    FUNCTION = "function"
-
-
-class Scope:
-    """A module, class or function with the names that it binds.
-
-    Attributes:
-        bindings: by name, in order of execution without jumps.
-        attributes: of classes: what methods assign to `self.<name>`.
-        returns: of functions: every returned expression with its use.
-    """
-
-    __slots__ = (
-        "attributes",
-        "bindings",
-        "is_guarded",
-        "kind",
-        "module",
-        "name",
-        "node",
-        "outer",
-        "parent",
-        "returns",
-    )
-
-    def __init__(
-        self, kind: ScopeKind, node: ast.AST, parent: Scope | None, name: str, module: ModuleIndex
-    ) -> None:
-        self.kind = kind
-        self.node = node
-        self.parent = parent
-        self.name = name
-        self.module = module
-        self.bindings: dict[str, list[Binding]] = {}
-        self.attributes: dict[str, list[Binding]] = {}
-        self.returns: list[tuple[ast.expr, Use]] = []
-        self.outer: set[str] = set()
-        self.is_guarded = False
-
-    @property
-    def function(self) -> FunctionNode:
-        """The function's node; only for scopes of functions."""
-        assert isinstance(self.node, FunctionNode)
-        return self.node
-
-    @property
-    def owner(self) -> Scope | None:
-        """The class whose method this is, if it is one."""
-        parent = self.parent
-        return parent if parent is not None and parent.kind is ScopeKind.CLASS else None
-
-    @property
-    def qualified_name(self) -> str:
-        """The dotted name inside the module."""
-        if self.parent is None or self.parent.kind is ScopeKind.MODULE:
-            return self.name
-        return f"{self.parent.qualified_name}.{self.name}"
-
-
-@dataclass(slots=True)
-class Use:
-    """A point of execution: a scope, and how far into it.
-
-    `tick` counts statements of the module; a binding with a smaller tick in the same scope was
-    executed before, unless a loop jumps back.
-    """
-
-    scope: Scope
-    tick: int
-    path: Path
-    loops: int = 0
-
-
-@dataclass(slots=True)
-class Binding:
-    """One way in which a name gets its value.
-
-    Attributes:
-        value: the right side; for ELEMENT the iterable, for UNPACK the whole value.
-        use: where it happens.
-        target: for IMPORT the dotted module, and the attribute in it, and the level of dots.
-        scope: for DEFINITION the scope that was defined.
-    """
-
-    how: Bind
-    value: ast.expr | None
-    use: Use
-    node: ast.AST
-    target: tuple[str, str | None, int] | None = None
-    scope: Scope | None = None
-
-
-@dataclass(slots=True)
-class CallUse:
-    """A call and where it stands."""
-
-    node: ast.Call
-    use: Use
-    is_guarded: bool
 
 
 class ModuleIndex:
@@ -175,15 +61,6 @@ class ModuleIndex:
         self.attribute_loads: dict[str, int] = {}
         self.scope = Scope(ScopeKind.MODULE, tree, None, "<module>", self)
         _Builder(self).module(tree)
-
-
-def last_name(node: ast.expr) -> str | None:
-    """Return the last name of `a`, `a.b` or `a.b.c`, else None."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return None
 
 
 class _Builder:
@@ -359,8 +236,11 @@ class _Builder:
                 if owner is not None:
                     binding = Binding(how, value, self.use(), node)
                     owner.attributes.setdefault(target.attr, []).append(binding)
-            case ast.Subscript(value=ast.Name()):
+            case ast.Subscript(value=ast.Name(id=name)):
                 # d[k] = v: the value of d is no longer what it was bound to.
+                if how is Bind.ASSIGN:
+                    item = (target.slice, Binding(how, value, self.use(), node))
+                    self.scope.items.setdefault(name, []).append(item)
                 self.expression(target)
             case _:
                 self.expression(target)
@@ -439,17 +319,6 @@ class _Builder:
                     stack.append(value)
                 elif isinstance(value, list):
                     stack.extend(v for v in reversed(value) if isinstance(v, ast.AST))
-
-
-def all_arguments(arguments: ast.arguments) -> list[ast.arg]:
-    """Return every parameter of a function in the order of its signature."""
-    found = [*arguments.posonlyargs, *arguments.args]
-    if arguments.vararg:
-        found.append(arguments.vararg)
-    found.extend(arguments.kwonlyargs)
-    if arguments.kwarg:
-        found.append(arguments.kwarg)
-    return found
 
 
 def _is_message(node: ast.Dict) -> bool:

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, replace
 
 from stemfirst_lint.arguments import Call
-from stemfirst_lint.index import Bind, ScopeKind, Use, last_name
 from stemfirst_lint.project import Defined, Project, Values
+from stemfirst_lint.scopes import Bind, ScopeKind, Use, last_name
 
 _MAX_HOPS = 6
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stemfirst_lint.errors import UnreadableFile
-from stemfirst_lint.index import Bind, Binding, CallUse, ModuleIndex, Scope, ScopeKind, Use
+from stemfirst_lint.index import ModuleIndex
+from stemfirst_lint.scopes import Bind, Binding, CallUse, Scope, ScopeKind, Use
 from stemfirst_lint.source import Source, decode, parse, read_bytes
 
 _MAX_HOPS = 8

@@ -14,7 +14,7 @@ from dataclasses import replace
 from stemfirst_lint import known
 from stemfirst_lint.constants import Constants, NotConstant
 from stemfirst_lint.flow import Flow
-from stemfirst_lint.index import Bind, CallUse, ModuleIndex, Scope, Use, last_name
+from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.messages import (
     MESSAGE_CLASSES,
     TEMPLATE_CLASSES,
@@ -27,6 +27,7 @@ from stemfirst_lint.messages import (
     role_of,
 )
 from stemfirst_lint.model import Following, Form, Sink, Site, Template, Text
+from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
 from stemfirst_lint.templates import Reader, merge
 
 STRONG_KEYWORDS = frozenset(

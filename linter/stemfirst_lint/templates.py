@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.fstrings import fields_of
-from stemfirst_lint.index import Bind, Binding, ScopeKind, Use, last_name
 from stemfirst_lint.literals import Field, FormatField, Run, read_format, read_literal
 from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Template, Text
 from stemfirst_lint.project import Defined, External, Values
+from stemfirst_lint.scopes import Bind, Binding, ScopeKind, Use, last_name
 from stemfirst_lint.source import Source
 from stemfirst_lint.verdicts import join, of_field, with_format_spec
 
