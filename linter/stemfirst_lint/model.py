@@ -174,6 +174,17 @@ class Template:
         """The holes in the order of the text."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Hole))
 
+    @property
+    def is_scattered(self) -> bool:
+        """True if some of the text stands outside `location`: `+=` adds it further down."""
+        here = self.location
+        return any(
+            piece.location.path != here.path
+            or (piece.location.end_line, piece.location.end_column)
+            > (here.end_line, here.end_column)
+            for piece in self.pieces
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Following:

@@ -1,9 +1,9 @@
-r"""A string literal taken apart into atoms, and put together again in another order.
+r"""A string literal taken apart into atoms.
 
 Knows prefixes, quotes, escapes, doubled braces, f-string and `.format` fields, implicit joining.
 An atom is the smallest piece of source that may not be cut: a character or its escape, or a whole
 field. Raw source is moved as it stands, so an `\n` stays an `\n` and a `{x!r:>8}` a `{x!r:>8}`.
-Does not know what the text means or why it moves.
+Does not know what the text means or why it moves, nor how a new order is spelled (`spelling`).
 
 Source: Python language reference, "String and Bytes literals"; library reference, "Format String
 Syntax". libcst reads the f-string grammar of newer Pythons than the one that runs.
@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 import libcst as cst
 
 from stemfirst_lint.errors import LintError
-from stemfirst_lint.fix.layout import Run, Span
 from stemfirst_lint.fix.words import HOLE
 
 _ESCAPE = re.compile(
@@ -38,10 +37,20 @@ class LiteralError(LintError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the joined literals: what stands around its body."""
+    """One of the joined literals: what stands around its body.
+
+    In a sum `operand` numbers the operand that it belongs to; an operand that is no literal is a
+    part without quotes, whose one atom is the whole expression.
+    """
 
     prefix: str
     quote: str
+    operand: int = 0
+
+    @property
+    def is_expression(self) -> bool:
+        """True for an operand of a sum that is no literal."""
+        return not self.quote
 
     @property
     def is_formatted(self) -> bool:
@@ -72,17 +81,49 @@ class Atom:
 
 
 @dataclass(frozen=True, slots=True)
+class Joints:
+    """How the operands of a sum are joined; operands and statements are named by number.
+
+    Attributes:
+        statements: the statement that each operand stands in; all 0 but for `text += ...`.
+        between: what stands behind each operand but the last, up to the next one.
+        parens: the parentheses around each operand that is a literal, or empty strings.
+        outer: the parentheses around each statement's value, or empty strings.
+    """
+
+    statements: tuple[int, ...]
+    between: tuple[str, ...]
+    parens: tuple[tuple[str, str], ...]
+    outer: tuple[tuple[str, str], ...]
+
+    def behind(self, left: int, right: int) -> str:
+        """Return what to write between two operands, which need not be neighbours."""
+        if right == left + 1:
+            return self.between[left]
+        is_same = self.statements[left] == self.statements[right]
+        known = [
+            joint
+            for number, joint in enumerate(self.between)
+            if (self.statements[number] == self.statements[number + 1]) == is_same
+            and (not is_same or self.statements[number] == self.statements[left])
+        ]
+        return next((joint for joint in known if "\n" in joint), known[0] if known else " + ")
+
+
+@dataclass(frozen=True, slots=True)
 class Literal:
     """A string expression: its parts, and its atoms in order.
 
     `joint` is the white space between two parts; a line end in it means a part a line.
     `comments` holds what stands behind each part but the last, with the blanks before it.
+    `joints` says for a sum how its operands are joined, and is None for anything else.
     """
 
     parts: tuple[Part, ...]
     atoms: tuple[Atom, ...]
     joint: str
     comments: tuple[str, ...] = ()
+    joints: Joints | None = None
 
     @property
     def text(self) -> str:
@@ -112,11 +153,21 @@ def take_apart(source: str, *, is_format: bool) -> Literal:
     parts: list[Part] = []
     atoms: list[Atom] = []
     joints: list[str] = []
-    _collect(node, parts, atoms, joints)
+    collect(node, parts, atoms, joints)
     if is_format:
         if any(part.is_formatted for part in parts):
             raise LiteralError("an f-string that goes through `.format` too")
         atoms = _fields(atoms)
+    joint, comments = joint_of(joints)
+    return Literal(tuple(parts), tuple(atoms), joint, comments)
+
+
+def joint_of(joints: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the white space to put between parts, and the comment behind each part.
+
+    Raises:
+        LiteralError: a comment has a line of its own.
+    """
     comments = [_COMMENT.match(joint) for joint in joints]
     spaces = [
         joint[match.end() :] if match else joint
@@ -125,24 +176,30 @@ def take_apart(source: str, *, is_format: bool) -> Literal:
     if any("#" in space for space in spaces):
         raise LiteralError("a comment on a line of its own stands between its parts")
     joint = next((space for space in spaces if "\n" in space), spaces[0] if spaces else " ")
-    behind = tuple(match.group() if match else "" for match in comments)
-    return Literal(tuple(parts), tuple(atoms), joint or " ", behind)
+    return joint or " ", tuple(match.group() if match else "" for match in comments)
 
 
-def _collect(node: object, parts: list[Part], atoms: list[Atom], joints: list[str]) -> None:
+def collect(
+    node: object, parts: list[Part], atoms: list[Atom], joints: list[str], operand: int = 0
+) -> None:
+    """Append the parts and atoms of one string node, and what stands between its parts.
+
+    Raises:
+        LiteralError: it is no string, or bytes.
+    """
     if isinstance(node, cst.ConcatenatedString):
-        _collect(node.left, parts, atoms, joints)
+        collect(node.left, parts, atoms, joints, operand)
         joints.append(cst.Module([]).code_for_node(node.whitespace_between))
-        _collect(node.right, parts, atoms, joints)
+        collect(node.right, parts, atoms, joints, operand)
     elif isinstance(node, cst.SimpleString):
-        part = Part(node.prefix, node.quote)
+        part = Part(node.prefix, node.quote, operand)
         if "b" in part.prefix.lower():
             raise LiteralError("it is a byte string")
         body = node.value[len(part.prefix) + len(part.quote) : -len(part.quote)]
         atoms.extend(_characters(body, part, len(parts)))
         parts.append(part)
     elif isinstance(node, cst.FormattedString):
-        part = Part(node.prefix, node.quote)
+        part = Part(node.prefix, node.quote, operand)
         for piece in node.parts:
             if isinstance(piece, cst.FormattedStringText):
                 atoms.extend(_characters(piece.value, part, len(parts)))
@@ -251,142 +308,3 @@ def number_fields(literal: Literal) -> Literal:
             count += 1
         atoms.append(atom)
     return replace(literal, atoms=tuple(atoms))
-
-
-@dataclass(slots=True)
-class _Fragment:
-    """Source that goes into one literal; `part` None asks for a literal of its own."""
-
-    part: int | None
-    atoms: list[Atom]
-
-
-def spell(literal: Literal, runs: Sequence[Run]) -> str:
-    """Return the source of `literal` with its text in the order of `runs`.
-
-    Raises:
-        LiteralError: a run would cut an atom.
-    """
-    newline = "\r\n" if any("\r\n" in atom.raw for atom in literal.atoms) else "\n"
-    bounds = _bounds(literal)
-    fragments: list[_Fragment] = []
-    leading = list(literal.atoms[: bounds[0]])  # `\` behind an opening quote stays there
-    trailing = literal.atoms[bounds[len(literal.text)] :]  # and so it does at the very end
-    waiting = ""
-    for run in runs:
-        atoms = [] if isinstance(run, str) else _slice(literal, bounds, run)
-        blank = run if isinstance(run, str) else "".join(atom.text for atom in atoms)
-        if not blank.strip():
-            if fragments and atoms and all(atom.part == fragments[-1].part for atom in atoms):
-                fragments[-1].atoms.extend(atoms)
-            elif not fragments and atoms:
-                leading.extend(atoms)
-            elif fragments and atoms and run is not runs[-1]:
-                fragments.append(_Fragment(atoms[0].part, atoms))  # its neighbours are the old ones
-            elif fragments:
-                _append_blank(literal, fragments, blank, newline)
-            else:
-                waiting += blank
-            continue
-        for atom in atoms:
-            if fragments and fragments[-1].part == atom.part:
-                fragments[-1].atoms.append(atom)
-            else:
-                fragments.append(_Fragment(atom.part, [atom]))
-    if not fragments:
-        raise LiteralError("there is no text in it")
-    first = fragments[0]
-    if waiting:
-        first.atoms[:0] = _blank_atoms(waiting, literal.parts[first.part or 0], newline)
-    if leading and all(atom.part == first.part for atom in leading):
-        first.atoms[:0] = leading
-    elif leading:
-        head = "".join(atom.text for atom in leading)
-        if any(not atom.text for atom in leading):
-            fragments.insert(0, _Fragment(leading[0].part, leading))
-        elif head:
-            first.atoms[:0] = _blank_atoms(head, literal.parts[first.part or 0], newline)
-    if trailing and trailing[0].part == fragments[-1].part:
-        fragments[-1].atoms.extend(trailing)
-    return _joined(literal, fragments)
-
-
-def _joined(literal: Literal, fragments: list[_Fragment]) -> str:
-    """Return the fragments as literals, each comment behind the end of its old part."""
-    ends = {atom.part: atom for atom in literal.atoms if atom.text.strip()}
-    spelled: list[str] = []
-    comment, kept = "", 0
-    for fragment in fragments:
-        comment = ""
-        if fragment.part is not None and fragment.part < len(literal.comments):
-            end = ends.get(fragment.part)
-            if any(atom is end for atom in fragment.atoms):
-                comment = literal.comments[fragment.part]
-        kept += bool(comment)
-        spelled.append(_literal_of(literal, fragment) + comment)
-    if comment:
-        raise LiteralError("a comment between its parts would come last")
-    if kept != sum(map(bool, literal.comments)):
-        raise LiteralError("a comment between its parts would be lost")
-    return literal.joint.join(spelled)
-
-
-def _bounds(literal: Literal) -> dict[int, int]:
-    """Map each character offset between atoms to the number of atoms in front of it.
-
-    Atoms without text belong to what stands before them, at both ends to the layout.
-    """
-    bounds: dict[int, int] = {}
-    at = 0
-    for number, atom in enumerate(literal.atoms):
-        at += len(atom.text)
-        bounds[at] = number + 1
-    leading = 0
-    while leading < len(literal.atoms) and not literal.atoms[leading].text:
-        leading += 1
-    bounds[0] = leading
-    trailing = len(literal.atoms)
-    while trailing > leading and not literal.atoms[trailing - 1].text:
-        trailing -= 1
-    bounds[at] = trailing
-    return bounds
-
-
-def _slice(literal: Literal, bounds: dict[int, int], run: Span) -> list[Atom]:
-    if run.start not in bounds or run.end not in bounds:
-        raise LiteralError("a run would cut an escape or a field")
-    return list(literal.atoms[bounds[run.start] : bounds[run.end]])
-
-
-def _append_blank(literal: Literal, fragments: list[_Fragment], blank: str, newline: str) -> None:
-    last = fragments[-1]
-    part = literal.parts[last.part if last.part is not None else 0]
-    if part.is_raw and not part.is_triple and "\n" in blank:
-        # A raw literal cannot spell a line end: give it a plain one of its own.
-        fragments.append(_Fragment(None, [Atom(blank, blank.replace("\n", "\\n"), -1)]))
-        return
-    while blank.startswith("\n") and not last.atoms[-1].text:
-        last.atoms.pop()  # an escaped line end in front of a real one
-    last.atoms.extend(_blank_atoms(blank, part, newline))
-
-
-def _blank_atoms(blank: str, part: Part, newline: str) -> list[Atom]:
-    spelled = newline if part.is_triple else "\\n"
-    return [Atom(char, spelled if char == "\n" else char, -1) for char in blank]
-
-
-def _literal_of(literal: Literal, fragment: _Fragment) -> str:
-    if fragment.part is None:
-        return '"' + "".join(atom.raw for atom in fragment.atoms) + '"'
-    part = literal.parts[fragment.part]
-    prefix = part.prefix
-    atoms = fragment.atoms
-    had_hole = any(HOLE in atom.text for atom in literal.atoms if atom.part == fragment.part)
-    if part.is_formatted and had_hole and not any(HOLE in atom.text for atom in atoms):
-        # What is left needs no `f`, and linters would say so.
-        prefix = re.sub("[fF]", "", prefix)
-        atoms = [replace(a, raw=a.text) if a.raw in ("{{", "}}") else a for a in atoms]
-    body = "".join(atom.raw for atom in atoms)
-    if atoms[-1].raw == part.quote[0] and not part.is_raw:
-        body = body[:-1] + "\\" + part.quote[0]
-    return f"{prefix}{part.quote}{body}{part.quote}"

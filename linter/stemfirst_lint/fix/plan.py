@@ -115,9 +115,8 @@ def plan_for(
         flat = flatten(template.pieces)
     except ValueError as error:
         return _nothing(Flat("", (), ()), Refusal(str(error), "write it as an escape, outside"))
-    if template.form in (Form.CONCAT, Form.CONSTANT):
-        what = "joined with `+`" if template.form is Form.CONCAT else "without holes"
-        return _nothing(flat, Refusal(f"the text is {what}", "write it as one f-string"))
+    if template.form is Form.CONSTANT:
+        return _nothing(flat, Refusal("the text is without holes", "nothing in it can move"))
     planner = _Planner(flat, template, min_gain, role)
     daring = planner.plan(is_daring=True)
     if daring.applicability is Applicability.RISKY and not risky:

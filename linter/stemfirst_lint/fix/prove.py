@@ -169,9 +169,8 @@ class _Masked(ast.NodeTransformer):
         return super().generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        self.generic_visit(node)
         if not isinstance(node.op, ast.Add):
-            return node
+            return self.generic_visit(node)
         operands: list[ast.expr] = []
         pending: list[ast.expr] = [node]
         while pending:
@@ -180,12 +179,13 @@ class _Masked(ast.NodeTransformer):
                 pending.extend((current.right, current.left))
             else:
                 operands.append(current)
-        shown = sorted(map(ast.dump, operands))
+        visited: list[ast.expr] = [self.visit(operand) for operand in operands]
+        shown = sorted(map(ast.dump, visited))
         mark = ast.dump(ast.Name("string"))
-        if mark not in shown and not any(part.startswith("Name(id='string ") for part in shown):
-            return node
-        # `ast.dump` of the others, so that sums of sums come out the same
-        return ast.Name("string " + " ".join(part for part in shown if part != mark))
+        others = [part for part in shown if part != mark]
+        if len(others) == len(shown):
+            return ast.Tuple(visited)  # no sum of texts
+        return ast.Name("string " + " ".join(others))
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         return ast.Name("string")

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stemfirst_lint.errors import LintError, UnreadableFile
-from stemfirst_lint.fix.literal import number_fields, spell, take_apart
+from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, take_apart
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal, reordered
 from stemfirst_lint.fix.safety import Refusal
+from stemfirst_lint.fix.spelling import spell
+from stemfirst_lint.fix.sums import Growth, growth_at, take_apart_growth, take_apart_sum
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Template
 from stemfirst_lint.source import Source
 
@@ -198,13 +200,20 @@ class _FileRewriter:
             self._refuse(place, findings, *plan.refusals, applicability=plan.applicability)
             return
         start, end = self._range(place)
+        growth: Growth | None = None
+        if template.is_scattered:
+            growth = growth_at(self._text, start, end)
+            if growth is None:
+                self._refuse(place, findings, _scattered())
+                return
+            start, end = growth.start, growth.end
         inside = [edit for edit in self._edits if start <= edit.start and edit.end <= end]
         if any(edit.start < end and start < edit.end for edit in self._edits if edit not in inside):
             self._refuse(place, findings, Refusal("another change overlaps it", "run fix again"))
             return
         old = _apply(self._text[start:end], inside, start)
         try:
-            new, after = self._spelled(old, template, plan, role)
+            new, after = self._spelled(old, template, plan, role, growth)
             if _last_line(old) != _last_line(new) and _COMMENT_BEHIND.match(self._text, end):
                 raise ProofError("the comment behind its last part would stand behind another")
         except LintError as error:
@@ -218,7 +227,12 @@ class _FileRewriter:
         )
 
     def _spelled(
-        self, source: str, template: Template, plan: Plan, role: str | None
+        self,
+        source: str,
+        template: Template,
+        plan: Plan,
+        role: str | None,
+        growth: Growth | None,
     ) -> tuple[str, Forfeit]:
         """Return the new source of one literal and what it still forfeits, proven.
 
@@ -229,11 +243,11 @@ class _FileRewriter:
         applicability = plan.applicability
         assert applicability is not None
         for _ in range(_MAX_ROUNDS):
-            literal = take_apart(source, is_format=template.form is Form.FORMAT)
+            literal = _read(source, template.form, growth)
             if template.form is Form.FORMAT and applicability is Applicability.RISKY:
                 literal = number_fields(literal)
             source = spell(literal, plan.runs)
-            read = take_apart(source, is_format=template.form is Form.FORMAT)
+            read = _read(source, template.form, growth)
             prove_literal(literal, read, plan)
             template = reordered(template, plan)
             plan = plan_for(
@@ -265,13 +279,31 @@ class _FileRewriter:
         return Rewrite(self._path, self._data, new, tuple(self._done), tuple(self._left))
 
 
+def _read(source: str, form: Form, growth: Growth | None) -> Literal:
+    if growth is not None:
+        return take_apart_growth(source, growth)
+    if form is Form.CONCAT:
+        return take_apart_sum(source)
+    return take_apart(source, is_format=form is Form.FORMAT)
+
+
+def _scattered() -> Refusal:
+    return Refusal(
+        "its text is put together in several places",
+        "build it in one expression, or by `+=` on neighbouring lines",
+    )
+
+
 def _no_set() -> Refusal:
     return Refusal("the set is built elsewhere", "put `sorted(...)` around it where it is iterated")
 
 
 def _last_line(source: str) -> str:
     """Return the last of several joined literals, or nothing if there is only one."""
-    is_joined = "\n" in source and len(take_apart(source, is_format=False).parts) > 1
+    try:
+        is_joined = "\n" in source and len(take_apart(source, is_format=False).parts) > 1
+    except LiteralError:
+        is_joined = True
     return source.rpartition("\n")[2].strip() if is_joined else ""
 
 

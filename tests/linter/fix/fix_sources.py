@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 
 from stemfirst.tiers import Tier
-from stemfirst_lint.fix.literal import LiteralError, take_apart
+from stemfirst_lint.fix.literal import Literal, LiteralError, take_apart
+from stemfirst_lint.fix.sums import growth_at, take_apart_growth, take_apart_sum
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import (
     Evidence,
@@ -75,12 +77,21 @@ def hole(raw: str, location: Location) -> Hole:
 
 def template(literal: str, location: Location, form: Form = Form.FSTRING) -> Template:
     """Return the template of one literal's source."""
-    read = take_apart(literal, is_format=form is Form.FORMAT)
+    if form is Form.CONCAT:
+        read = take_apart_sum(literal)
+    else:
+        read = take_apart(literal, is_format=form is Form.FORMAT)
+    return of_literal(read, location, form)
+
+
+def of_literal(read: Literal, location: Location, form: Form) -> Template:
+    """Return the template of a literal that was taken apart."""
     holes = iter(read.holes)
     pieces: list[Piece] = []
     for number, part in enumerate(read.text.split(HOLE)):
         if number:
-            pieces.append(hole(next(holes), location))
+            raw = next(holes)
+            pieces.append(hole(raw if raw[0] == "{" else f"{{{raw}}}", location))
         if part:
             pieces.append(Text(part, location))
     return Template(form, location, tuple(pieces))
@@ -114,7 +125,9 @@ def findings(path: str, text: str, role: str | None = None) -> list[Finding]:
             form = Form.FORMAT if is_named else Form.FSTRING
         elif isinstance(node, ast.Return | ast.keyword | ast.NamedExpr | ast.Expr):
             value = node.value
-        is_wanted = isinstance(value, ast.JoinedStr) or form is Form.FORMAT
+        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
+            form = Form.CONCAT
+        is_wanted = isinstance(value, ast.JoinedStr) or form is not Form.FSTRING
         if value is None or not is_wanted:
             continue
         start, end = source.span(value)
@@ -123,8 +136,23 @@ def findings(path: str, text: str, role: str | None = None) -> list[Finding]:
             made = template(text[start:end], location, form)
         except LiteralError:  # a comment inside: detection reads it, and rewriting refuses
             made = template(re.sub("#.*", "", text[start:end]), location, form)
+        growth = growth_at(text, start, end)
+        if growth is not None:
+            try:
+                read = take_apart_growth(text[growth.start : growth.end], growth)
+            except LiteralError:  # detection reads it, and rewriting refuses
+                read = take_apart(f"f'Time: {{now}}\\n{RULES}'", is_format=False)
+            made = _scattered(of_literal(read, location, Form.CONCAT))
         site = Site(made, Sink.MESSAGE, location, role)
         found.append(
             Finding("SF301", "hole-before-static", "m", location, 200, template=made, site=site)
         )
     return found
+
+
+def _scattered(template: Template) -> Template:
+    """Return the template of a text that grows: its last piece stands further down."""
+    *pieces, last = template.pieces
+    here = template.location
+    below = Location(here.path, here.end_line + 1, 1, here.end_line + 1, 2)
+    return replace(template, pieces=(*pieces, replace(last, location=below)))

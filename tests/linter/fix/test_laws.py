@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 
 import fix_sources as sources
@@ -145,6 +147,31 @@ def test_a_rewrite_renders_the_same_blocks_and_a_second_run_changes_nothing(
     assert again.new == first.new
 
 
+@given(texts, st.booleans(), st.sampled_from([" + ", "\n    + ", "\nP += "]))
+@settings(max_examples=300, deadline=None)
+def test_a_sum_renders_the_same_blocks_and_a_second_run_changes_nothing(
+    text: str, is_risky: bool, joint: str
+) -> None:
+    operands = [
+        part[1:-1] if re.fullmatch(r"\{\w+\}", part) else json.dumps(part.replace("{{}}", "{}"))
+        for part in re.split(r"(\{\w+\})", text)
+        if part
+    ]
+    code = f"# head\nP = {joint.join(operands)}\nsend(P)\n"
+    if joint.startswith("\n "):
+        code = f"# head\nP = (\n    {joint.join(operands)}\n)\nsend(P)\n"
+    found = sources.findings("t.py", code)
+    allow = Applicability.RISKY if is_risky else Applicability.REORDER
+    first = rewrite("t.py", code.encode(), found, allow=allow)
+    for left in first.left:
+        for reason in left.reasons:
+            assert not re.search("not read|lost|code outside|not parse", str(reason))
+    new = first.new.decode()
+    assert parts(render(new, Form.CONCAT, Values())) == parts(render(code, Form.CONCAT, Values()))
+    again = rewrite("t.py", first.new, sources.findings("t.py", new), allow=allow)
+    assert again.new == first.new
+
+
 class Values(dict[str, str]):
     """Gives every name a value of its own."""
 
@@ -159,6 +186,7 @@ def render(code: str, form: Form, values: Values) -> str:
     if form is Form.FORMAT:
         exec(code.replace("P.format()\n", ""), names)
         return str(names["P"]).format_map(values)
+    code = code.replace("send(P)\n", "")
     exec(code, values_for_exec := Scope(), values_for_exec)
     return str(values_for_exec["P"])
 

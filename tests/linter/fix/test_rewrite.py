@@ -138,7 +138,62 @@ def test_a_rewrite(before: str, after: str) -> None:
     assert again.new == made.new
 
 
+SUMS = {
+    "a call with side effects is not overtaken": (
+        'P = "Time: " + now + "\\n\\nR\\n\\nId: " + take()\n',
+        'P = "R\\n\\nTime: " + now + "\\n\\nId: " + take()\n',
+    ),
+    "a sum of values and literals": (
+        'P = "Time: " + now + "\\n\\nR"\n',
+        'P = "R\\n\\nTime: " + now\n',
+    ),
+    "a sum over several lines": (
+        'P = (\n    "Time: "\n    + now\n    + "\\n\\n"\n    + "R"\n)\n',
+        'P = (\n    "R\\n\\n"\n    + "Time: "\n    + now\n)\n',
+    ),
+    "an f-string in a sum": (
+        'P = f"Time: {now}\\n" + "R" + f"\\nAsk: {q}"\n',
+        'P = "R\\n" + f"Time: {now}\\nAsk: {q}"\n',
+    ),
+    "calls and conditions move whole": (
+        'P = "Time: " + (str(now) if now else "?") + "\\n\\nR"\n',
+        'P = "R\\n\\nTime: " + (str(now) if now else "?")\n',
+    ),
+    "joined literals inside a sum": (
+        'P = (\n    "Time: " + now + "\\n"\n    "R "\n    "Be kind.\\n" + q\n)\n',
+        'P = (\n    "R "\n    "Be kind.\\n" + q + "\\nTime: " + now\n)\n',
+    ),
+    "text that grows line by line": (
+        'P = "Time: " + now + "\\n"\nP += "R\\n"\nP += f"Ask: {q}"\nsend(P)\n',
+        'P = "R\\n"\nP += "Time: " + now\nP += f"\\nAsk: {q}"\nsend(P)\n',
+    ),
+    "text that grows in a function": (
+        'def f(now):\n\tP = f"Time: {now}\\n"\n\tP += (\n\t\t"R"\n\t\t" Be kind."\n\t)\n'
+        "\treturn P\n",
+        'def f(now):\n\tP = (\n\t\t"R"\n\t\t" Be kind.\\n"\n\t)\n\tP += f"Time: {now}"\n'
+        "\treturn P\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), SUMS.values(), ids=SUMS)
+def test_sums_and_growing_text(before: str, after: str) -> None:
+    before, after = before.replace("R", RULES), after.replace("R", RULES)
+    made = fixed(before)
+    assert made.new.decode() == after, made.left
+    again = fixed(made.new)
+    assert again.new == made.new
+
+
 REFUSALS = {
+    "a part that reads the text so far": (
+        f'P = f"Time: {{now}}\\n"\nP += "{RULES}"\nP += str(len(P))\n',
+        "reads P while it grows",
+    ),
+    "a comment inside a sum": (
+        f'P = (\n    "Time: " + now  # when\n    + "\\n\\n{RULES}"\n)\n',
+        "a comment stands between its operands",
+    ),
     "a comment on a line of its own": (
         f'P = (\n    f"Time: {{now}}\\n"\n    # what\n    "{RULES}"\n)\n',
         "a comment on a line of its own",
