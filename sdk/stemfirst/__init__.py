@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stemfirst.errors import StemfirstError as StemfirstError
     from stemfirst.ledgers import Ledger as Ledger
     from stemfirst.ledgers import ledger as ledger
+    from stemfirst.messages import file as file
+    from stemfirst.messages import image as image
     from stemfirst.prompt import Hole as Hole
     from stemfirst.prompt import Message as Message
     from stemfirst.prompt import Origin as Origin
@@ -70,6 +72,7 @@ _HOME = {
         ),
         "stemfirst.prompt",
     ),
+    **dict.fromkeys(("file", "image"), "stemfirst.messages"),
     **dict.fromkeys(("Savings", "savings_of"), "stemfirst.savings"),
     "Tier": "stemfirst.tiers",
 }

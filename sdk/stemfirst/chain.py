@@ -77,7 +77,17 @@ def _canonical_json(value: Any) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-_digests: WeakKeyDictionary[Segment | Tool, dict[tuple[bytes, str], str]] = WeakKeyDictionary()
+@dataclass(frozen=True, slots=True)
+class SegmentName:
+    """How a segment is named: the digest of its canonical bytes, and how many they are."""
+
+    digest: str
+    size_bytes: int
+
+
+_names: WeakKeyDictionary[Segment | Tool, dict[tuple[bytes, str], SegmentName]] = (
+    WeakKeyDictionary()
+)
 
 
 def segment_digest(data: bytes, key: ChainKey) -> str:
@@ -87,14 +97,24 @@ def segment_digest(data: bytes, key: ChainKey) -> str:
 
 def digest_of(segment: RenderedSegment, key: ChainKey) -> str:
     """Return the digest of a rendered segment; remembered for as long as its source lives."""
+    return name_of(segment, key).digest
+
+
+def name_of(segment: RenderedSegment, key: ChainKey) -> SegmentName:
+    """Return the name of a rendered segment; remembered for as long as its source lives."""
     source = segment.source
     if source is None:
-        return segment_digest(canonical_bytes(segment.text, segment.at), key)
-    known = _digests.setdefault(source, {})
+        return _name(segment, key)
+    known = _names.setdefault(source, {})
     memo = (key.digest_key, segment.text[: len(segment.text) - _fixed_length(source)])
     if memo not in known:
-        known[memo] = segment_digest(canonical_bytes(segment.text, segment.at), key)
+        known[memo] = _name(segment, key)
     return known[memo]
+
+
+def _name(segment: RenderedSegment, key: ChainKey) -> SegmentName:
+    data = canonical_bytes(segment.text, segment.at)
+    return SegmentName(segment_digest(data, key), len(data))
 
 
 def _fixed_length(source: Segment | Tool) -> int:

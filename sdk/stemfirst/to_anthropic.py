@@ -1,8 +1,7 @@
 """A rendered prompt in the shape of Anthropic's Messages API, with its cache breakpoints.
 
-Knows that API's places for system text, tools and tool results, and where a breakpoint pays:
-at the end of each tier that a later request may share. Does not know which model is asked, so
-not the least size that it caches: below that, a breakpoint does nothing and costs nothing.
+Knows that API's places for system text, tools and tool results. Where a breakpoint pays, and
+which model takes what, is in `breakpoints`.
 
 Source: anthropic 2.12.0's types; Anthropic's own guide to prompt caching as of September 2026:
 at most four breakpoints, in the order tools, system, messages; no empty text blocks.
@@ -10,46 +9,93 @@ at most four breakpoints, in the order tools, system, messages; no empty text bl
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from stemfirst.breakpoints import (
+    CLAUDE_WITH_LATE_SYSTEM_TEXT,
+    Block,
+    Placed,
+    bare,
+    choose,
+    claude_limits,
+)
 from stemfirst.errors import PromptError
-from stemfirst.prompt import Rendered, RenderedSegment
+from stemfirst.rendered import Rendered, RenderedSegment
 from stemfirst.tiers import Tier
 
-MARKED_TIERS = (Tier.STATIC, Tier.TENANT, Tier.SESSION)
-"""Tiers whose end gets a breakpoint: three of the four that a request may have."""
 
-Block = dict[str, Any]
+@dataclass(slots=True)
+class Shape:
+    """The request under construction; `placed` holds every block in the order of the prompt."""
+
+    tools: list[Block] = field(default_factory=list)
+    system: list[Block] = field(default_factory=list)
+    messages: list[Block] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
+
+    def add(self, home: list[Block], blocks: Sequence[tuple[Tier, Block]]) -> None:
+        """Append blocks with their tiers to one of the request's lists."""
+        for tier, block in blocks:
+            home.append(block)
+            self.placed.append(Placed(tier, block, home, _size(block)))
 
 
-def to_anthropic(rendered: Rendered) -> dict[str, Any]:
+def to_anthropic(
+    rendered: Rendered,
+    *,
+    model: str | None = None,
+    breakpoints: bool | None = None,
+    ttl: str | Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Return `system`, `messages` and `tools` for `client.messages.create`.
 
     Raises:
-        PromptError: a message has no counterpart there; the text names it.
+        PromptError: a message has no counterpart there, or a lifetime does not exist; the text
+            names it.
     """
-    last: dict[Tier, Block] = {}  # the block that ends each tier, in the order of the prompt
-    tools = []
+    late = bool(model and CLAUDE_WITH_LATE_SYSTEM_TEXT.search(bare(model)))
+    shape = shape_of(rendered, takes_late_system_text=late)
+    for mark in choose(shape.placed, claude_limits(model), breakpoints=breakpoints, ttl=ttl):
+        lifetime = {"ttl": mark.ttl} if mark.ttl else {}
+        mark.placed.block["cache_control"] = {"type": "ephemeral", **lifetime}
+    request: dict[str, Any] = {"messages": shape.messages}
+    if shape.system:
+        request["system"] = shape.system
+    if shape.tools:
+        request["tools"] = shape.tools
+    return request
+
+
+def shape_of(rendered: Rendered, *, takes_late_system_text: bool = False) -> Shape:
+    """Return the request without marks.
+
+    Raises:
+        PromptError: a message has no counterpart there.
+    """
+    shape = Shape()
     for segment in rendered.segments:
         if segment.is_tool:
-            tools.append(_tool(json.loads(segment.text)))
-            last[segment.tier] = tools[-1]
-    system: list[Block] = []
-    messages: list[Block] = []
+            shape.add(shape.tools, [(segment.tier, _tool(json.loads(segment.text)))])
     for index, message in enumerate(rendered.messages):
         segments = [item for item in rendered.segments if not item.is_tool and item.at[1] == index]
         placed = _content(segments)
         role = message["role"]
         if role in ("system", "developer"):
-            if messages:
+            if not shape.messages:
+                shape.add(shape.system, placed)
+                continue
+            if not takes_late_system_text:
                 raise PromptError(
-                    f"message {index} is a {role} message behind others: Anthropic takes system "
+                    f"message {index} is a {role} message behind others: this model takes system "
                     "text at the front only; give it the role user, or move it"
                 )
-            system += [block for _, block in placed]
+            shape.messages.append({"role": "system", "content": []})
+            shape.add(shape.messages[-1]["content"], placed)
         elif role == "tool":
             tier = segments[0].tier if segments else Tier.SESSION
             result = {
@@ -57,26 +103,22 @@ def to_anthropic(rendered: Rendered) -> dict[str, Any]:
                 "tool_use_id": message.get("tool_call_id"),
                 "content": [block for _, block in placed],
             }
-            placed = [(tier, result)]
-            if not (messages and _holds_results(messages[-1])):
-                messages.append({"role": "user", "content": []})
-            messages[-1]["content"].append(result)
+            if not (shape.messages and _holds_results(shape.messages[-1])):
+                shape.messages.append({"role": "user", "content": []})
+            shape.add(shape.messages[-1]["content"], [(tier, result)])
         elif role in ("user", "assistant"):
             tier = segments[-1].tier if segments else Tier.SESSION
             placed += [(tier, _tool_use(call)) for call in message.get("tool_calls") or ()]
-            messages.append({"role": role, "content": [block for _, block in placed]})
+            shape.messages.append({"role": role, "content": []})
+            shape.add(shape.messages[-1]["content"], placed)
         else:
             raise PromptError(f"message {index} has the role {role!r}, which Anthropic lacks")
-        last.update(placed)
-    for tier in MARKED_TIERS:
-        if tier in last:
-            last[tier]["cache_control"] = {"type": "ephemeral"}
-    shape: dict[str, Any] = {"messages": messages}
-    if system:
-        shape["system"] = system
-    if tools:
-        shape["tools"] = tools
     return shape
+
+
+def _size(block: Block) -> int:
+    text = block["text"] if block.get("type") == "text" else json.dumps(block, ensure_ascii=False)
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _content(segments: Sequence[RenderedSegment]) -> list[tuple[Tier, Block]]:
@@ -123,17 +165,30 @@ def _tool_use(call: dict[str, Any]) -> Block:
 
 
 def _part(part: dict[str, Any]) -> Block:
-    """Return an image part as an image block; other parts have their own shapes there."""
-    if part.get("type") != "image_url":
-        raise PromptError(f"a content part of type {part.get('type')!r} cannot be sent there yet")
-    image = part["image_url"]
-    url = image["url"] if isinstance(image, dict) else image
+    """Return an image or a file as its block; other parts have no counterpart there."""
+    kind = part.get("type")
+    if kind == "image_url":
+        image = part["image_url"]
+        return {
+            "type": "image",
+            "source": _source(image["url"] if isinstance(image, dict) else image),
+        }
+    if kind == "file" and "file_data" in part["file"]:
+        given = part["file"]
+        source = _source(given["file_data"])
+        if source["media_type"] == "text/plain":
+            text = base64.b64decode(source["data"]).decode("utf-8", "replace")
+            source = {"type": "text", "media_type": "text/plain", "data": text}
+        title = {"title": given["filename"]} if "filename" in given else {}
+        return {"type": "document", "source": source, **title}
+    raise PromptError(f"a content part of type {kind!r} cannot be sent there")
+
+
+def _source(url: str) -> dict[str, Any]:
     if url.startswith("data:"):
         head, _, data = url.partition(";base64,")
-        source = {"type": "base64", "media_type": head.removeprefix("data:"), "data": data}
-    else:
-        source = {"type": "url", "url": url}
-    return {"type": "image", "source": source}
+        return {"type": "base64", "media_type": head.removeprefix("data:"), "data": data}
+    return {"type": "url", "url": url}
 
 
 def _holds_results(message: Block) -> bool:

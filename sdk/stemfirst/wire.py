@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, TypeGuard, TypeVar
 
-from stemfirst.chain import ChainKey, canonical_bytes, chain, digest_of
+from stemfirst.chain import ChainKey, chain, name_of
 from stemfirst.prompt import Path, Rendered
 from stemfirst.tiers import Tier
 
@@ -73,17 +73,12 @@ class PrefixHint:
 
 def prompt_hint(rendered: Rendered, key: ChainKey) -> PromptHint:
     """Return the hint of a rendered prompt under this key."""
+    named = ((segment, name_of(segment, key)) for segment in rendered.segments)
     return PromptHint(
         key.id,
         tuple(
-            SegmentHint(
-                segment.id,
-                segment.tier,
-                segment.at,
-                len(canonical_bytes(segment.text, segment.at)),
-                digest_of(segment, key),
-            )
-            for segment in rendered.segments
+            SegmentHint(segment.id, segment.tier, segment.at, name.size_bytes, name.digest)
+            for segment, name in named
         ),
     )
 

@@ -1,0 +1,107 @@
+"""Development mode: notices when text that was called static is not.
+
+Knows what each place in the source has rendered as static before. Does not know why it
+changed. Off by default, because it remembers a digest for every place; on inside `watching()`,
+or for a whole process with the environment variable STEMFIRST_DEV=1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from stemfirst.tiers import Tier
+
+if TYPE_CHECKING:
+    from stemfirst.rendered import RenderedSegment
+
+
+class StaticChangedWarning(UserWarning):
+    """A static segment's bytes differ from those that the same place gave before."""
+
+
+class _Place(NamedTuple):
+    path: str
+    line: int
+    name: str | None
+    nth: int
+    """Which of the segments that this line made in one prompt."""
+
+
+class _Memory:
+    """What was rendered at each place; each change is told once."""
+
+    def __init__(self) -> None:
+        self.texts: dict[_Place, str] = {}
+        self.told: set[_Place] = set()
+        self.lock = threading.Lock()
+
+
+_memory = _Memory() if os.environ.get("STEMFIRST_DEV") not in (None, "", "0") else None
+
+
+def is_watching() -> bool:
+    """Return whether development mode is on."""
+    return _memory is not None
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Turn development mode on for the whole process, until the block ends."""
+    global _memory
+    before, _memory = _memory, _Memory()
+    try:
+        yield
+    finally:
+        _memory = before
+
+
+def notice(segments: Iterable[RenderedSegment]) -> None:
+    """Compare static segments to what their places rendered before; warn where they differ."""
+    memory = _memory
+    if memory is None:
+        return
+    seen: Counter[tuple[str, int, str | None]] = Counter()
+    for segment in segments:
+        if segment.tier is not Tier.STATIC or segment.origin is None:
+            continue
+        key = (segment.origin.path, segment.origin.line, segment.name)
+        place = _Place(*key, seen[key])
+        seen[key] += 1
+        with memory.lock:
+            before = memory.texts.setdefault(place, segment.text)
+            is_news = before != segment.text and place not in memory.told
+            if is_news:
+                memory.told.add(place)
+        if is_news:
+            _warn(segment, before)
+
+
+def _warn(segment: RenderedSegment, before: str) -> None:
+    from stemfirst.divergence import first_difference
+
+    difference = first_difference(before, segment.text)
+    assert difference is not None
+    warnings.warn(
+        f"{segment.label} built at {segment.origin} is called static, and its text changed "
+        f"at character {difference.index:,}:\n{difference.window()}\n"
+        "Move what changes behind the stable text, into tenant(...), session(...) or "
+        "request(...); where there are a few fixed variants, give each its own name=....",
+        StaticChangedWarning,
+        stacklevel=4,
+    )
+
+
+def digest_of_static(segments: Iterable[RenderedSegment]) -> Mapping[str, str]:
+    """Return the SHA-256 of each named static segment's UTF-8, as a lock file holds it."""
+    return {
+        segment.name: hashlib.sha256(segment.text.encode("utf-8", "surrogatepass")).hexdigest()
+        for segment in segments
+        if segment.tier is Tier.STATIC and segment.name
+    }

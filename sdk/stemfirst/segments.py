@@ -1,0 +1,106 @@
+"""What a prompt is made of: segments with tiers, messages and tools, as immutable values.
+
+Knows their fields. Does not know in which order they may stand, or how they are sent.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from os import sep
+from os.path import dirname
+from typing import TypeAlias
+
+from stemfirst.tiers import Tier
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Where a string stands in the request body: `("messages", 0, "content")`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The place in source code that made a segment; it never leaves the process."""
+
+    path: str
+    line: int
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" + (f":{self.column}" if self.column is not None else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A place where a value is put in when the prompt is rendered."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One content part that is not text (an image, a file), as JSON text."""
+
+    json: str
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Segment:
+    """A run of text, or a hole, with one tier."""
+
+    tier: Tier
+    content: str | Hole | Part
+    name: str | None = None
+    origin: Origin | None = None
+
+    def __str__(self) -> str:
+        if self.name:
+            return f"{self.tier.label}({self.name})"
+        if isinstance(self.content, Hole):
+            return f"{self.tier.label}({{{self.content.name}}})"
+        text = self.content.json if isinstance(self.content, Part) else self.content
+        short = " ".join(text.split())
+        return f"{self.tier.label}({short[:40] + '…' if len(short) > 40 else short!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A role and the segments of its content.
+
+    `separator` stands between segments. `extra` holds the message's other fields
+    (`tool_calls`, `tool_call_id`, `name`) as pairs of name and JSON text, in the order in
+    which they are sent. `as_parts` sends the content as a list of parts, one a segment.
+    A message without segments is sent with `content: null`.
+    """
+
+    role: str
+    segments: tuple[Segment, ...]
+    separator: str = ""
+    extra: tuple[tuple[str, str], ...] = ()
+    as_parts: bool = False
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Tool:
+    """A tool definition in the shape of the chat API, as JSON text in authoring order.
+
+    Keys keep the order that the author gave them, because the order of a schema's properties
+    can steer what a model generates; only digests are taken over the canonical form.
+    """
+
+    name: str
+    json: str
+    tier: Tier = Tier.STATIC
+    origin: Origin | None = None
+
+
+_HERE = dirname(__file__) + sep
+
+
+def caller() -> Origin | None:
+    """Return the place that called this package: where the user's code built the value."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(_HERE):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return Origin(frame.f_code.co_filename, frame.f_lineno)

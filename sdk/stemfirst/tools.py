@@ -1,0 +1,82 @@
+"""Tools of a prompt, from definitions of the chat API or from typed functions.
+
+Knows how a function's signature becomes a JSON schema. Does not know where tools are sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stemfirst.errors import PromptError
+from stemfirst.segments import Tool, caller
+from stemfirst.tiers import Tier
+
+
+def tool(definition: Mapping[str, Any] | Callable[..., Any], *, tier: Tier = Tier.STATIC) -> Tool:
+    """Return a tool from its chat-API definition, a typed function, or a pydantic model.
+
+    A function or a model gives its name, its docstring's first paragraph, and a JSON schema of
+    its parameters or fields, which pydantic derives from the annotations.
+
+    Raises:
+        PromptError: the definition lacks a name or is no JSON, the function takes `*args` or
+            `**kwargs`, or pydantic is needed and not installed.
+    """
+    shape = dict(definition) if isinstance(definition, Mapping) else _definition_of(definition)
+    if "function" not in shape and "name" in shape:
+        shape = {"type": "function", "function": shape}
+    name = (
+        shape.get("function", {}).get("name")
+        if isinstance(shape.get("function"), Mapping)
+        else None
+    )
+    if not isinstance(name, str) or not name:
+        raise PromptError(f"a tool needs a name, got {json.dumps(shape, default=str)[:80]}")
+    try:
+        text = json.dumps(shape, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"the definition of the tool {name!r} is no JSON: {error}") from None
+    return Tool(name, text, tier, caller())
+
+
+def _definition_of(function: Callable[..., Any]) -> dict[str, Any]:
+    import inspect
+
+    try:
+        from pydantic import BaseModel, create_model
+    except ModuleNotFoundError:
+        raise PromptError(
+            f"a schema for {function.__name__}() needs pydantic: "
+            'pip install "stemfirst[client]", or pass the definition as a dict'
+        ) from None
+    if isinstance(function, type) and issubclass(function, BaseModel):
+        doc = inspect.getdoc(function) if function.__doc__ else None
+        return _definition(function.__name__, doc, function.model_json_schema())
+    parameters = inspect.signature(function, eval_str=True).parameters
+    for parameter in parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise PromptError(
+                f"{function.__name__}() takes {parameter}, which a model cannot name: "
+                "give the tool named parameters"
+            )
+    fields: dict[str, Any] = {
+        name: (
+            Any if parameter.annotation is parameter.empty else parameter.annotation,
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for name, parameter in parameters.items()
+    }
+    model = create_model(function.__name__, **fields)
+    return _definition(function.__name__, inspect.getdoc(function), model.model_json_schema())
+
+
+def _definition(name: str, doc: str | None, schema: dict[str, Any]) -> dict[str, Any]:
+    schema.pop("title", None)
+    schema.pop("description", None)  # the docstring again, which stands beside the name
+    for item in schema.get("properties", {}).values():
+        item.pop("title", None)
+    text = (doc or "").partition("\n\n")[0]
+    described = {"description": " ".join(text.split())} if text else {}
+    return {"type": "function", "function": {"name": name, **described, "parameters": schema}}
