@@ -10,10 +10,11 @@ import sys
 
 import click
 
+from stemfirst_lint.output.formats import FORMATS
+from stemfirst_lint.output.terminal import wants_colour, write
+
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from stemfirst_lint.check import Report
     from stemfirst_lint.config import Config
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 @click.option("--ignore", multiple=True, metavar="CODES", help="Not these codes or prefixes.")
 @click.option(
     "--output-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
+    type=click.Choice(FORMATS),
+    default="full",
     show_default=True,
-    help="For people or for programs.",
+    help="For people, or for programs.",
 )
+@click.option("-o", "--output-file", type=click.Path(), metavar="FILE", help="Write there.")
 @click.option(
     "--model",
     type=click.Path(),
@@ -40,16 +42,19 @@ if TYPE_CHECKING:
     "--fix", "is_fix", is_flag=True, help="Make fixes that leave the text that is read as it is."
 )
 @click.option("--statistics", is_flag=True, help="Count findings by rule, and prompts.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 also when something is found.")
 def check(
     paths: tuple[str, ...],
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     output_format: str,
+    output_file: str | None,
     model: str | None,
     min_gain: int | None,
     config: str | None,
     is_fix: bool,
     statistics: bool,
+    exit_zero: bool,
 ) -> None:
     """Find varying text that stands before stable text.
 
@@ -74,20 +79,16 @@ def check(
         sys.exit(2)
     for failure in report.failures:
         click.echo(f"error: {failure}", err=True)
-    is_json = output_format == "json"
+    from stemfirst_lint.output.formats import rendered, rendered_statistics
+
     if statistics:
-        from stemfirst_lint.output.statistics import counts, statistics_lines
-
-        _echo([_json(counts(report))] if is_json else statistics_lines(report))
-    elif is_json:
-        from stemfirst_lint.output.text import json_findings
-
-        _echo([_json(json_findings(report))])
+        text = rendered_statistics(report, is_json=output_format == "json")
     else:
-        from stemfirst_lint.output.text import text_lines
-
-        _echo(text_lines(report, fixed=fixed))
-    sys.exit(2 if report.failures else 1 if report.findings else 0)
+        is_coloured = output_file is None and wants_colour(sys.stdout)
+        text = rendered(report, output_format, fixed=fixed, is_coloured=is_coloured)
+    if not write(text, output_file):
+        sys.exit(2)
+    sys.exit(2 if report.failures else 1 if report.findings and not exit_zero else 0)
 
 
 def _split(codes: tuple[str, ...]) -> tuple[str, ...]:
@@ -112,14 +113,3 @@ def _fixed(report: Report, paths: tuple[str, ...], config: Config) -> tuple[Repo
     told = {str(failure) for failure in left.failures}
     unwritten = tuple(f for f in outcome.failures if str(f) not in told)
     return replace(left, failures=(*left.failures, *unwritten)), mended
-
-
-def _json(value: object) -> str:
-    import json
-
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _echo(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)

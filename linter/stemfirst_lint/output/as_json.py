@@ -1,0 +1,56 @@
+"""The JSON format: an array of findings, described by docs/schemas/findings.schema.json."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stemfirst_lint.fingerprint import fingerprints
+
+if TYPE_CHECKING:
+    from stemfirst_lint.check import Report
+    from stemfirst_lint.model import Finding
+
+
+def json_findings(report: Report) -> list[dict[str, Any]]:
+    """Return the findings as JSON-ready objects, in order of place."""
+    marked = zip(report.findings, fingerprints(report.findings), strict=True)
+    return [
+        {
+            "path": finding.location.path,
+            "line": finding.location.line,
+            "column": finding.location.column,
+            "end_line": finding.location.end_line,
+            "end_column": finding.location.end_column,
+            "code": finding.code,
+            "name": finding.name,
+            "message": finding.message,
+            "forfeited_tokens": finding.forfeited_tokens,
+            "forfeited_is_estimate": finding.forfeited_is_estimate,
+            "applicability": finding.applicability.value if finding.applicability else None,
+            "remedy": finding.remedy,
+            "template": _template(finding),
+            "evidence": [
+                {
+                    "text": evidence.text,
+                    "path": evidence.location.path if evidence.location else None,
+                    "line": evidence.location.line if evidence.location else None,
+                    "column": evidence.location.column if evidence.location else None,
+                }
+                for evidence in finding.evidence
+            ],
+            "fingerprint": fingerprint,
+        }
+        for finding, fingerprint in marked
+    ]
+
+
+def _template(finding: Finding) -> dict[str, Any] | None:
+    if finding.template is None:
+        return None
+    return {
+        "name": finding.template.name,
+        "form": finding.template.form.value,
+        "path": finding.template.location.path,
+        "line": finding.template.location.line,
+        "role": finding.site.role if finding.site else None,
+    }

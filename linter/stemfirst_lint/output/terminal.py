@@ -1,0 +1,45 @@
+"""Where output goes: a terminal with or without colour, a pipe, a file.
+
+Knows the environment variables that people set about colour. Source: no-color.org and
+force-color.org, November 2026.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+TYPE_CHECKING = False  # `typing` costs start-up time
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Return True on a terminal that shows colours, unless the user said otherwise."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def write(text: str, path: str | None) -> bool:
+    """Write text and a line end to a file, or to standard output; say so if that fails.
+
+    Characters that standard output has no place for become `?`.
+    """
+    if path is not None:
+        try:
+            with open(path, "w", encoding="utf-8", errors="replace") as file:
+                file.write(text + "\n")
+        except OSError as error:
+            click.echo(f"error: {path}: {error.strerror}; choose another file", err=True)
+            return False
+        return True
+    if text:
+        encoding = sys.stdout.encoding or "utf-8"
+        shown = text.encode(encoding, "replace").decode(encoding)
+        click.echo(shown, color=True)  # we have decided; click would ask the stream again
+    return True
