@@ -7,20 +7,16 @@ import os
 
 import pytest
 
-HAS_TORCH = importlib.util.find_spec("torch") is not None
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-
-if HAS_TORCH and HAS_TRITON:
-    import torch
-
-    if not torch.cuda.is_available():
-        # Read when a kernel is defined, so before any test module is imported.
-        os.environ["TRITON_INTERPRET"] = "1"
-elif not HAS_TORCH:
+if importlib.util.find_spec("torch") is None:
     collect_ignore_glob = ["test_*.py"]
+else:
+    import torch
 
 
 @pytest.fixture(scope="session")
 def device() -> torch.device:
     torch.set_num_threads(1)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    has_device = torch.cuda.is_available()
+    if has_device == (os.environ.get("TRITON_INTERPRET") == "1"):
+        pytest.fail("set TRITON_INTERPRET=1 to test without a device, and unset it with one")
+    return torch.device("cuda" if has_device else "cpu")

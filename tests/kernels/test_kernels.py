@@ -91,7 +91,7 @@ def test_half_precision_differs_by_rounding_only(
 @pytest.mark.parametrize("window", [None, 70])
 @pytest.mark.parametrize("has_sinks", [False, True], ids=["plain", "sinks"])
 def test_decode_may_cut_a_request_into_any_number_of_runs(
-    fast: type[AttentionStep], window: int | None, has_sinks: bool, device: torch.device
+    fast: type[TritonStep], window: int | None, has_sinks: bool, device: torch.device
 ) -> None:
     layer = Layer(4, ALIKE, window=window, has_sinks=has_sinks)
     work = Work(singles=(1, 64, 65, 300))
@@ -124,7 +124,7 @@ def test_any_small_work_equals_the_reference(
     window: int | None,
     softcap: float | None,
     has_sinks: bool,
-    fast: type[AttentionStep],
+    fast: type[TritonStep],
 ) -> None:
     work = Work(chunks, singles or (() if chunks else (3,)))
     layer = Layer(heads[0], LayerShape(heads[1], *widths), window, softcap, has_sinks)

@@ -46,13 +46,26 @@ class TritonStep(AttentionStep):
         options: _Options,
     ) -> torch.Tensor:
         """Write KV, then attend; shapes as in `AttentionStep.attend`."""
+        out = query.new_empty((query.shape[2], query.shape[1], value.shape[3]))
+        self.attend_into(out, layer, query, key, value, options)
+        return out.unsqueeze(0)
+
+    def attend_into(
+        self,
+        out: torch.Tensor,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        options: _Options,
+    ) -> None:
+        """Write KV, and the answer into `out`, `(tokens, heads, value_width)`, all of it."""
         self.calls[layer] = self.calls.get(layer, 0) + 1
         keys, values = self.pool.keys[layer], self.pool.values[layer]
         store(key[0], value[0], self.slots, keys, values)
         queries = query[0] if query.stride(-1) == 1 else query[0].contiguous()
-        heads, tokens, width = queries.shape
+        heads, _, width = queries.shape
         value_width = values.shape[3]
-        out = queries.new_empty((tokens, heads, value_width))
         sinks = None if options.sinks is None else options.sinks.contiguous()
         is_widened = _is_interpreted() and queries.dtype is torch.bfloat16
         chunk_tokens = 0
@@ -96,7 +109,6 @@ class TritonStep(AttentionStep):
                 processors=_processors(queries.device),
                 is_widened=is_widened,
             )
-        return out.unsqueeze(0)
 
 
 def _is_interpreted() -> bool:
