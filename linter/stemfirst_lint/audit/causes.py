@@ -207,8 +207,8 @@ def _of_history(found: Divergence) -> Cause | None:
     """Return what was done to a history, or None where the texts at the place must say."""
     was, now = found.earlier, found.later
     index = found.block
-    if index >= len(was.blocks) or index >= len(now.blocks):
-        return None
+    assert index < len(was.blocks)  # else the one goes on where the other ends
+    assert index < len(now.blocks)
     # Does the later history go on with something that the earlier one has further down?
     rest = was.digests[index + 1 :]
     if now.digests[index] in rest:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import xxhash
 
@@ -24,13 +25,23 @@ _LONGEST_TITLE = 160
 _MIN_OVERLAP = 0.4
 """Weight that a request's features must share with a template's stable ones to belong to it."""
 
-_SPLIT = re.compile(r"\n+|(?<=[.!?;]) +(?=\S)")
+_SENTENCES = re.compile(r"(?<=[.!?;]) +")
+_LONG_LINE = 200
+_COMPARED_CHARACTERS = 512
+"""Of a longer line only so much is looked at: it tells lines apart well enough."""
+
 _VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{12,}\b|\b\w*\d\w*\b", re.IGNORECASE)
 
 
 def lines_of_text(text: str) -> list[str]:
     """Return a text's lines, long ones cut into sentences; stripped, none empty."""
-    return [line for line in map(str.strip, _SPLIT.split(text)) if line]
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if len(line) > _LONG_LINE:
+            lines += [part for part in map(str.strip, _SENTENCES.split(line)) if part]
+        elif stripped := line.strip():
+            lines.append(stripped)
+    return lines
 
 
 def masked(line: str) -> str:
@@ -161,6 +172,11 @@ def _features(blocks: list[Block]) -> dict[int, int]:
 
 
 def _feature(line: str) -> int:
+    return _feature_of_start(line[:_COMPARED_CHARACTERS])
+
+
+@lru_cache(maxsize=8_192)  # an app's fixed lines come again with every request
+def _feature_of_start(line: str) -> int:
     return xxhash.xxh3_64_intdigest(masked(line).encode("utf-8", "surrogatepass"))
 
 

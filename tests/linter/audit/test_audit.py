@@ -179,6 +179,26 @@ def test_progress_is_shown_on_a_terminal_only(recording: Path) -> None:
     assert audit(recording).stderr == ""
 
 
+def test_a_reader_that_stops_early_gets_no_traceback(recording: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "stemfirst.cli", "audit", str(recording)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_naming_the_command_loads_nothing_heavy() -> None:
+    code = "import sys, stemfirst_lint.cli.audit; print(*{m.split('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    loaded = set(done.stdout.split())
+    assert not loaded & {"torch", "libcst", "tiktoken", "tokenizers", "xxhash", "json", "httpx"}
+
+
 _MEASURED = """
 import re, sys
 from pathlib import Path
