@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, type=click.Path())
 @click.option("--diff", "is_diff", is_flag=True, help="Show the changes, write nothing.")
 @click.option("--risky", "is_risky", is_flag=True, help="Make changes that you must look at, too.")
+@click.option("--interactive", "-i", "is_interactive", is_flag=True, help="Ask for each change.")
 @click.option("--select", multiple=True, metavar="CODES", help="Only these codes or prefixes.")
 @click.option("--ignore", multiple=True, metavar="CODES", help="Not these codes or prefixes.")
 @click.option(
@@ -34,6 +35,7 @@ def fix(
     paths: tuple[str, ...],
     is_diff: bool,
     is_risky: bool,
+    is_interactive: bool,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     model: str | None,
@@ -44,8 +46,9 @@ def fix(
 
     Every change is proven before a file is written: nothing is lost, fields keep their values,
     less is forfeited, and a second run changes nothing. What stays as it is gets one line that
-    says why and what you could write instead. PATHS are files and folders; the current folder
-    if none is given. A template in another file is changed where it stands.
+    says why and what you could write instead. With --interactive every change is shown as the
+    prompt renders, before and after, and made if you say so. PATHS are files and folders; the
+    current folder if none is given. A template in another file is changed where it stands.
 
     Exit status: 0 nothing is left, 1 findings remain (with --diff: something would change), 2 a
     file could not be read, checked or written.
@@ -54,14 +57,21 @@ def fix(
     from stemfirst_lint.fix.apply import fix_paths
     from stemfirst_lint.model import Applicability
 
+    if is_diff and is_interactive:
+        raise click.UsageError("--diff writes nothing, so there is nothing to ask; drop one")
     paths = paths or (".",)
+    approve = None
+    if is_interactive:
+        from stemfirst_lint.cli.interactive import Questions
+
+        approve = Questions()
     try:
         config = read_config(config_path) if config_path else load_config(paths[0])
         config = config.with_options(
             select=_split(select), ignore=_split(ignore), min_gain=min_gain, model=model
         )
         allow = Applicability.RISKY if is_risky else Applicability.REORDER
-        outcome = fix_paths(paths, config, allow=allow, write=not is_diff)
+        outcome = fix_paths(paths, config, allow=allow, write=not is_diff, approve=approve)
     except LintError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)

@@ -21,7 +21,7 @@ from stemfirst_lint.source import OVERLAY, read_bytes
 TYPE_CHECKING = False  # `typing` costs more than the whole module
 if TYPE_CHECKING:
     from stemfirst_lint.config import Config
-    from stemfirst_lint.fix.rewrite import Rewrite
+    from stemfirst_lint.fix.rewrite import Approve, Rewrite
 
 _MAX_ROUNDS = 8
 
@@ -58,7 +58,12 @@ class Outcome:
 
 
 def fix_paths(
-    paths: tuple[str, ...], config: Config, *, allow: Applicability, write: bool = True
+    paths: tuple[str, ...],
+    config: Config,
+    *,
+    allow: Applicability,
+    write: bool = True,
+    approve: Approve | None = None,
 ) -> Outcome:
     """Fix what `allow` permits and every proof allows, and say what became of the rest.
 
@@ -70,6 +75,7 @@ def fix_paths(
         config: what to look for and the least gain worth a change.
         allow: `IDENTICAL` for `check --fix`, `REORDER` for `fix`, `RISKY` for `fix --risky`.
         write: False leaves all files as they are.
+        approve: is asked about every change that passed its proof.
 
     Raises:
         LintError: the configuration cannot be obeyed.
@@ -80,7 +86,7 @@ def fix_paths(
     drafts: dict[str, Rewrite] = {}
     try:
         for _ in range(_MAX_ROUNDS):
-            if not _round(report.findings, drafts, allow, config.min_gain, failures):
+            if not _round(report.findings, drafts, allow, config.min_gain, failures, approve):
                 break
             report = check_paths(paths, config)
         else:
@@ -100,6 +106,7 @@ def _round(
     allow: Applicability,
     min_gain: int,
     failures: list[LintError],
+    approve: Approve | None,
 ) -> bool:
     """Rewrite every file once, sets first, and return whether anything changed."""
     from stemfirst_lint.fix.rewrite import Rewrite, rewrite  # loads libcst
@@ -115,7 +122,7 @@ def _round(
                 continue
             try:
                 data = read_bytes(path)
-                made = rewrite(path, data, group, allow=allow, min_gain=min_gain)
+                made = rewrite(path, data, group, allow=allow, min_gain=min_gain, approve=approve)
             except LintError as error:
                 failures.append(error)
                 continue

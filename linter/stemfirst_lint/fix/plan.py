@@ -25,6 +25,8 @@ MIN_GAIN = 128
 CHARACTERS_PER_TOKEN = 4
 """What English prose needs with today's tokenizers; only the gate uses it, no report."""
 
+_BY_HAND = (Form.JOIN, Form.REPLACE, Form.DOLLAR, Form.JINJA)
+_REMEDY = "move the parts that stay before those that vary by hand"
 _QUESTION_RANK = 90
 _CUE_RANK = 100
 
@@ -117,6 +119,8 @@ def plan_for(
         return _nothing(Flat("", (), ()), Refusal(str(error), "write it as an escape, outside"))
     if template.form is Form.CONSTANT:
         return _nothing(flat, Refusal("the text is without holes", "nothing in it can move"))
+    if template.form in _BY_HAND or not template.location.path.endswith((".py", ".pyi", ".ipynb")):
+        return _nothing(flat, Refusal(f"the text is a {template.form.value}", _REMEDY))
     planner = _Planner(flat, template, min_gain, role)
     daring = planner.plan(is_daring=True)
     if daring.applicability is Applicability.RISKY and not risky:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stemfirst_lint.errors import LintError, UnreadableFile
+from stemfirst_lint.fix.flat import Flat
 from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, take_apart
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal, reordered
 from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.fix.spelling import spell
 from stemfirst_lint.fix.sums import Growth, growth_at, take_apart_growth, take_apart_sum
+from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Template
 from stemfirst_lint.source import Source
 
@@ -42,6 +44,8 @@ class Done:
         applicability: what it does to the text that the model reads.
         before, after: forfeited text, both zero for a set.
         notes: for a risky change, what to look at.
+        old_source, new_source: the expression that changes, as it stood and as it will stand.
+        old_text, new_text: what it renders, with `{name}` for each hole; empty for a set.
     """
 
     location: Location
@@ -50,6 +54,10 @@ class Done:
     before: Forfeit
     after: Forfeit
     notes: tuple[Refusal, ...] = ()
+    old_source: str = ""
+    new_source: str = ""
+    old_text: str = ""
+    new_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,10 @@ class Rewrite:
     left: tuple[Left, ...]
 
 
+Approve = Callable[[Done], bool]
+"""Says whether a change may be made."""
+
+
 def rewrite(
     path: str,
     data: bytes,
@@ -80,6 +92,7 @@ def rewrite(
     *,
     allow: Applicability,
     min_gain: int = MIN_GAIN,
+    approve: Approve | None = None,
 ) -> Rewrite:
     """Return one file's new bytes, and what was done and left, for findings in that file.
 
@@ -89,12 +102,13 @@ def rewrite(
         findings: from a check of exactly these bytes.
         allow: the most that a change may do to the text that the model reads.
         min_gain: tokens that a move must win.
+        approve: is asked about every change that passed its proof.
 
     Raises:
         UnreadableFile: the bytes are not in the encoding that they declare.
     """
     text, encoding = _decode(path, data)
-    return _FileRewriter(path, data, text, encoding, allow, min_gain).run(findings)
+    return _FileRewriter(path, data, text, encoding, allow, min_gain, approve).run(findings)
 
 
 def _decode(path: str, data: bytes) -> tuple[str, str]:
@@ -120,7 +134,9 @@ class _FileRewriter:
         encoding: str,
         allow: Applicability,
         min_gain: int,
+        approve: Approve | None,
     ) -> None:
+        self._approve = approve
         self._path = path
         self._data = data
         self._text = text
@@ -186,9 +202,19 @@ class _FileRewriter:
             return
         # Joined members are strings; others need not be comparable, but all have a text.
         key = "" if is_joined else ", key=str"
-        self._edits.append(Edit(start, end, f"sorted({self._text[start:end]}{key})"))
-        none = Forfeit(0, 0)
-        self._done.append(Done(place, tuple(findings), applicability, none, none))
+        old, none = self._text[start:end], Forfeit(0, 0)
+        new = f"sorted({old}{key})"
+        done = Done(place, tuple(findings), applicability, none, none, (), old, new)
+        if self._is_approved(done):
+            self._edits.append(Edit(start, end, new))
+            self._done.append(done)
+
+    def _is_approved(self, done: Done) -> bool:
+        if self._approve is None or self._approve(done):
+            return True
+        reason = Refusal("you said no", "run fix again to be asked again")
+        self._refuse(done.location, done.findings, reason, applicability=done.applicability)
+        return False
 
     def _reorder(self, place: Location, findings: list[Finding]) -> None:
         template = findings[0].template
@@ -219,12 +245,23 @@ class _FileRewriter:
         except LintError as error:
             self._refuse(place, findings, Refusal(str(error), "reorder it by hand"))
             return
-        self._edits = [edit for edit in self._edits if edit not in inside]
-        self._edits.append(Edit(start, end, new))
         notes = plan.refusals if plan.applicability is Applicability.RISKY else ()
-        self._done.append(
-            Done(place, tuple(findings), plan.applicability, plan.before, after, notes)
+        done = Done(
+            place,
+            tuple(findings),
+            plan.applicability,
+            plan.before,
+            after.before,
+            notes,
+            self._text[start:end],
+            new,
+            shown(plan.flat),
+            shown(after.flat),
         )
+        if self._is_approved(done):
+            self._edits = [edit for edit in self._edits if edit not in inside]
+            self._edits.append(Edit(start, end, new))
+            self._done.append(done)
 
     def _spelled(
         self,
@@ -233,8 +270,8 @@ class _FileRewriter:
         plan: Plan,
         role: str | None,
         growth: Growth | None,
-    ) -> tuple[str, Forfeit]:
-        """Return the new source of one literal and what it still forfeits, proven.
+    ) -> tuple[str, Plan]:
+        """Return the new source of one literal and the plan of what nothing moves in, proven.
 
         A new order can show a better one (a line that stood alone is now a paragraph's last),
         so it is planned again until nothing moves: a second run changes nothing.
@@ -259,7 +296,7 @@ class _FileRewriter:
             if plan.applicability is None or _RANK[plan.applicability] > _RANK[applicability]:
                 if plan.before.characters >= before:
                     raise ProofError("the new order forfeits as much as the old one")
-                return source, plan.before
+                return source, plan
         raise ProofError("the order does not settle")
 
     def _finish(self, findings: Sequence[Finding]) -> Rewrite:
@@ -277,6 +314,14 @@ class _FileRewriter:
         if not self._edits:
             new = self._data
         return Rewrite(self._path, self._data, new, tuple(self._done), tuple(self._left))
+
+
+def shown(flat: Flat) -> str:
+    """Return a template's text with the name of each hole between braces."""
+    parts = flat.text.split(HOLE)
+    return parts[0] + "".join(
+        f"{{{hole.name}}}{part}" for hole, part in zip(flat.holes, parts[1:], strict=True)
+    )
 
 
 def _read(source: str, form: Form, growth: Growth | None) -> Literal:
