@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,34 +18,42 @@ pytestmark = [
     pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: run it instead"),
 ]
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = ("--device", "cpu", "--model", "tiny", "--dtype", "float32")
 
 
-def run_script(*arguments: str, interpret: str = "0") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        env={**os.environ, "TRITON_INTERPRET": interpret, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def run_script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run the script's `main` here: a process of its own spends its time importing torch."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["gpu.py", *arguments])
+        exit_code = runpy.run_path(str(BENCHMARKS / "gpu.py"))["main"]()
+        assert isinstance(exit_code, int)
+        return exit_code
+
+    return run
 
 
-def test_without_a_device_it_says_so_in_one_line_and_fails() -> None:
-    done = run_script()
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("no CUDA device (torch ")
-    assert done.stderr.count("\n") == 1
+def test_without_a_device_it_says_so_in_one_line_and_fails(
+    run_script: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_script() == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("no CUDA device (torch ")
+    assert said.err.count("\n") == 1
 
 
-def test_a_tiny_model_goes_through_every_part(tmp_path: Path) -> None:
+def test_a_tiny_model_goes_through_every_part(
+    run_script: Callable[..., int], tmp_path: Path
+) -> None:
     pytest.importorskip("triton", reason="decode at fixed addresses stands beside the kernels")
     numbers = tmp_path / "numbers.json"
     load = ("--cached", "64", "--streams", "1", "2", "--prompt-tokens", "20")
-    done = run_script(*TINY, *load, "--output-tokens", "4", "--json", str(numbers))
-    assert done.returncode == 0, done.stderr
+    assert run_script(*TINY, *load, "--output-tokens", "4", "--json", str(numbers)) == 0
     found = json.loads(numbers.read_text())
     assert found["attention"] == "AttentionStep"
     assert all(result["value"] > 0 for result in found["results"])
@@ -61,7 +71,13 @@ def test_a_tiny_model_goes_through_every_part(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_the_interpreter_checks_every_kernel() -> None:
     pytest.importorskip("triton", reason="the kernels need triton: pip install --no-deps triton")
-    done = run_script("--device", "cpu", "--check-only", interpret="1")
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cpu", "--check-only"],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WRONG" not in done.stdout
     assert done.stdout.count("ok ") == 18

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,11 @@ def test_every_shape_of_the_table_fits_the_smallest_device(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
 
 
-def test_an_unknown_shape_is_named_with_those_that_there_are(tmp_path: Path) -> None:
-    done = compile_for(tmp_path, "--shape", "llama-9b")
-    assert done.returncode == 2
-    assert "no shape is called 'llama-9b'; there are llama-8b" in done.stderr
+def test_an_unknown_shape_is_named_with_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["kernel_resources.py", "--shape", "llama-9b"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(SCRIPT))["main"]()
+    assert stopped.value.code == 2
+    assert "no shape is called 'llama-9b'; there are llama-8b" in capsys.readouterr().err
