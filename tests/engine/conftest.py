@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,42 +15,9 @@ from stemfirst_server.engine.engine import Engine
 from stemfirst_server.model.loading import LoadedModel, load_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-SMALL = {
-    "vocab_size": 199,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 512,
-    "initializer_range": 0.15,
-    "bos_token_id": 1,
-    "eos_token_id": None,
-    "pad_token_id": 0,
-}
-# What each architecture adds: the windows are shorter than the prompts, so that they matter.
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "llama": {},
-    "qwen2": {},
-    "qwen3": {},
-    "mistral": {"sliding_window": 24},
-    "gemma2": {
-        "sliding_window": 24,
-        "query_pre_attn_scalar": 16,
-        "attn_logit_softcapping": 5.0,
-        "final_logit_softcapping": 10.0,
-    },
-    "gemma3_text": {"sliding_window": 24, "query_pre_attn_scalar": 16},
-    "phi3": {"original_max_position_embeddings": 512},
-    "gpt_oss": {
-        "sliding_window": 24,
-        "num_local_experts": 4,
-        "num_experts_per_tok": 2,
-        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
-    },
-}
+sys.path.insert(0, str(Path(__file__).parent))
+
+from architectures import SERVED, SMALL
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -81,7 +49,7 @@ def small_folder(save_small: Callable[..., Path]) -> Callable[[str], Path]:
 
     def folder(model_type: str) -> Path:
         if model_type not in folders:
-            folders[model_type] = save_small(model_type, **ARCHITECTURES[model_type])
+            folders[model_type] = save_small(model_type, **SERVED[model_type])
         return folders[model_type]
 
     return folder
