@@ -27,6 +27,7 @@ from stemfirst_lint.messages import (
     role_of,
 )
 from stemfirst_lint.model import Following, Form, Sink, Site, Template, Text
+from stemfirst_lint.readers import Readers
 from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
 from stemfirst_lint.templates import Reader, merge
 
@@ -53,6 +54,7 @@ class Finder:
         self.project = flow.project
         self.reader = Reader(flow)
         self.constants = Constants(flow.project)
+        self.readers = Readers(flow.project)
         self._sites: list[Site] = []
         self._seen_messages: set[int] = set()
 
@@ -294,14 +296,7 @@ class Finder:
 
     def _is_shared(self, template: Template) -> bool:
         """True unless every read of the constant's name is the receiver of a known call."""
-        if template.name is None:
-            return False
-        reads = 0
-        for module in self.project.modules.values():
-            if module is not None:
-                reads += module.loads.get(template.name, 0)
-                reads += module.attribute_loads.get(template.name, 0)
-        return reads > len(template.calls)
+        return self.readers.reads(template) > len(template.calls)
 
 
 def _keyword(node: ast.Call, name: str) -> ast.expr | None:

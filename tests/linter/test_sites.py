@@ -205,6 +205,40 @@ def test_two_calls_of_one_template_are_one_site(check: Check) -> None:
     assert site.template.is_shared
 
 
+ASK_PROMPT = 'ASK_PROMPT = "{question} LONG_TEXT"\n'
+FILLED = "def ask(client, question):\n    text = NAME.format(question=question)\n" + SEND
+
+
+def test_constants_of_one_name_in_other_modules_are_other_texts(check: Check) -> None:
+    report = check(
+        a=ASK_PROMPT + FILLED.replace("NAME", "ASK_PROMPT"),
+        b=ASK_PROMPT + FILLED.replace("NAME", "ASK_PROMPT"),
+        c=f"class C:\n    {ASK_PROMPT}" + FILLED.replace("NAME", "C.ASK_PROMPT"),
+    )
+    assert [site.template.is_shared for site in report.sites] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "from texts import ASK_PROMPT\nprint(ASK_PROMPT[:9], 'prompt')\n",
+        "import texts\nprint(texts.ASK_PROMPT[:9], 'prompt')\n",
+        "from texts import *\nprint(ASK_PROMPT[:9], 'prompt')\n",
+        "from handed_on import OTHER\nprint(OTHER[:9], 'prompt')\n",
+        "class C:\n    ASK_PROMPT = ''\n\nimport texts\nprint(texts.ASK_PROMPT[:9], 'prompt')\n",
+    ],
+)
+def test_a_second_reader_counts_under_any_name(reader: str, check: Check) -> None:
+    report = check(
+        texts=ASK_PROMPT,
+        app="from texts import ASK_PROMPT as P\n\n" + FILLED.replace("NAME", "P"),
+        handed_on="from texts import ASK_PROMPT as OTHER\n",
+        reader=reader,
+    )
+    (site,) = report.sites
+    assert site.template.is_shared
+
+
 def test_what_follows_a_system_message_is_known(check: Check) -> None:
     source = (
         'def tool(name):\n    return {"type": "function", "function": {"name": name}}\n\n'
