@@ -8,7 +8,6 @@ from importlib.util import find_spec
 
 import click
 import pytest
-
 from stemfirst.cli import COMMANDS, EXTRA_OF, load
 
 
@@ -68,8 +67,20 @@ def test_a_defect_of_ours_exits_with_two_not_one() -> None:
         "import sys; sys.argv = ['stemfirst', 'check']\n"
         "c.main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no_such_name" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "missing"), [("serve", "uvicorn"), ("demo", "rich")])
+def test_an_extra_that_is_missed_on_the_way_is_named(name: str, missing: str) -> None:
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['stemfirst', {name!r}]; "
+        "from stemfirst.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"needs the package '{missing}': pip install" in line

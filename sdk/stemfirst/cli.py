@@ -73,15 +73,22 @@ def load(target: str) -> click.Command:
     try:
         command = getattr(import_module(module_name), attribute)
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in EXTRA_OF:
+        missing = _missing_extra(error)
+        if missing is None:
             raise
-        raise click.ClickException(
-            f"this command needs the package {missing!r}: "
-            f'pip install "stemfirst[{EXTRA_OF[missing]}]"'
-        ) from None
+        raise missing from None
     assert isinstance(command, click.Command)
     return command
+
+
+def _missing_extra(error: ModuleNotFoundError) -> click.ClickException | None:
+    """Return what to install, or None where no extra of ours brings the package."""
+    missing = (error.name or "").partition(".")[0]
+    if missing not in EXTRA_OF:
+        return None
+    return click.ClickException(
+        f'this command needs the package {missing!r}: pip install "stemfirst[{EXTRA_OF[missing]}]"'
+    )
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,7 +106,12 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except Exception:  # noqa: BLE001 Python would exit with 1, which says "findings"
+    except Exception as error:  # noqa: BLE001 Python would exit with 1, which says "findings"
+        # Commands import what is heavy when they run, and so miss it only then.
+        hint = _missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+        if hint is not None:
+            hint.show()
+            sys.exit(2)
         import traceback
 
         traceback.print_exc()
