@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stemfirst.calls import sending as sending
     from stemfirst.client import AsyncClient as AsyncClient
     from stemfirst.client import Client as Client
     from stemfirst.errors import ClientError as ClientError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stemfirst.errors import StemfirstError as StemfirstError
     from stemfirst.ledgers import Ledger as Ledger
     from stemfirst.ledgers import ledger as ledger
+    from stemfirst.ledgers import process_ledger as process_ledger
     from stemfirst.messages import file as file
     from stemfirst.messages import image as image
     from stemfirst.prompt import Hole as Hole
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from stemfirst.savings import Savings as Savings
     from stemfirst.savings import savings_of as savings_of
     from stemfirst.tiers import Tier as Tier
+    from stemfirst.watching import instrument as instrument
 
 __version__ = "0.1.0"
 
@@ -49,7 +52,7 @@ _HOME = {
         ("ClientError", "InversionError", "MissingValueError", "PromptError", "StemfirstError"),
         "stemfirst.errors",
     ),
-    **dict.fromkeys(("Ledger", "ledger"), "stemfirst.ledgers"),
+    **dict.fromkeys(("Ledger", "ledger", "process_ledger"), "stemfirst.ledgers"),
     **dict.fromkeys(
         (
             "Hole",
@@ -75,6 +78,8 @@ _HOME = {
     **dict.fromkeys(("file", "image"), "stemfirst.messages"),
     **dict.fromkeys(("Savings", "savings_of"), "stemfirst.savings"),
     "Tier": "stemfirst.tiers",
+    "instrument": "stemfirst.watching",
+    "sending": "stemfirst.calls",
 }
 
 # What needs an extra is left to explicit imports, so that a star import always works.

@@ -13,10 +13,10 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
+from openai import AsyncStream, Stream
 from openai.resources.chat.completions import Completions
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from stemfirst.calls import AsyncWatchedStream, WatchedStream
 from stemfirst.chain import ChainKey, chain
 from stemfirst.discovery import Capabilities
 from stemfirst.errors import ClientError
@@ -212,7 +212,7 @@ class AnswerStream:
     print(answer.savings)
     """
 
-    def __init__(self, raw: WatchedStream[ChatCompletionChunk]) -> None:
+    def __init__(self, raw: Stream[ChatCompletionChunk]) -> None:
         self.raw = raw
         self.text = ""
         """The text so far."""
@@ -220,7 +220,7 @@ class AnswerStream:
     @property
     def savings(self) -> Savings:
         """What the cache did; `is_complete` is False before the end and after a cut."""
-        return self.raw.savings
+        return savings_of(self.raw)
 
     def __iter__(self) -> Iterator[str]:
         for chunk in self.raw:
@@ -248,7 +248,7 @@ class AnswerStream:
 class AsyncAnswerStream:
     """As `AnswerStream`, for an event loop."""
 
-    def __init__(self, raw: AsyncWatchedStream[ChatCompletionChunk]) -> None:
+    def __init__(self, raw: AsyncStream[ChatCompletionChunk]) -> None:
         self.raw = raw
         self.text = ""
         """The text so far."""
@@ -256,7 +256,7 @@ class AsyncAnswerStream:
     @property
     def savings(self) -> Savings:
         """What the cache did; `is_complete` is False before the end and after a cut."""
-        return self.raw.savings
+        return savings_of(self.raw)
 
     async def __aiter__(self) -> AsyncIterator[str]:
         async for chunk in self.raw:

@@ -1,42 +1,59 @@
 """One call under way: from the request to its savings, filed in the ledgers around it.
 
-Knows what a response or a stream of any of OpenAI's text endpoints carries, and how to watch
-it go by without changing it. Does not send: the clients do, sync and async alike.
+Knows what a response or a stream of OpenAI's text endpoints and of Anthropic's carries, and how
+to watch it go by without changing it. Does not send: the clients do, sync and async alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any
 
-from openai import AsyncStream, BaseModel, Stream
-from typing_extensions import override
-
+from stemfirst.chain import ChainKey
 from stemfirst.ledgers import Status, open_entry
-from stemfirst.prompt import Rendered
+from stemfirst.observers import Outcome, Sent, has_observers, tell, tell_end
+from stemfirst.rendered import Rendered
 from stemfirst.savings import Savings, field_of
-from stemfirst.wire import BODY_FIELD
+from stemfirst.streams import Watched
+from stemfirst.usage import mapping_of
+from stemfirst.wire import BODY_FIELD, SESSION_HEADER
 
-T = TypeVar("T")
-
-WATCHED_PATHS = frozenset({"/chat/completions", "/completions", "/responses"})
+WATCHED_PATHS = frozenset({"/chat/completions", "/completions", "/responses", "/v1/messages"})
 """Endpoints that read a prompt, relative to the base URL."""
+
+_FINISHED = ("response.completed", "response.incomplete", "message_stop")
 
 
 class Call:
     """Watches one request's answer, and settles its ledger entry exactly once."""
 
-    __slots__ = ("_entry", "_holder", "_is_finished", "_last", "_provider", "_rendered")
+    __slots__ = (
+        "_ends",
+        "_entry",
+        "_first_chunk_s",
+        "_holder",
+        "_is_finished",
+        "_last",
+        "_provider",
+        "_rendered",
+        "_started_s",
+    )
 
-    def __init__(self, *, provider: str, rendered: Rendered | None) -> None:
+    def __init__(
+        self, *, provider: str, rendered: Rendered | None, sent: Sent | None = None
+    ) -> None:
         self._provider = provider
         self._rendered = rendered
-        self._entry = open_entry()
+        self._entry = open_entry(rendered)
         self._last: object = None
-        self._holder: object = None  # the chunk that carries the usage
+        self._holder: object = None  # what carries the usage
         self._is_finished = False
+        self._started_s = time.perf_counter()
+        self._first_chunk_s: float | None = None
+        self._ends = tell(sent) if sent else ()
 
     @property
     def savings(self) -> Savings:
@@ -45,7 +62,7 @@ class Call:
 
     def received(self, response: object) -> None:
         """Take a whole response."""
-        self._entry.close(Status.COMPLETE, self._read(response, is_complete=True))
+        self._settle(Status.COMPLETE, response)
 
     def saw(self, chunk: object) -> None:
         """Take one chunk of a stream.
@@ -53,9 +70,14 @@ class Call:
         A consumer may leave with the last chunk in hand and never ask for the end, so the
         call is settled as soon as the model has finished and the usage is there.
         """
-        # The Responses API wraps the finished response in its closing event.
-        whole = field_of(chunk, "response") or chunk
-        if field_of(whole, "usage", BODY_FIELD) is not None:
+        if self._first_chunk_s is None:
+            self._first_chunk_s = time.perf_counter() - self._started_s
+        # The Responses API wraps the finished response in its closing event, Anthropic's the
+        # begun message in its first one.
+        whole = field_of(chunk, "response", "message") or chunk
+        if field_of(chunk, "type") == "message_delta":
+            self._holder = _with_newer_usage(self._holder, field_of(chunk, "usage"))
+        elif field_of(whole, "usage", BODY_FIELD) is not None:
             self._holder = whole
         self._last = whole
         self._is_finished = self._is_finished or _says_finished(chunk)
@@ -67,16 +89,30 @@ class Call:
         if not self._is_finished:
             self.cut()
             return
-        self._entry.close(Status.COMPLETE, self._read(self._holder or self._last, is_complete=True))
+        self._settle(Status.COMPLETE, self._holder or self._last)
 
     def cut(self) -> None:
         """Take a stream's early end: closed by its reader, or broken by the network."""
-        source = self._holder or self._last
-        self._entry.close(Status.CUT_OFF, self._read(source, is_complete=False))
+        self._settle(Status.CUT_OFF, self._holder or self._last)
 
-    def failed(self) -> None:
+    def failed(self, error: BaseException | None = None) -> None:
         """Take an error instead of an answer."""
-        self._entry.close(Status.FAILED)
+        self._settle(Status.FAILED, None, error)
+
+    def _settle(self, status: Status, response: object, error: BaseException | None = None) -> None:
+        if self._entry.status is not Status.OPEN:
+            return
+        if status is Status.FAILED:
+            self._entry.close(status)
+        else:
+            is_complete = status is Status.COMPLETE
+            self._entry.close(status, self._read(response, is_complete=is_complete))
+        if self._ends:
+            duration_s = time.perf_counter() - self._started_s
+            tell_end(
+                self._ends,
+                Outcome(status, self.savings, response, duration_s, self._first_chunk_s, error),
+            )
 
     def _read(self, response: object, *, is_complete: bool) -> Savings:
         return Savings.of(
@@ -85,20 +121,31 @@ class Call:
 
 
 def _says_finished(chunk: object) -> bool:
-    """Whether a chunk says that the model has finished, in chat, legacy or responses shape."""
-    if field_of(chunk, "type") in ("response.completed", "response.incomplete"):
+    """Whether a chunk says that the model has finished, in any of the known shapes."""
+    if field_of(chunk, "type") in _FINISHED:
         return True
     choices = field_of(chunk, "choices") or ()
     return any(field_of(choice, "finish_reason") is not None for choice in choices)
 
 
+def _with_newer_usage(holder: object, usage: object) -> object:
+    """Return Anthropic's begun message with the counts that came since; they are cumulative."""
+    newer = {k: v for k, v in (mapping_of(usage) or {}).items() if v is not None}
+    before = mapping_of(field_of(holder, "usage")) or {}
+    return {
+        "id": field_of(holder, "id"),
+        "model": field_of(holder, "model"),
+        "usage": {**before, **newer},
+    }
+
+
 def attach(response: object, savings: Savings) -> None:
     """Put `savings` on a response object, beside its fields.
 
-    It goes into the instance's dict, as openai's own `_request_id` does: there it is found by
-    attribute access and copied along, and left out when the response is dumped to JSON.
+    It goes into the instance's dict, as the packages' own `_request_id` does: there it is found
+    by attribute access and copied along, and left out when the response is dumped to JSON.
     """
-    if isinstance(response, BaseModel):
+    if hasattr(response, "model_dump"):
         object.__setattr__(response, "savings", savings)
 
 
@@ -109,7 +156,11 @@ _rendered: ContextVar[Rendered | None] = ContextVar("stemfirst_rendered", defaul
 def sending(rendered: Rendered) -> Iterator[None]:
     """Tell the client's hook, further down this call, which prompt is being sent.
 
-    The openai package's `create()` stands between the two and passes on only what is sent.
+    The package's `create()` stands between the two and passes on only what is sent. A prompt
+    that is sent by other means can be named the same way, so that a miss finds its line:
+
+        with sending(rendered):
+            client.messages.create(model=..., max_tokens=..., **rendered.anthropic())
     """
     token = _rendered.set(rendered)
     try:
@@ -118,21 +169,48 @@ def sending(rendered: Rendered) -> Iterator[None]:
         _rendered.reset(token)
 
 
-def start(path: str, base_url: str) -> Call | None:
-    """Return a new call for a request to this path, or None where there is nothing to watch."""
+def start(options: Any, *, base_url: str, api_key: object) -> Call | None:
+    """Return a new call for a request, or None where there is nothing to watch.
+
+    Args:
+        options: the package's `FinalRequestOptions`.
+        base_url: where it goes.
+        api_key: the client's key, where it is known by now.
+    """
+    path = str(options.url).partition("?")[0]
     if path not in WATCHED_PATHS:
         return None
-    return Call(provider=base_url, rendered=_rendered.get())
+    rendered = _rendered.get()
+    sent = None
+    if has_observers():
+        body = options.json_data
+        sent = Sent(
+            path=path,
+            base_url=base_url,
+            body=body if isinstance(body, Mapping) else {},
+            at_s=time.time(),
+            rendered=rendered,
+            session_id=_session_of(options.headers),
+            key=ChainKey.derive(api_key) if isinstance(api_key, str) and api_key else None,
+        )
+    return Call(provider=base_url, rendered=rendered, sent=sent)
+
+
+def _session_of(headers: object) -> str | None:
+    if not isinstance(headers, Mapping):  # the package's "not given"
+        return None
+    found = [value for name, value in headers.items() if str(name).lower() == SESSION_HEADER]
+    return found[0] if found and isinstance(found[0], str) else None
 
 
 def parser_for(call: Call, inner: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
-    """Return a `post_parser` for openai's request options: watch, then parse as `inner` does.
+    """Return a `post_parser` for the request's options: watch, then parse as `inner` does.
 
     It runs wherever a response is parsed, also behind `with_raw_response`.
     """
 
     def parse(response: Any) -> Any:
-        if isinstance(response, WatchedStream | AsyncWatchedStream):
+        if isinstance(response, Watched):
             response.watched_by(call)
             return inner(response) if inner else response
         call.received(response)  # before `inner`, which raises on a cut answer
@@ -141,95 +219,3 @@ def parser_for(call: Call, inner: Callable[[Any], Any] | None) -> Callable[[Any]
         return parsed
 
     return parse
-
-
-class WatchedStream(Stream[T]):
-    """A stream of the openai package that a call watches; `savings` is complete at its end."""
-
-    _call: Call | None = None
-
-    def watched_by(self, call: Call) -> None:
-        """Report every chunk from now on to `call`."""
-        self._call = call
-
-    @property
-    def savings(self) -> Savings:
-        """What the cache did for this call; incomplete before the end."""
-        return self._call.savings if self._call else Savings(is_complete=False)
-
-    @override
-    def __next__(self) -> T:
-        with _watching(self._call) as saw:
-            return saw(super().__next__())
-
-    @override
-    def __iter__(self) -> Iterator[T]:
-        # No generator: leaving a loop early must not look like closing the stream.
-        return self
-
-    @override
-    def close(self) -> None:
-        if self._call:
-            self._call.cut()
-        super().close()
-
-
-class AsyncWatchedStream(AsyncStream[T]):
-    """As `WatchedStream`, for an event loop."""
-
-    _call: Call | None = None
-
-    def watched_by(self, call: Call) -> None:
-        """Report every chunk from now on to `call`."""
-        self._call = call
-
-    @property
-    def savings(self) -> Savings:
-        """What the cache did for this call; incomplete before the end."""
-        return self._call.savings if self._call else Savings(is_complete=False)
-
-    @override
-    async def __anext__(self) -> T:
-        with _watching(self._call) as saw:
-            return saw(await super().__anext__())
-
-    @override
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self
-
-    @override
-    async def close(self) -> None:
-        if self._call:
-            self._call.cut()
-        await super().close()
-
-
-@contextmanager
-def _watching(call: Call | None) -> Iterator[Callable[[T], T]]:
-    """Give a function that shows a chunk to the call; see how the stream ends around it."""
-
-    def saw(chunk: T) -> T:
-        if call:
-            call.saw(chunk)
-        return chunk
-
-    try:
-        yield saw
-    except (StopIteration, StopAsyncIteration):
-        if call:
-            call.ended()
-        raise
-    except BaseException:  # also a cancelled task, which ends the stream
-        if call:
-            call.cut()
-        raise
-
-
-def watched(stream_cls: Any) -> Any:
-    """Return the watched kind of a stream class: `Stream[X]` gives `WatchedStream[X]`."""
-    origin, chunks = get_origin(stream_cls), get_args(stream_cls)
-    if origin is Stream:
-        return WatchedStream[chunks[0]]  # type: ignore[valid-type]
-    if origin is AsyncStream:
-        return AsyncWatchedStream[chunks[0]]  # type: ignore[valid-type]
-    return stream_cls

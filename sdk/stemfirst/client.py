@@ -5,7 +5,8 @@ and errors. On top they have `ask` and `stream`, which send a `Prompt`, and ever
 carries `savings` and is counted in the ledgers around it.
 
 Knows when to send. What is sent and made of the answer is `stemfirst.asking`'s; how an answer
-is watched is `stemfirst.calls`'s. Hints go only to a server that says it is ours.
+is watched is `stemfirst.calls`'s and `stemfirst.watching`'s. Hints go only to a server that
+says it is ours.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from stemfirst.asking import (
     answer_of,
     question,
 )
-from stemfirst.calls import Call, parser_for, sending, start, watched
+from stemfirst.calls import sending
 from stemfirst.discovery import Capabilities, Discovery
 from stemfirst.prompt import Prompt, Rendered
+from stemfirst.watching import watched_request
 
 DISCOVERY_PATH = "/stemfirst"
 """Relative to the base URL, which ends in `/v1`."""
@@ -38,6 +40,8 @@ DISCOVERY_OPTIONS: dict[str, Any] = {"timeout": 5.0, "max_retries": 0}
 
 class _Hinting:
     """What both clients add to the openai package's, as far as it awaits nothing."""
+
+    _is_watched_by_stemfirst = True
 
     @cached_property
     def _servers(self) -> Discovery:
@@ -57,6 +61,9 @@ class _Hinting:
 
 class Client(_Hinting, openai.OpenAI):
     """The openai package's client, with `ask`, `stream` and savings; threads may share it."""
+
+    if not TYPE_CHECKING:
+        request = watched_request(openai.OpenAI)
 
     def ask(
         self,
@@ -120,25 +127,12 @@ class Client(_Hinting, openai.OpenAI):
             return None
         return self._servers.learn(where, answer)
 
-    # The signatures that a type checker sees are the base class's.
-    if not TYPE_CHECKING:
-
-        def request(self, cast_to, options, *, stream=False, stream_cls=None):
-            """Send one request; watch the answer where it is one to a prompt."""
-            call = start(options.url, str(self.base_url))
-            if call is None:
-                return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
-            try:
-                return super().request(
-                    cast_to, _watch(options, call), stream=stream, stream_cls=watched(stream_cls)
-                )
-            except BaseException:
-                call.failed()
-                raise
-
 
 class AsyncClient(_Hinting, openai.AsyncOpenAI):
     """The openai package's async client, with `ask`, `stream` and savings."""
+
+    if not TYPE_CHECKING:
+        request = watched_request(openai.AsyncOpenAI)
 
     async def ask(
         self,
@@ -185,21 +179,6 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
             return None
         return self._servers.learn(where, answer)
 
-    if not TYPE_CHECKING:
-
-        async def request(self, cast_to, options, *, stream=False, stream_cls=None):
-            """Send one request; watch the answer where it is one to a prompt."""
-            call = start(options.url, str(self.base_url))
-            if call is None:
-                return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
-            try:
-                return await super().request(
-                    cast_to, _watch(options, call), stream=stream, stream_cls=watched(stream_cls)
-                )
-            except BaseException:
-                call.failed()
-                raise
-
 
 def _ready(
     client: openai.OpenAI | openai.AsyncOpenAI,
@@ -224,14 +203,6 @@ def _asked(
     arguments: Mapping[str, Any],
 ) -> Question:
     return question(prompt, model=model, values=values, session_id=session_id, arguments=arguments)
-
-
-def _watch(options: Any, call: Call) -> Any:
-    """Return the request's options with a parser that shows each answer to `call`."""
-    inner = options.post_parser
-    copied = options.model_copy()
-    copied.post_parser = parser_for(call, inner if callable(inner) else None)
-    return copied
 
 
 def _is_final(error: Exception) -> bool:

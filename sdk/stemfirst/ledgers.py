@@ -14,18 +14,19 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from stemfirst.errors import ClientError
-from stemfirst.savings import Savings, money, shown
-from stemfirst.wire import Cost, Estimate
+from stemfirst.rendered import Rendered
+from stemfirst.savings import Savings, shown
+from stemfirst.totals import NOTHING, Causes, Totals, requests_in_words, table, totals_of
+from stemfirst.wire import SegmentUse
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,11 +47,15 @@ class Status(Enum):
 class Entry:
     """One call in a ledger. Written once by the call, from OPEN to one of the other states."""
 
-    __slots__ = ("savings", "status")
+    __slots__ = ("labels", "prompt", "savings", "status")
 
-    def __init__(self) -> None:
+    def __init__(self, rendered: Rendered | None = None) -> None:
         self.status = Status.OPEN
         self.savings = Savings(is_complete=False)
+        self.prompt = _prompt_of(rendered)
+        """What the prompt is called; None for messages that were built by hand."""
+        self.labels = {item.id: item.label for item in rendered.segments} if rendered else {}
+        """What each of the prompt's segments is called, by its id."""
 
     def close(self, status: Status, savings: Savings | None = None) -> None:
         """Settle the entry; a second call changes nothing."""
@@ -59,45 +64,21 @@ class Entry:
             self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums over a ledger's calls; a sum is None where no call reported its part.
+class Ledger:
+    """Collects the calls made while it is entered; shared freely by threads and event loops.
 
-    `reported` counts the calls that said how many tokens came from the cache; the token sums
-    are over those. The interval of `prefill_ms_saved` adds the calls' intervals, which is
-    wider than their errors' true sum.
+    Args:
+        name: its title.
+        most_entries: calls to hold one by one; of older ones only the sums are kept. All by
+            default.
     """
 
-    requests: int
-    incomplete: int
-    failed: int
-    reported: int
-    prompt_tokens: int
-    cached_tokens: int
-    prefill_ms_saved: Estimate | None
-    timed: int
-    """Calls with an estimate of the milliseconds saved."""
-    cost: Cost | None
-    priced: int
-    """Calls with a cost."""
-
-    @property
-    def computed_tokens(self) -> int:
-        """Prompt tokens that did not come from the cache."""
-        return self.prompt_tokens - self.cached_tokens
-
-    @property
-    def hit_ratio(self) -> float | None:
-        """Share of the prompts' tokens that came from the cache, 0 to 1."""
-        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
-
-
-class Ledger:
-    """Collects the calls made while it is entered; shared freely by threads and event loops."""
-
-    def __init__(self, name: str = "calls") -> None:
+    def __init__(self, name: str = "calls", *, most_entries: int | None = None) -> None:
         self.name = name
-        self._entries: list[Entry] = []
+        self._entries: deque[Entry] = deque()
+        self._most_entries = most_entries
+        self._folded = NOTHING
+        self._folded_causes = Causes.none()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Ledger:
@@ -154,6 +135,10 @@ class Ledger:
         """Add a call that may still be under way."""
         with self._lock:
             self._entries.append(entry)
+            while self._most_entries is not None and len(self._entries) > self._most_entries:
+                oldest = self._entries.popleft()
+                self._folded += _totals([oldest])
+                self._folded_causes.add(oldest.savings)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -164,32 +149,14 @@ class Ledger:
     @property
     def totals(self) -> Totals:
         """The sums as they stand now."""
-        entries = self.entries
-        done = [entry.savings for entry in entries]
-        known = [
-            (saved.prompt_tokens, saved.cached_tokens)
-            for saved in done
-            if saved.prompt_tokens is not None and saved.cached_tokens is not None
-        ]
-        timed = [saved.prefill_ms_saved for saved in done if saved.prefill_ms_saved]
-        paid = [saved.cost for saved in done if saved.cost]
-        return Totals(
-            requests=len(entries),
-            incomplete=sum(entry.status in (Status.OPEN, Status.CUT_OFF) for entry in entries),
-            failed=sum(entry.status is Status.FAILED for entry in entries),
-            reported=len(known),
-            prompt_tokens=sum(prompt for prompt, _ in known),
-            cached_tokens=sum(cached for _, cached in known),
-            prefill_ms_saved=_sum_of_estimates(timed),
-            timed=len(timed),
-            cost=_sum_of_costs(paid),
-            priced=len(paid),
-        )
+        with self._lock:
+            return self._folded + _totals(self._entries)
 
     @property
     def requests(self) -> int:
         """Calls made, whatever became of them."""
-        return len(self.entries)
+        with self._lock:
+            return self._folded.requests + len(self._entries)
 
     @property
     def prompt_tokens(self) -> int:
@@ -213,38 +180,51 @@ class Ledger:
         place in the request where no line is known. Text that was read for the first time is
         no miss.
         """
-        tokens: Counter[str] = Counter()
-        calls: Counter[str] = Counter()
+        with self._lock:
+            causes = self._folded_causes.copy()
+            for entry in self._entries:
+                causes.add(entry.savings)
+        return [(cause, count, causes.calls[cause]) for cause, count in causes.tokens.most_common()]
+
+    def by_prompt(self) -> dict[str, Totals]:
+        """Return the sums by prompt: the name of its first named segment, else its place.
+
+        Of the calls that `entries` holds.
+        """
+        groups: dict[str, list[Entry]] = {}
         for entry in self.entries:
-            missed = entry.savings.missed
-            if missed is not None and missed.tokens and missed.is_avoidable:
-                place = missed.origin and shown(missed.origin)
-                if not place and missed.at and missed.at.path:
-                    place = ".".join(map(str, missed.at.path))
-                cause = missed.reason.replace("_", " ") + (f" at {place}" if place else "")
-                tokens[cause] += missed.tokens
-                calls[cause] += 1
-        return [(cause, count, calls[cause]) for cause, count in tokens.most_common()]
+            groups.setdefault(entry.prompt or "messages built by hand", []).append(entry)
+        return {prompt: _totals(entries) for prompt, entries in groups.items()}
+
+    def by_segment(self) -> dict[str, SegmentUse]:
+        """Return how many of each segment's tokens came from the cache, by its name or tier.
+
+        Of the calls that `entries` holds and whose server reported segments.
+        """
+        sums: dict[str, SegmentUse] = {}
+        for entry in self.entries:
+            for identifier, use in (entry.savings.segments or {}).items():
+                label = entry.labels.get(identifier, identifier)
+                sofar = sums.get(label, SegmentUse(0, 0))
+                sums[label] = SegmentUse(
+                    sofar.prompt_tokens + use.prompt_tokens,
+                    sofar.cached_tokens + use.cached_tokens,
+                )
+        return sums
 
     def __str__(self) -> str:
         """Show the sums as a table of at most 80 columns."""
-        totals = self.totals
-        lines = [f"{self.name}: {_requests(totals)}"]
-        lines += [
-            f"  {label:<18}{value:>14}  {note}".rstrip() for label, value, note in _rows(totals)
-        ]
-        misses = self.misses()[:3]
-        if misses:
-            lines.append("  read again because of")
-            lines += [
-                f"{count:>14,}  {_clipped(cause, 48)} ({calls}x)" for cause, count, calls in misses
-            ]
         notices = {entry.savings.notice for entry in self.entries if entry.savings.notice}
-        lines += [f"  note: {_clipped(notice, 72)}" for notice in sorted(notices)]
-        return "\n".join(lines)
+        return table(self.name, self.totals, self.misses()[:3], notices)
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        from stemfirst.html import ledger_html
+
+        return ledger_html(self)
 
     def __repr__(self) -> str:
-        return f"<Ledger {self.name!r}: {_requests(self.totals)}>"
+        return f"<Ledger {self.name!r}: {requests_in_words(self.totals)}>"
 
 
 def ledger(name: str = "calls") -> Ledger:
@@ -255,80 +235,63 @@ def ledger(name: str = "calls") -> Ledger:
 _active: ContextVar[tuple[Ledger, ...]] = ContextVar("stemfirst_ledgers", default=())
 
 
-def open_entry() -> Entry:
+_of_process: list[Ledger] = []
+"""The process's own ledger, once somebody asked for it."""
+
+
+def process_ledger() -> Ledger:
+    """Return the ledger of all calls of this process, in whatever thread or context.
+
+    It counts from the first time on that it is asked for. Of more than 10,000 calls it holds
+    the newest one by one, and the sums of all.
+    """
+    with _process_lock:
+        if not _of_process:
+            _of_process.append(Ledger("this process", most_entries=10_000))
+        return _of_process[0]
+
+
+_process_lock = threading.Lock()
+
+
+def open_entry(rendered: Rendered | None = None) -> Entry:
     """File a new call in every ledger that is entered here, in each once, and return it."""
-    entry = Entry()
-    for book in dict.fromkeys(_active.get()):
+    entry = Entry(rendered)
+    books = _active.get()
+    if not _unrecorded.get():
+        books = (*books, *_of_process)
+    for book in dict.fromkeys(books):
         book.file(entry)
     return entry
+
+
+def _totals(entries: Iterable[Entry]) -> Totals:
+    held = list(entries)
+    return totals_of(
+        [entry.savings for entry in held],
+        incomplete=sum(entry.status in (Status.OPEN, Status.CUT_OFF) for entry in held),
+        failed=sum(entry.status is Status.FAILED for entry in held),
+    )
+
+
+def _prompt_of(rendered: Rendered | None) -> str | None:
+    """Return what to call a prompt: its first named text, else where its first text was built."""
+    texts = [item for item in rendered.segments if not item.is_tool] if rendered else []
+    for item in texts:
+        if item.name:
+            return item.name
+    return shown(texts[0].origin) if texts and texts[0].origin else None
 
 
 @contextmanager
 def unrecorded() -> Iterator[None]:
     """Keep the calls made inside out of every ledger."""
-    token = _active.set(())
+    token, flag = _active.set(()), _unrecorded.set(True)
     try:
         yield
     finally:
+        _unrecorded.reset(flag)
         _active.reset(token)
 
 
-def _sum_of_estimates(estimates: list[Estimate]) -> Estimate | None:
-    if not estimates:
-        return None
-    return Estimate(
-        est=sum(item.est for item in estimates),
-        lo=sum(item.lo for item in estimates),
-        hi=sum(item.hi for item in estimates),
-        n=min(item.n for item in estimates),
-    )
-
-
-def _sum_of_costs(costs: list[Cost]) -> Cost | None:
-    currencies = {item.currency for item in costs}
-    if len(currencies) != 1:
-        return None  # none at all, or sums that cannot be added
-    return Cost(
-        actual=sum(item.actual for item in costs),
-        without_cache=sum(item.without_cache for item in costs),
-        saved=sum(item.saved for item in costs),
-        basis="; ".join(sorted({item.basis for item in costs})),
-        currency=currencies.pop(),
-    )
-
-
-def _requests(totals: Totals) -> str:
-    text = f"{totals.requests:,} request{'' if totals.requests == 1 else 's'}"
-    odd = [
-        f"{count:,} {what}"
-        for count, what in ((totals.incomplete, "incomplete"), (totals.failed, "failed"))
-        if count
-    ]
-    return f"{text} ({', '.join(odd)})" if odd else text
-
-
-def _rows(totals: Totals) -> list[tuple[str, str, str]]:
-    """Return label, figure and note of each line."""
-    if not totals.reported:
-        return [("cached tokens", "not reported", "")]
-    some = "" if totals.reported == totals.requests else f"{totals.reported:,} calls reported"
-    ratio = totals.hit_ratio
-    rows = [
-        ("prompt tokens", f"{totals.prompt_tokens:,}", some),
-        ("cached tokens", f"{totals.cached_tokens:,}", f"{100 * (ratio or 0):.1f} % hit ratio"),
-        ("computed tokens", f"{totals.computed_tokens:,}", ""),
-    ]
-    saved = totals.prefill_ms_saved
-    if saved:
-        interval = f"[{saved.lo:,.0f} to {saved.hi:,.0f}]"
-        part = "" if totals.timed == totals.requests else f", {totals.timed:,} calls"
-        rows.append(("prefill saved", f"{saved.est:,.0f} ms", f"{interval} estimate{part}"))
-    if totals.cost:
-        part = "" if totals.priced == totals.requests else f", {totals.priced:,} calls"
-        whole = money(totals.cost.without_cache)
-        rows.append(("money saved", money(totals.cost.saved), f"of {whole}{part}"))
-    return rows
-
-
-def _clipped(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+_unrecorded: ContextVar[bool] = ContextVar("stemfirst_unrecorded", default=False)

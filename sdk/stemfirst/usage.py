@@ -42,7 +42,7 @@ def usage_of(reported: object) -> Usage:
     Args:
         reported: a mapping, an object of a client package, or None.
     """
-    counts = _mapping(reported)
+    counts = mapping_of(reported)
     if counts is None:
         return NOTHING
     for read in (_bedrock, _gemini, _anthropic, _openai):
@@ -59,7 +59,7 @@ def _openai(counts: Mapping[str, Any]) -> Usage | None:
     if prompt is None and output is None:
         return None
     details = (
-        _mapping(counts.get("prompt_tokens_details") or counts.get("input_tokens_details")) or {}
+        mapping_of(counts.get("prompt_tokens_details") or counts.get("input_tokens_details")) or {}
     )
     cached = _count(details, "cached_tokens")
     if cached is None:  # DeepSeek; Kimi; LiteLLM
@@ -89,7 +89,7 @@ def _anthropic(counts: Mapping[str, Any]) -> Usage | None:
     plain = _count(counts, "input_tokens")
     read = _count(counts, "cache_read_input_tokens")
     written = _count(counts, "cache_creation_input_tokens")
-    lifetimes = _mapping(counts.get("cache_creation")) or {}
+    lifetimes = mapping_of(counts.get("cache_creation")) or {}
     return Usage(
         prompt_tokens=None if plain is None else plain + (read or 0) + (written or 0),
         cached_tokens=read,
@@ -144,7 +144,7 @@ def _count(counts: Mapping[str, Any], *names: str) -> int | None:
     return None
 
 
-def _mapping(value: object) -> Mapping[str, Any] | None:
+def mapping_of(value: object) -> Mapping[str, Any] | None:
     """Return a mapping for a mapping or for an object of a client package."""
     if isinstance(value, Mapping):
         return value

@@ -23,6 +23,14 @@ OPENAI_USAGE = {
     "prompt_tokens_details": {"cached_tokens": 1_536, "cache_write_tokens": 0},
 }
 
+ANTHROPIC_USAGE = {
+    "input_tokens": 64,
+    "cache_read_input_tokens": 1_536,
+    "cache_creation_input_tokens": 400,
+    "cache_creation": {"ephemeral_5m_input_tokens": 400, "ephemeral_1h_input_tokens": 0},
+    "output_tokens": 3,
+}
+
 
 @dataclass
 class Seen:
@@ -79,6 +87,8 @@ class Peer:
                     self.stream(body)
                 elif self.path == "/v1/responses":
                     self.reply(200, peer.response(body))
+                elif self.path.startswith("/v1/messages"):
+                    self.reply(200, peer.message(body))
                 else:
                     self.reply(200, peer.completion(body))
 
@@ -97,6 +107,11 @@ class Peer:
                 self.send_header("content-type", "text/event-stream")
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
+                if self.path.startswith("/v1/messages"):
+                    for event in peer.message_events(body):
+                        self.chunk(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n")
+                    self.chunk("")
+                    return
                 is_response = self.path == "/v1/responses"
                 events = peer.response_events(body) if is_response else peer.events(body)
                 for count, event in enumerate(events):
@@ -195,6 +210,44 @@ class Peer:
                 "total_tokens": 2_003,
             },
         }
+
+    def message(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a whole answer in the shape of Anthropic's Messages API."""
+        return {
+            "id": "msg-1",
+            "type": "message",
+            "role": "assistant",
+            "model": body["model"],
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+            "content": [{"type": "text", "text": "".join(self.pieces)}],
+            "usage": dict(ANTHROPIC_USAGE),
+        }
+
+    def message_events(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return a stream's events in the shape of Anthropic's Messages API."""
+        begun = {**self.message(body), "stop_reason": None, "content": []}
+        begun["usage"] = {**ANTHROPIC_USAGE, "output_tokens": 1}
+        block = {"type": "text", "text": ""}
+        return [
+            {"type": "message_start", "message": begun},
+            {"type": "content_block_start", "index": 0, "content_block": block},
+            *(
+                {
+                    "type": "content_block_delta",
+                    "index": 0,
+                    "delta": {"type": "text_delta", "text": piece},
+                }
+                for piece in self.pieces
+            ),
+            {"type": "content_block_stop", "index": 0},
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+                "usage": {"output_tokens": 3},
+            },
+            {"type": "message_stop"},
+        ]
 
     def response_events(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         """Return a stream's events in the shape of the Responses API."""

@@ -1,0 +1,196 @@
+"""Sums over calls: what a ledger adds up, and how it is shown in 80 columns.
+
+Knows how tokens, estimates and costs add. Does not know where the calls come from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stemfirst.savings import Savings, money, shown
+from stemfirst.wire import Cost, Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over a ledger's calls; a sum is None where no call reported its part.
+
+    `reported` counts the calls that said how many tokens came from the cache; the token sums
+    are over those. The interval of `prefill_ms_saved` adds the calls' intervals, which is
+    wider than their errors' true sum.
+    """
+
+    requests: int
+    incomplete: int
+    failed: int
+    reported: int
+    prompt_tokens: int
+    cached_tokens: int
+    prefill_ms_saved: Estimate | None
+    timed: int
+    """Calls with an estimate of the milliseconds saved."""
+    cost: Cost | None
+    priced: int
+    """Calls with a cost."""
+
+    @property
+    def computed_tokens(self) -> int:
+        """Prompt tokens that did not come from the cache."""
+        return self.prompt_tokens - self.cached_tokens
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Share of the prompts' tokens that came from the cache, 0 to 1."""
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
+
+    def __add__(self, other: Totals) -> Totals:
+        """Return the sums over both."""
+        estimates = [item for item in (self.prefill_ms_saved, other.prefill_ms_saved) if item]
+        costs = [item for item in (self.cost, other.cost) if item]
+        return Totals(
+            requests=self.requests + other.requests,
+            incomplete=self.incomplete + other.incomplete,
+            failed=self.failed + other.failed,
+            reported=self.reported + other.reported,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            prefill_ms_saved=_sum_of_estimates(estimates),
+            timed=self.timed + other.timed,
+            cost=_sum_of_costs(costs),
+            priced=self.priced + other.priced,
+        )
+
+
+NOTHING = Totals(0, 0, 0, 0, 0, 0, None, 0, None, 0)
+
+
+def totals_of(calls: Iterable[Savings], *, incomplete: int = 0, failed: int = 0) -> Totals:
+    """Return the sums over calls, of which so many are incomplete or failed."""
+    done = list(calls)
+    known = [
+        (saved.prompt_tokens, saved.cached_tokens)
+        for saved in done
+        if saved.prompt_tokens is not None and saved.cached_tokens is not None
+    ]
+    timed = [saved.prefill_ms_saved for saved in done if saved.prefill_ms_saved]
+    paid = [saved.cost for saved in done if saved.cost]
+    return Totals(
+        requests=len(done),
+        incomplete=incomplete,
+        failed=failed,
+        reported=len(known),
+        prompt_tokens=sum(prompt for prompt, _ in known),
+        cached_tokens=sum(cached for _, cached in known),
+        prefill_ms_saved=_sum_of_estimates(timed),
+        timed=len(timed),
+        cost=_sum_of_costs(paid),
+        priced=len(paid),
+    )
+
+
+@dataclass(slots=True)
+class Causes:
+    """Tokens that were read again and calls that did, by cause; mutable."""
+
+    tokens: Counter[str]
+    calls: Counter[str]
+
+    @classmethod
+    def none(cls) -> Causes:
+        """Return an empty one."""
+        return cls(Counter(), Counter())
+
+    def add(self, savings: Savings) -> None:
+        """Count a call's miss, where it has one that other code could have avoided."""
+        missed = savings.missed
+        if missed is None or not missed.tokens or not missed.is_avoidable:
+            return
+        place = missed.origin and shown(missed.origin)
+        if not place and missed.at and missed.at.path:
+            place = ".".join(map(str, missed.at.path))
+        cause = missed.reason.replace("_", " ") + (f" at {place}" if place else "")
+        self.tokens[cause] += missed.tokens
+        self.calls[cause] += 1
+
+    def copy(self) -> Causes:
+        """Return one that changes on its own."""
+        return Causes(Counter(self.tokens), Counter(self.calls))
+
+
+def table(
+    name: str, totals: Totals, misses: list[tuple[str, int, int]], notices: Iterable[str]
+) -> str:
+    """Return the sums as a table of at most 80 columns."""
+    lines = [f"{name}: {requests_in_words(totals)}"]
+    lines += [f"  {label:<18}{value:>14}  {note}".rstrip() for label, value, note in _rows(totals)]
+    if misses:
+        lines.append("  read again because of")
+        lines += [
+            f"{count:>14,}  {_clipped(cause, 48)} ({calls}x)" for cause, count, calls in misses
+        ]
+    lines += [f"  note: {_clipped(notice, 72)}" for notice in sorted(notices)]
+    return "\n".join(lines)
+
+
+def _sum_of_estimates(estimates: list[Estimate]) -> Estimate | None:
+    if not estimates:
+        return None
+    return Estimate(
+        est=sum(item.est for item in estimates),
+        lo=sum(item.lo for item in estimates),
+        hi=sum(item.hi for item in estimates),
+        n=min(item.n for item in estimates),
+    )
+
+
+def _sum_of_costs(costs: list[Cost]) -> Cost | None:
+    currencies = {item.currency for item in costs}
+    if len(currencies) != 1:
+        return None  # none at all, or sums that cannot be added
+    return Cost(
+        actual=sum(item.actual for item in costs),
+        without_cache=sum(item.without_cache for item in costs),
+        saved=sum(item.saved for item in costs),
+        basis="; ".join(sorted({item.basis for item in costs})),
+        currency=currencies.pop(),
+    )
+
+
+def requests_in_words(totals: Totals) -> str:
+    """Return how many calls there were, and how many of them did not end well."""
+    text = f"{totals.requests:,} request{'' if totals.requests == 1 else 's'}"
+    odd = [
+        f"{count:,} {what}"
+        for count, what in ((totals.incomplete, "incomplete"), (totals.failed, "failed"))
+        if count
+    ]
+    return f"{text} ({', '.join(odd)})" if odd else text
+
+
+def _rows(totals: Totals) -> list[tuple[str, str, str]]:
+    """Return label, figure and note of each line."""
+    if not totals.reported:
+        return [("cached tokens", "not reported", "")]
+    some = "" if totals.reported == totals.requests else f"{totals.reported:,} calls reported"
+    ratio = totals.hit_ratio
+    rows = [
+        ("prompt tokens", f"{totals.prompt_tokens:,}", some),
+        ("cached tokens", f"{totals.cached_tokens:,}", f"{100 * (ratio or 0):.1f} % hit ratio"),
+        ("computed tokens", f"{totals.computed_tokens:,}", ""),
+    ]
+    saved = totals.prefill_ms_saved
+    if saved:
+        interval = f"[{saved.lo:,.0f} to {saved.hi:,.0f}]"
+        part = "" if totals.timed == totals.requests else f", {totals.timed:,} calls"
+        rows.append(("prefill saved", f"{saved.est:,.0f} ms", f"{interval} estimate{part}"))
+    if totals.cost:
+        part = "" if totals.priced == totals.requests else f", {totals.priced:,} calls"
+        whole = money(totals.cost.without_cache)
+        rows.append(("money saved", money(totals.cost.saved), f"of {whole}{part}"))
+    return rows
+
+
+def _clipped(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

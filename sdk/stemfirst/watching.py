@@ -1,0 +1,108 @@
+"""Clients whose calls are watched, and copies of existing clients that are.
+
+Knows the one method through which every request of a client of the packages openai and
+anthropic goes, and that such a client makes copies of itself. Bodies and headers stay as the
+caller gave them; the classes and objects of the packages stay as they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+from stemfirst.calls import Call, parser_for, start
+from stemfirst.errors import ClientError
+from stemfirst.streams import watched
+
+C = TypeVar("C")
+
+WATCHED = "_is_watched_by_stemfirst"
+"""The attribute of classes whose calls are watched."""
+
+
+def watched_request(kind: Any) -> Any:
+    """Return the method `request` of a subclass of `kind` whose calls are watched."""
+    return _async_request(kind) if inspect.iscoroutinefunction(kind.request) else _request(kind)
+
+
+def _request(kind: Any) -> Any:
+    def request(
+        self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
+    ) -> Any:
+        """Send one request; watch the answer where it is one to a prompt."""
+        call = start(options, base_url=str(self.base_url), api_key=self.api_key)
+        if call is None:
+            return kind.request(self, cast_to, options, stream=stream, stream_cls=stream_cls)
+        options, stream_cls = _watch(options, call), watched(stream_cls)
+        try:
+            return kind.request(self, cast_to, options, stream=stream, stream_cls=stream_cls)
+        except BaseException as error:
+            call.failed(error)
+            raise
+
+    return request
+
+
+def _async_request(kind: Any) -> Any:
+    async def request(
+        self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
+    ) -> Any:
+        """Send one request; watch the answer where it is one to a prompt."""
+        call = start(options, base_url=str(self.base_url), api_key=self.api_key)
+        if call is None:
+            return await kind.request(self, cast_to, options, stream=stream, stream_cls=stream_cls)
+        options, stream_cls = _watch(options, call), watched(stream_cls)
+        try:
+            return await kind.request(self, cast_to, options, stream=stream, stream_cls=stream_cls)
+        except BaseException as error:
+            call.failed(error)
+            raise
+
+    return request
+
+
+def instrument(client: C) -> C:
+    """Return a copy of a client whose calls are counted, with `savings` on each answer.
+
+    The copy sends exactly what the client would, shares its connections and options, and is of
+    its type; the client itself stays as it is.
+
+    Args:
+        client: one of the openai or the anthropic package, sync or async, Azure's and Bedrock's
+            too.
+
+    Raises:
+        ClientError: it is something else.
+    """
+    kind: Any = type(client)
+    home = kind.__module__.partition(".")[0]
+    bases = {base.__module__.partition(".")[0] for base in kind.__mro__} | {home}
+    if not bases & {"openai", "anthropic"} or not (
+        hasattr(kind, "copy") and hasattr(kind, "request") and hasattr(client, "base_url")
+    ):
+        raise ClientError(
+            "instrument() takes a client of the package openai or anthropic, "
+            f"got {kind.__module__}.{kind.__qualname__}; for others, read each response with "
+            "savings_of(response)"
+        )
+    copied: Any = client.copy()  # type: ignore[attr-defined]
+    if not getattr(kind, WATCHED, False):
+        # The copy is nobody else's yet, so its class may change. Its own copies follow it.
+        copied.__class__ = _watched_kind(cast("Hashable", type(copied)))
+    return copied  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=32)
+def _watched_kind(kind: Any) -> Any:
+    # One base only: with a mixin before it, the layout would differ.
+    return type(kind.__name__, (kind,), {"request": watched_request(kind), WATCHED: True})
+
+
+def _watch(options: Any, call: Call) -> Any:
+    """Return the request's options with a parser that shows each answer to `call`."""
+    inner = options.post_parser
+    copied = options.model_copy()
+    copied.post_parser = parser_for(call, inner if callable(inner) else None)
+    return copied
