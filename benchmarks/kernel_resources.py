@@ -30,6 +30,7 @@ from triton.compiler import ASTSource
 
 SHARED_LIMIT_BYTES = 99 * 1024  # a block's, compute capability 8.6 and 8.9
 LOCAL_LIMIT_BYTES = 128  # a thread's: a few registers put aside outside the loop cost nothing
+MATRIX_KERNELS = ("_extend", "_decode")
 _TYPES = {
     torch.float32: "*fp32",
     torch.float16: "*fp16",
@@ -169,9 +170,10 @@ def compiled(
     attributes: dict[tuple[int, ...], list[list[Any]]] = {}
     for index, name in enumerate(names):
         value = values[name]
-        # Triton itself compiles the integer 1 in.
-        is_one = isinstance(value, int) and value == 1
-        if kernel.params[index].is_constexpr or value is None or is_one:
+        param = kernel.params[index]
+        # Triton itself compiles the integer 1 in, and that others are multiples of 16.
+        is_special = isinstance(value, int) and not param.do_not_specialize
+        if param.is_constexpr or value is None or (is_special and value == 1):
             signature[name], constants[index,] = "constexpr", value
         elif isinstance(value, torch.Tensor):
             signature[name] = _TYPES[value.dtype]
@@ -180,7 +182,7 @@ def compiled(
             signature[name] = "fp32"
         else:
             signature[name] = "i32"
-            if value % 16 == 0:
+            if is_special and value % 16 == 0:
                 attributes[index,] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
     known = {name: options[name] for name in ("num_warps", "num_stages") if name in options}
@@ -202,7 +204,9 @@ def resources(shape: Shape, capability: int) -> list[Resources]:
             file.write(code)
             file.flush()
             usage = _output([str(tools / "cuobjdump"), "--dump-resource-usage", file.name])
-            listing = _output([str(tools / "cuobjdump"), "--dump-sass", file.name])
+            is_matrix = metadata.name in MATRIX_KERNELS
+            dump = [str(tools / "cuobjdump"), "--dump-sass", file.name]
+            listing = _output(dump) if is_matrix else ""
         numbers = {
             name: int(number) for name, number in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)
         }
@@ -229,7 +233,7 @@ def faults(shape: Shape, found: list[Resources]) -> list[str]:
             wrong.append(f"{name} needs {kernel.shared_bytes} bytes of shared memory")
         if kernel.local_bytes > LOCAL_LIMIT_BYTES:
             wrong.append(f"{name} spills {kernel.local_bytes} bytes a thread")
-        is_matrix = kernel.kernel in ("_extend", "_decode") and shape.dtype != torch.float32
+        is_matrix = kernel.kernel in MATRIX_KERNELS and shape.dtype != torch.float32
         if is_matrix and not kernel.is_on_tensor_cores:
             wrong.append(f"{name} does not use the matrix units")
     return wrong

@@ -120,11 +120,11 @@ def decode(
         scale,
         softcap or 0.0,
         window or 0,
+        splits,
         HEADS=heads,
         GROUP=group,
         HEAD_BLOCKS=head_blocks,
         PAGE=page,
-        SPLITS=splits,
         WIDTH=width,
         VALUE_WIDTH=value_width,
         BLOCK_ROWS=tile.rows,
@@ -134,6 +134,7 @@ def decode(
         HAS_WINDOW=window is not None,
         HAS_SOFTCAP=softcap is not None,
         HAS_SINKS=sinks is not None,
+        IS_SPLIT=splits > 1,
         IS_WIDENED=is_widened,
         num_warps=tile.warps,
         num_stages=tile.stages,
@@ -146,8 +147,8 @@ def decode(
             sinks,
             rows.kv_tokens,
             window or 0,
+            splits,
             HEADS=heads,
-            SPLITS=splits,
             VALUE_WIDTH=value_width,
             BLOCK_KV=tile.kv_tokens,
             BLOCK_VALUE=tile.value_width,
@@ -158,13 +159,13 @@ def decode(
 
 
 @triton.jit
-def _run_size(visible: tl.tensor, SPLITS: tl.constexpr, BLOCK_KV: tl.constexpr) -> tl.tensor:
+def _run_size(visible: tl.tensor, splits: tl.tensor, BLOCK_KV: tl.constexpr) -> tl.tensor:
     """Return the tokens of a run: whole blocks, so that only the last one is cut."""
-    return tl.cdiv(tl.cdiv(visible, SPLITS), BLOCK_KV) * BLOCK_KV
+    return tl.cdiv(tl.cdiv(visible, splits), BLOCK_KV) * BLOCK_KV
 
 
-# A table's width changes as contexts grow; compiling for its divisors would stall decoding.
-@triton.jit(do_not_specialize=["table_stride"])
+# These change as contexts grow and requests come; compiling for their divisors would stall decode.
+@triton.jit(do_not_specialize=["table_stride", "splits"])
 def _decode(
     query: tl.tensor,
     keys: tl.tensor,
@@ -182,11 +183,11 @@ def _decode(
     scale: tl.tensor,
     softcap: tl.tensor,
     window: tl.tensor,
+    splits: tl.tensor,
     HEADS: tl.constexpr,
     GROUP: tl.constexpr,
     HEAD_BLOCKS: tl.constexpr,
     PAGE: tl.constexpr,
-    SPLITS: tl.constexpr,
     WIDTH: tl.constexpr,
     VALUE_WIDTH: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
@@ -196,6 +197,7 @@ def _decode(
     HAS_WINDOW: tl.constexpr,
     HAS_SOFTCAP: tl.constexpr,
     HAS_SINKS: tl.constexpr,
+    IS_SPLIT: tl.constexpr,
     IS_WIDENED: tl.constexpr,
 ) -> None:
     """Write one run's answer: to `partial` and `weight`, or with one run to `partial` alone.
@@ -209,7 +211,7 @@ def _decode(
     first = 0
     if HAS_WINDOW:
         first = tl.maximum(tokens - window, 0)
-    size = _run_size(tokens - first, SPLITS, BLOCK_KV)
+    size = _run_size(tokens - first, splits, BLOCK_KV)
     begin = first + split * size
     end = tl.minimum(begin + size, tokens)
     if begin < end:
@@ -238,22 +240,22 @@ def _decode(
             scores = tl.where(is_kv[None, :], scores, float("-inf"))
             value = load_slots(values, slots, is_kv, value_slot_stride, VALUE_WIDTH, BLOCK_VALUE)
             mixed, top, total = absorb(scores, value, mixed, top, total, IS_WIDENED)
-        if HAS_SINKS and SPLITS == 1:
+        if HAS_SINKS and not IS_SPLIT:
             sink = tl.load(sinks + head, mask=is_head, other=0.0).to(tl.float32)
             mixed, top, total = absorb_sinks(sink, mixed, top, total)
 
         value_column = tl.arange(0, BLOCK_VALUE)
-        place = (row * HEADS + head) * SPLITS + split
+        place = (row * HEADS + head) * splits + split
         tl.store(
             partial + place[:, None] * VALUE_WIDTH + value_column[None, :],
             (mixed / total[:, None]).to(partial.dtype.element_ty),
             mask=is_head[:, None] & (value_column < VALUE_WIDTH)[None, :],
         )
-        if SPLITS > 1:
+        if IS_SPLIT:
             tl.store(weight + place, top + tl.log2(total), mask=is_head)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits"])
 def _merge(
     partial: tl.tensor,
     weight: tl.tensor,
@@ -261,8 +263,8 @@ def _merge(
     sinks: tl.tensor,
     kv_tokens: tl.tensor,
     window: tl.tensor,
+    splits: tl.tensor,
     HEADS: tl.constexpr,
-    SPLITS: tl.constexpr,
     VALUE_WIDTH: tl.constexpr,
     BLOCK_KV: tl.constexpr,
     BLOCK_VALUE: tl.constexpr,
@@ -275,10 +277,10 @@ def _merge(
     visible = tl.load(kv_tokens + row).to(tl.int32)
     if HAS_WINDOW:
         visible = tl.minimum(visible, window)
-    size = _run_size(visible, SPLITS, BLOCK_KV)
+    size = _run_size(visible, splits, BLOCK_KV)
     runs = tl.cdiv(visible, size)
 
-    place = (row * HEADS + head) * SPLITS
+    place = (row * HEADS + head) * splits
     column = tl.arange(0, BLOCK_VALUE)
     is_column = column < VALUE_WIDTH
     top = tl.load(weight + place)

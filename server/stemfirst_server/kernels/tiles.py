@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 MIN_DOT = 16
 """The least extent that `tl.dot` takes."""
+# Two sizes and no more: each is a program to compile. Between them, reading keys is what takes
+# time, not the rows of the tile that stay empty.
+_FEW_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,8 @@ def extend_tile(group: int, new_tokens: int, width: int, value_width: int, items
     else:
         rows, kv_tokens = (32, 16) if widest <= 512 else (16, 16)
     stages = 2 if widest * itemsize <= 1024 else 1
-    if group * new_tokens < rows:  # few rows: a smaller tile, with half the threads
-        rows = max(MIN_DOT, power_of_two(group * new_tokens))
-        return Tile(rows, kv_tokens, padded, padded_value, 8 if itemsize > 2 else 4, stages)
+    if group * new_tokens <= _FEW_ROWS < rows:
+        return Tile(_FEW_ROWS, kv_tokens, padded, padded_value, 4, stages)
     return Tile(rows, kv_tokens, padded, padded_value, 8, stages)
 
 
