@@ -47,6 +47,7 @@ class Kind(Enum):
     SET = "set"
     PARAMETER = "parameter"
     CALL_ARGUMENT = "argument"
+    NAMED = "name"
     CONSTANT = "constant"
     CONFIG = "config"
     PURE = "pure"
@@ -142,6 +143,10 @@ class Form(Enum):
     FSTRING = "f-string"
     FORMAT = "format"
     CONCAT = "concatenation"
+    JOIN = "joined list"
+    REPLACE = "text with replaced markers"
+    DOLLAR = "string.Template"
+    JINJA = "Jinja template"
     CONSTANT = "constant"
 
 
@@ -156,8 +161,8 @@ class Template:
             file it lives.
         pieces: text and holes; neighbouring texts are merged; never empty texts.
         name: the variable, attribute or function that the template is known by, if any.
-        calls: for `FORMAT` the whole `X.format(...)` expressions that were seen, in order of
-            place; empty otherwise.
+        calls: for `FORMAT`, `DOLLAR`, `REPLACE` and `JINJA` the whole expressions that fill it
+            and were seen, in order of place; empty otherwise.
         is_shared: True if the text is used in a way besides `calls`: a second reader that a
             rewrite would change too.
     """

@@ -119,8 +119,8 @@ def plan_for(
         return _nothing(Flat("", (), ()), Refusal(str(error), "write it as an escape, outside"))
     if template.form is Form.CONSTANT:
         return _nothing(flat, Refusal("the text is without holes", "nothing in it can move"))
-    if template.form in _BY_HAND or not template.location.path.endswith((".py", ".pyi", ".ipynb")):
-        return _nothing(flat, Refusal(f"the text is a {template.form.value}", _REMEDY))
+    if template.form in _BY_HAND or not template.location.path.endswith((".py", ".pyi")):
+        return _nothing(flat, Refusal(f"`fix` rewrites no {template.form.value}", _REMEDY))
     planner = _Planner(flat, template, min_gain, role)
     daring = planner.plan(is_daring=True)
     if daring.applicability is Applicability.RISKY and not risky:

@@ -11,18 +11,16 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stemfirst_lint.errors import LintError, UnreadableFile
-from stemfirst_lint.fix.flat import Flat
 from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, take_apart
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal, reordered
 from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.fix.spelling import spell
 from stemfirst_lint.fix.sums import Growth, growth_at, take_apart_growth, take_apart_sum
-from stemfirst_lint.fix.words import HOLE
-from stemfirst_lint.model import Applicability, Finding, Form, Location, Template
+from stemfirst_lint.model import Applicability, Finding, Form, Location, Piece, Template, Text
 from stemfirst_lint.source import Source
 
 _RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
@@ -45,7 +43,7 @@ class Done:
         before, after: forfeited text, both zero for a set.
         notes: for a risky change, what to look at.
         old_source, new_source: the expression that changes, as it stood and as it will stand.
-        old_text, new_text: what it renders, with `{name}` for each hole; empty for a set.
+        old_template, new_template: what it renders; None for a set.
     """
 
     location: Location
@@ -56,8 +54,18 @@ class Done:
     notes: tuple[Refusal, ...] = ()
     old_source: str = ""
     new_source: str = ""
-    old_text: str = ""
-    new_text: str = ""
+    old_template: Template | None = None
+    new_template: Template | None = None
+
+    @property
+    def old_text(self) -> str:
+        """What it renders now, with `{name}` for each hole; empty for a set."""
+        return shown(self.old_template) if self.old_template else ""
+
+    @property
+    def new_text(self) -> str:
+        """What it will render; empty for a set."""
+        return shown(self.new_template) if self.new_template else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,14 @@ def _decode(path: str, data: bytes) -> tuple[str, str]:
     if text.encode(encoding) != data:
         raise UnreadableFile(path, f"its bytes do not survive a round trip through {encoding}")
     return text, encoding
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A template in which nothing moves any more, and the plan that says so."""
+
+    plan: Plan
+    pieces: tuple[Piece, ...]
 
 
 class _FileRewriter:
@@ -251,12 +267,12 @@ class _FileRewriter:
             tuple(findings),
             plan.applicability,
             plan.before,
-            after.before,
+            after.plan.before,
             notes,
             self._text[start:end],
             new,
-            shown(plan.flat),
-            shown(after.flat),
+            template,
+            replace(template, pieces=after.pieces),
         )
         if self._is_approved(done):
             self._edits = [edit for edit in self._edits if edit not in inside]
@@ -270,8 +286,8 @@ class _FileRewriter:
         plan: Plan,
         role: str | None,
         growth: Growth | None,
-    ) -> tuple[str, Plan]:
-        """Return the new source of one literal and the plan of what nothing moves in, proven.
+    ) -> tuple[str, _Settled]:
+        """Return the new source of one literal and what became of its template, proven.
 
         A new order can show a better one (a line that stood alone is now a paragraph's last),
         so it is planned again until nothing moves: a second run changes nothing.
@@ -296,7 +312,7 @@ class _FileRewriter:
             if plan.applicability is None or _RANK[plan.applicability] > _RANK[applicability]:
                 if plan.before.characters >= before:
                     raise ProofError("the new order forfeits as much as the old one")
-                return source, plan
+                return source, _Settled(plan, template.pieces)
         raise ProofError("the order does not settle")
 
     def _finish(self, findings: Sequence[Finding]) -> Rewrite:
@@ -316,11 +332,10 @@ class _FileRewriter:
         return Rewrite(self._path, self._data, new, tuple(self._done), tuple(self._left))
 
 
-def shown(flat: Flat) -> str:
+def shown(template: Template) -> str:
     """Return a template's text with the name of each hole between braces."""
-    parts = flat.text.split(HOLE)
-    return parts[0] + "".join(
-        f"{{{hole.name}}}{part}" for hole, part in zip(flat.holes, parts[1:], strict=True)
+    return "".join(
+        piece.text if isinstance(piece, Text) else f"{{{piece.name}}}" for piece in template.pieces
     )
 
 
