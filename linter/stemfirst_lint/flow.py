@@ -28,6 +28,7 @@ from stemfirst_lint.verdicts import (
     declared,
     frozen_value,
     join,
+    named_verdict,
     pure,
     says,
     with_format_spec,
@@ -171,6 +172,8 @@ class Flow:
             case Bind.ASSIGN | Bind.AUGMENT:
                 assert binding.value is not None
                 found = self.verdict(binding.value, binding.use, inner_call)
+                if found.tier is None and binding.how is Bind.ASSIGN:
+                    found = self._local(name, binding)
                 if binding.use.scope.kind is not ScopeKind.FUNCTION:
                     found = frozen_value(found, "at import", Tier.STATIC)
                 if found.tier is not None and found.tier > Tier.STATIC:
@@ -183,7 +186,8 @@ class Flow:
                 return UNKNOWN if found.kind is Kind.SET else found
             case Bind.UNPACK:
                 assert binding.value is not None
-                return self.verdict(binding.value, binding.use, inner_call)
+                found = self.verdict(binding.value, binding.use, inner_call)
+                return found if found.tier is not None else self._local(name, binding)
             case Bind.PARAMETER:
                 return self._parameter(name, binding, inner_call)
             case Bind.DEFINITION:
@@ -191,6 +195,28 @@ class Flow:
             case Bind.IMPORT:
                 return self._meaning(self.project.of_bindings((binding,), 0), name)
         return UNKNOWN
+
+    def _local(self, name: str, binding: Binding) -> Verdict:
+        """What a local variable's name says where its value says nothing."""
+        tier = known.data_tier(name)
+        if tier is None or binding.use.scope.kind is not ScopeKind.FUNCTION:
+            return UNKNOWN
+        return named_verdict(f"`{name}`", tier, _place(binding.node, binding.use))
+
+    def _item(self, key: ast.expr, node: ast.expr, use: Use) -> Verdict:
+        """What the key says of an item of something unknown: `row["question"]`."""
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            tier = known.data_tier(key.value)
+            if tier is not None and not self._is_own(node):
+                return named_verdict(f"the item `{key.value}`", tier, _place(key, use))
+        return UNKNOWN
+
+    @staticmethod
+    def _is_own(node: ast.expr) -> bool:
+        """True for what hangs on `self`: an object may keep it for a session."""
+        while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+            node = node.func if isinstance(node, ast.Call) else node.value
+        return isinstance(node, ast.Name) and node.id in ("self", "cls")
 
     def _parameter(self, name: str, binding: Binding, call: Call | None) -> Verdict:
         function = binding.use.scope
@@ -264,6 +290,12 @@ class Flow:
                 return replace(base, resolution=Resolution.DAY)
         if base.kind is Kind.SET or base.is_stable:
             return UNKNOWN  # an attribute of a set or constant is a method or an object's state
+        is_named = base.kind in (Kind.PARAMETER, Kind.NAMED)
+        if base.tier is None or (is_named and last_name(node.value) in known.CARRIER_NAMES):
+            tier = known.data_tier(node.attr)
+            if tier is None or self._is_own(node):
+                return UNKNOWN
+            return named_verdict(f"the attribute `{node.attr}`", tier, _place(node, use))
         return base
 
     def _meaning(
@@ -319,7 +351,7 @@ class Flow:
         base = self.verdict(node.value, use, call)
         if base.kind is Kind.SET and isinstance(node.slice, ast.Slice):
             return self._carry_set(node, node.value, base)  # list(a_set)[:n]
-        return base
+        return base if base.tier is not None else self._item(node.slice, node.value, use)
 
     # Sets
 
@@ -510,6 +542,8 @@ class Flow:
         if name in known.PURE_METHODS:
             parts = [self.verdict(a, use, call) for a in arguments]
             found = join((receiver, *parts))
+            if name == "get" and receiver.tier is None and arguments:
+                return self._item(arguments[0], function.value, use)
             if found.kind is Kind.SET:
                 if name != "join":
                     return UNKNOWN

@@ -37,6 +37,7 @@ class ModuleIndex:
     __slots__ = (
         "attribute_loads",
         "calls",
+        "classes",
         "format_calls",
         "functions",
         "imports",
@@ -56,6 +57,7 @@ class ModuleIndex:
         self.format_calls: list[CallUse] = []
         self.role_dicts: list[tuple[ast.Dict, Use]] = []
         self.functions: list[Scope] = []
+        self.classes: list[Scope] = []
         self.imports: list[tuple[str, int]] = []
         self.loads: dict[str, int] = {}
         self.attribute_loads: dict[str, int] = {}
@@ -270,6 +272,7 @@ class _Builder:
             self.expression(expression)
         scope = Scope(ScopeKind.CLASS, node, self.scope, node.name, self.index)
         self.bind(node.name, Binding(Bind.DEFINITION, None, self.use(), node, scope=scope))
+        self.index.classes.append(scope)
         before = (self.scope, self.path, self.loops)
         self.scope, self.path, self.loops = scope, (), 0
         self.body(node.body)

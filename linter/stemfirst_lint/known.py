@@ -95,6 +95,11 @@ CONFIG_PREFIXES = ("os.environ", "sys.platform", "sys.version", "os.sep", "os.li
 CONFIG_OBJECTS = frozenset({"settings", "config", "cfg", "conf", "constants"})
 """Names of objects that hold deployment settings by the habit of most projects."""
 
+CARRIER_NAMES = frozenset(
+    {"context", "ctx", "request", "state", "session", "message", "task", "result", "page"}
+)
+"""Names that data has, and also objects that carry settings beside data."""
+
 PURE_CALLS = frozenset(
     {
         "str", "repr", "int", "float", "bool", "format", "round", "abs", "ascii", "chr", "ord",
@@ -208,6 +213,33 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
     if annotation is not None and _DATA_TYPES.search(annotation):
         return Tier.REQUEST
     return None
+
+
+_DATA_NAMES = re.compile(
+    r"(^|_)(questions?|quer(y|ies)|contexts?|docs|documents?|passages?|chunks|snippets?|"
+    r"user_(input|message|query|question|prompt|request)|input_text|utterance|transcripts?|"
+    r"articles?|emails?|tickets?|search_results?|retrieved\w*|observations?|scratchpad|claims|"
+    r"summar(y|ies)|evidence|premise|hypothesis|completion|generated_text|context_data|"
+    r"report_data|initial_research|stdout|stderr|traceback)(_(str|string|text|list|block|data|"
+    r"json))?$"
+)
+_HISTORY_NAMES = re.compile(
+    r"(^|_)(history|conversation|dialogue|transcript|memories)(_str|_text)?$"
+)
+
+
+def data_tier(name: str) -> Tier | None:
+    """Return the tier that a name speaks for by itself, wherever it stands, or None.
+
+    Stricter than `parameter_tier`: a local variable called `text` may be a part of the prompt.
+    """
+    lowered = name.lower()
+    words = [word.lower() for word in _WORD.findall(name)]
+    if words and (words[0] in _QUALIFIERS or words[0] in ("example", "sample", "default")):
+        return None
+    if _HISTORY_NAMES.search(lowered):
+        return Tier.SESSION
+    return Tier.REQUEST if _DATA_NAMES.search(lowered) else None
 
 
 PROMPT_NAME = re.compile(

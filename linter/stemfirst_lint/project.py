@@ -70,6 +70,7 @@ class Project:
         self.callers: list[ModuleIndex] = []
         self._found: dict[tuple[str, str], str | None] = {}
         self._calls: dict[int, list[tuple[CallUse, bool]]] = {}
+        self._children: dict[int, list[Scope]] | None = None
 
     def add(self, path: str, data: bytes) -> ModuleIndex:
         """Index a module from its bytes and return it.
@@ -241,6 +242,17 @@ class Project:
             if isinstance(found, Defined) and found.scope is not klass:
                 yield from self.lineage(found.scope, hops + 1)
 
+    def subclasses(self, klass: Scope) -> list[Scope]:
+        """Return the classes of the modules asked for that inherit from a class, near or far."""
+        if self._children is None:
+            self._children = {}
+            for module in self.callers:
+                for scope in module.classes:
+                    for base in self.lineage(scope):
+                        if base is not scope:
+                            self._children.setdefault(id(base), []).append(scope)
+        return self._children.get(id(klass), [])
+
     def of_bindings(self, bindings: tuple[Binding, ...], hops: int) -> Meaning | None:
         """Return what a name stands for that these bindings may have set."""
         if len(bindings) == 1:
@@ -320,7 +332,7 @@ def _reaching(bindings: list[Binding], use: Use) -> tuple[Binding, ...]:
     for binding in reversed(bindings):
         if binding.use.tick >= use.tick and binding.how is not Bind.PARAMETER:
             continue
-        if _excludes(binding.use.path, use.path):
+        if excludes(binding.use.path, use.path):
             continue
         found.append(binding)
         is_certain = use.path[: len(binding.use.path)] == binding.use.path
@@ -331,7 +343,7 @@ def _reaching(bindings: list[Binding], use: Use) -> tuple[Binding, ...]:
     return tuple(reversed(found))
 
 
-def _excludes(one: Path, other: Path) -> bool:
+def excludes(one: Path, other: Path) -> bool:
     """Return True if two points stand in different arms of one branch."""
     for (compound, arm), (other_compound, other_arm) in zip(one, other, strict=False):
         if compound != other_compound:

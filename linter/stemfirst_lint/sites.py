@@ -27,9 +27,10 @@ from stemfirst_lint.messages import (
     role_of,
 )
 from stemfirst_lint.model import Following, Form, Sink, Site, Template, Text
+from stemfirst_lint.pieces import merge
 from stemfirst_lint.readers import Readers
 from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
-from stemfirst_lint.templates import Reader, merge
+from stemfirst_lint.templates import Reader
 
 STRONG_KEYWORDS = frozenset(
     {"system", "system_prompt", "system_message", "system_instruction", "instructions"}

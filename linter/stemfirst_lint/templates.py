@@ -1,39 +1,30 @@
 """Follows an expression backwards to the text that it holds: templates with judged holes.
 
-Knows f-strings, `str.format`, sums, and how a string travels through names, parameters,
-attributes and functions. Knows nothing of sinks or rules.
+Knows how a string travels through names, parameters, attributes and functions, and how it is put
+together: fields, sums, `+=`, joined lists, chains of `replace`. Knows nothing of sinks or rules.
 """
 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from stemfirst_lint.arguments import Call, argument_of
+from stemfirst_lint.assembly import Assembler, Filling
+from stemfirst_lint.fillings import Given, given_in, replaced_in
 from stemfirst_lint.flow import Flow
-from stemfirst_lint.fstrings import fields_of
-from stemfirst_lint.literals import Field, FormatField, Run, read_format, read_literal
-from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Template, Text
+from stemfirst_lint.growth import Grown, grown_list
+from stemfirst_lint.model import Form, Piece, Template, Text
+from stemfirst_lint.origins import SAME_TEXT_CALLS, SAME_TEXT_METHODS, Origins
+from stemfirst_lint.pieces import Literal, merged
 from stemfirst_lint.project import Defined, External, Values
 from stemfirst_lint.scopes import Bind, Binding, ScopeKind, Use, last_name
-from stemfirst_lint.source import Source
-from stemfirst_lint.verdicts import join, of_field, with_format_spec
 
 _MAX_HOPS = 10
 _MAX_STEPS = 1_000
 _MAX_VARIANTS = 6
 _MAX_CALLERS = 24
-_PASS_THROUGH_METHODS = frozenset({"strip", "lstrip", "rstrip"})
-_PASS_THROUGH_CALLS = frozenset({"textwrap.dedent", "inspect.cleandoc", "str", "typing.cast"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Literal:
-    """A constant string where it stands, and the name that it is bound to."""
-
-    node: ast.Constant
-    source: Source
-    name: str | None
+_DOLLAR_METHODS = frozenset({"substitute", "safe_substitute"})
 
 
 class Reader:
@@ -42,6 +33,8 @@ class Reader:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.project = flow.project
+        self.origins = Origins(flow.project)
+        self.assembler = Assembler(flow)
         self._steps = 0
 
     def templates(
@@ -61,13 +54,13 @@ class Reader:
         source = use.scope.module.source
         match node:
             case ast.Constant(value=str()):
-                found = self._constant(_Literal(node, source, name))
+                found = self.assembler.constant(Literal(node, source, name))
                 return [found] if found else []
             case ast.JoinedStr():
-                pieces = self._fstring(node, use, call)
+                pieces = self.assembler.fstring(node, use, call)
                 if not pieces:
                     return []
-                return [Template(Form.FSTRING, source.place(node), _merged(pieces), name)]
+                return [Template(Form.FSTRING, source.place(node), merged(pieces), name)]
             case ast.BinOp(op=ast.Add()):
                 found = self._sum(node, use, call, name)
                 return [found] if found else []
@@ -92,9 +85,19 @@ class Reader:
                 meaning = self.project.meaning(node, use)
                 if isinstance(meaning, Values):
                     return self._bound(node.attr, meaning.bindings, None, hops)
+            case ast.Subscript():
+                return self._found(node, use, name, hops)
             case ast.Call():
                 return self._called(node, use, call, name, hops)
         return []
+
+    def _found(self, node: ast.expr, use: Use, name: str | None, hops: int) -> list[Template]:
+        """The templates of an item of a dict, or of another value that `origins` can follow."""
+        found: list[Template] = []
+        for origin in self.origins.of(node, use, name):
+            if origin.node is not node:
+                found.extend(self.templates(origin.node, origin.use, None, origin.name, hops + 1))
+        return found[:_MAX_VARIANTS]
 
     # Names, parameters, functions
 
@@ -102,9 +105,11 @@ class Reader:
         self, name: str, bindings: tuple[Binding, ...], call: Call | None, hops: int
     ) -> list[Template]:
         found: list[Template] = []
+        first = next((b for b in bindings if b.how is not Bind.AUGMENT), None)
         for binding in bindings:
             if binding.how is Bind.AUGMENT:
-                found = self._grown(found, binding, call)
+                is_repeated = first is not None and binding.use.loops > first.use.loops
+                found = self._grown(found, binding, call, is_repeated)
                 continue
             found.extend(self._of_binding(name, binding, call, hops))
         return found[:_MAX_VARIANTS]
@@ -146,340 +151,168 @@ class Reader:
     ) -> list[Template]:
         function = node.func
         if isinstance(function, ast.Attribute):
-            if function.attr == "format":
-                return self._formatted(node, function.value, use, call, hops)
-            if function.attr in _PASS_THROUGH_METHODS and not node.args:
-                return self.templates(function.value, use, call, name, hops + 1)
+            built = self._built(node, function, use, call, name, hops)
+            if built is not None:
+                return built
         meaning = self.project.meaning(function, use)
         if isinstance(meaning, External):
-            if meaning.dotted in _PASS_THROUGH_CALLS and node.args:
+            if meaning.dotted in SAME_TEXT_CALLS and node.args:
                 return self.templates(node.args[-1], use, call, name, hops + 1)
-            return []
+            return self._found(node, use, name, hops)
         if isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION:
             inner = Call(node, meaning.scope, meaning.is_bound, use, call)
             found: list[Template] = []
             for value, value_use in meaning.scope.returns:
                 found.extend(self.templates(value, value_use, inner, meaning.scope.name, hops + 1))
             return found[:_MAX_VARIANTS]
-        return []
+        return self._found(node, use, name, hops)
 
-    def _grown(self, bases: list[Template], binding: Binding, call: Call | None) -> list[Template]:
+    def _built(
+        self,
+        node: ast.Call,
+        function: ast.Attribute,
+        use: Use,
+        call: Call | None,
+        name: str | None,
+        hops: int,
+    ) -> list[Template] | None:
+        """The templates of a string's method, or None if it is no such call."""
+        match function.attr:
+            case "format" | "format_map":
+                is_map = function.attr == "format_map"
+                given = given_in(node, use, self.origins, is_mapping=is_map)
+                filling = Filling(Form.FORMAT, given, node, use, call)
+                return self._filled(function.value, use, filling)
+            case attr if attr in _DOLLAR_METHODS:
+                given = given_in(node, use, self.origins, is_mapping=True)
+                filling = Filling(Form.DOLLAR, given, node, use, call)
+                found: list[Template] = []
+                for origin in self.origins.of(function.value, use):
+                    made = origin.node
+                    if isinstance(made, ast.Call) and made.args and _is_dollar(made.func):
+                        found.extend(self._filled(made.args[0], origin.use, filling))
+                return found
+            case "replace" if len(node.args) >= 2:
+                return self._replaced(node, use, call, name, hops)
+            case "join" if len(node.args) == 1:
+                separator = self.flow.constant(function.value, use)
+                if separator is not None:
+                    found_one = self._joined(node, separator, use, call, name)
+                    return [found_one] if found_one else []
+            case attr if attr in SAME_TEXT_METHODS and not node.args:
+                return self.templates(function.value, use, call, name, hops + 1)
+        return None
+
+    def _filled(self, receiver: ast.expr, use: Use, filling: Filling) -> list[Template]:
+        found: list[Template] = []
+        for literal in self._literals(receiver, use):
+            template = self.assembler.filled(literal, filling)
+            if template is not None:
+                found.append(template)
+        return found[:_MAX_VARIANTS]
+
+    def _literals(self, node: ast.expr, use: Use) -> list[Literal]:
+        """The constant strings that an expression may be."""
+        return [
+            Literal(origin.node, origin.use.scope.module.source, origin.name)
+            for origin in self.origins.of(node, use)
+            if isinstance(origin.node, ast.Constant) and isinstance(origin.node.value, str)
+        ]
+
+    def unfilled(self, node: ast.expr, use: Use, given: Given | None = None) -> list[Template]:
+        """Return the format templates that an expression may hold, judged by their fields' names.
+
+        For constants that are given to a template class, which fills them somewhere else; `given`
+        holds the values that it was made with.
+        """
+        return self._filled(node, use, Filling(Form.FORMAT, given or Given(), None, use, None))
+
+    def _replaced(
+        self, node: ast.Call, use: Use, call: Call | None, name: str | None, hops: int
+    ) -> list[Template]:
+        """The templates of `TEXT.replace("{x}", x)`: markers that stand in a constant."""
+        receiver, values = replaced_in(node)
+        markers = {marker: (value, use) for marker, value in values.items() if len(marker) > 2}
+        found: list[Template] = []
+        if markers:
+            given = Given(named=markers)
+            found = self._filled(receiver, use, Filling(Form.REPLACE, given, node, use, call))
+        if found or any(not isinstance(value, ast.Constant) for value in values.values()):
+            return found
+        return self.templates(receiver, use, call, name, hops + 1)  # constants for constants
+
+    # Sums and lists
+
+    def _grown(
+        self, bases: list[Template], binding: Binding, call: Call | None, is_repeated: bool
+    ) -> list[Template]:
         """The templates after `prompt += value`."""
         assert binding.value is not None
         inner = call if call and binding.use.scope is call.function else None
-        added = self._operand(binding.value, binding.use, inner)
+        added: list[Piece]
+        if is_repeated:
+            added = [self.assembler.repeated(binding.value, binding.use, inner)]
+        else:
+            added = self._operands(binding.value, binding.use, inner)
         return [
-            replace(base, form=Form.CONCAT, pieces=_merged([*base.pieces, *added]))
-            for base in bases
+            replace(base, form=Form.CONCAT, pieces=merged([*base.pieces, *added])) for base in bases
         ]
 
-    # Texts
-
-    def _constant(self, literal: _Literal) -> Template | None:
-        runs = _runs(literal)
-        if runs is None or not literal.node.value:
-            return None
-        start, end = literal.source.span(literal.node)
-        location = literal.source.location(start, end)
-        pieces: list[Piece] = [_text(run, literal.source) for run in runs]
-        return Template(Form.CONSTANT, location, _merged(pieces), literal.name)
-
-    def _fstring(self, node: ast.JoinedStr, use: Use, call: Call | None) -> list[Piece]:
-        source = use.scope.module.source
-        found = fields_of(node, source)
-        if found is None:
-            return []
+    def _operands(self, node: ast.expr, use: Use, call: Call | None) -> list[Piece]:
         pieces: list[Piece] = []
-        for item in found:
-            if isinstance(item, Run):
-                pieces.append(_text(item, source))
-                continue
-            field, value = item
-            hole = self._hole(value.value, use, call, source.location(field.start, field.end))
-            pieces.append(
-                replace(
-                    hole,
-                    source=source.text[field.expression_start : field.expression_end],
-                    verdict=with_format_spec(hole.verdict, field.format_spec),
-                    conversion=field.conversion,
-                    format_spec=field.format_spec,
-                    is_debug=field.is_debug,
-                    value_location=source.location(field.expression_start, field.expression_end),
-                )
-            )
-        return pieces
-
-    def _hole(self, node: ast.expr, use: Use, call: Call | None, location: Location) -> Hole:
-        verdict = self.flow.verdict(node, use, call)
-        set_location: Location | None = None
-        if verdict.kind is Kind.SET and id(node) in self.flow.sets:
-            found = self.flow.sets[id(node)]
-            where = found.use or use
-            set_location = where.scope.module.source.place(found.node)
-        constant = self.flow.constant(node, use) if verdict.is_stable else None
-        if constant is not None:
-            verdict = replace(verdict, kind=Kind.CONSTANT)
-        return Hole(
-            source=ast.unparse(node),
-            name=_hole_name(node),
-            location=location,
-            verdict=verdict,
-            value_location=location,
-            set_location=set_location,
-            constant_text=constant,
-        )
-
-    def _sum(
-        self, node: ast.BinOp, use: Use, call: Call | None, name: str | None
-    ) -> Template | None:
-        operands: list[ast.expr] = []
         pending: list[ast.expr] = [node]
         while pending:
             current = pending.pop()
             if isinstance(current, ast.BinOp) and isinstance(current.op, ast.Add):
                 pending.extend((current.right, current.left))
             else:
-                operands.append(current)
-        if not any(
-            isinstance(o, ast.JoinedStr)
-            or (isinstance(o, ast.Constant) and isinstance(o.value, str))
-            or self.flow.constant(o, use) is not None
-            for o in operands
-        ):
-            return None  # a sum of numbers, or of lists
-        pieces: list[Piece] = []
-        for operand in operands:
-            pieces.extend(self._operand(operand, use, call))
-        location = use.scope.module.source.place(node)
-        return Template(Form.CONCAT, location, _merged(pieces), name)
+                pieces.extend(self.assembler.operand(current, use, call))
+        return pieces
 
-    def _operand(self, node: ast.expr, use: Use, call: Call | None) -> list[Piece]:
-        source = use.scope.module.source
-        if isinstance(node, ast.JoinedStr):
-            pieces = self._fstring(node, use, call)
-            if pieces:
-                return pieces
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            runs = _runs(_Literal(node, source, None))
-            if runs is not None:
-                return [_text(run, source) for run in runs]
-        place = source.place(node)
-        hole = self._hole(node, use, call, place)
-        start, end = source.span(node)
-        return [replace(hole, source=source.text[start:end])]
-
-    # str.format
-
-    def _formatted(
-        self, node: ast.Call, receiver: ast.expr, use: Use, call: Call | None, hops: int
-    ) -> list[Template]:
-        found: list[Template] = []
-        for literal in self._literals(receiver, use, None, hops):
-            template = self._format(literal, node, use, call)
-            if template is not None:
-                found.append(template)
-        return found[:_MAX_VARIANTS]
-
-    def _literals(self, node: ast.expr, use: Use, name: str | None, hops: int) -> list[_Literal]:
-        """The constant strings that an expression may be."""
-        if hops > _MAX_HOPS:
-            return []
-        match node:
-            case ast.Constant(value=str()):
-                return [_Literal(node, use.scope.module.source, name)]
-            case ast.IfExp():
-                return [
-                    *self._literals(node.body, use, name, hops + 1),
-                    *self._literals(node.orelse, use, name, hops + 1),
-                ]
-            case ast.Call(func=ast.Attribute(attr=method, value=inner), args=[]) if (
-                method in _PASS_THROUGH_METHODS
-            ):
-                return self._literals(inner, use, name, hops + 1)
-            case ast.Call(args=[inner]):
-                meaning = self.project.meaning(node.func, use)
-                if isinstance(meaning, External) and meaning.dotted in _PASS_THROUGH_CALLS:
-                    return self._literals(inner, use, name, hops + 1)
-            case ast.Name() | ast.Attribute():
-                shown = last_name(node)
-                if isinstance(node, ast.Name):
-                    reaching = self.project.reaching(node.id, use)
-                    meaning = self.project.of_bindings(reaching, 0) if reaching else None
-                else:
-                    meaning = self.project.meaning(node, use)
-                if isinstance(meaning, Values):
-                    found: list[_Literal] = []
-                    for binding in meaning.bindings:
-                        if binding.how is Bind.ASSIGN and binding.value is not None:
-                            found.extend(
-                                self._literals(binding.value, binding.use, shown, hops + 1)
-                            )
-                    return found
-        return []
-
-    def unfilled(self, node: ast.expr, use: Use) -> list[Template]:
-        """Return the format templates that an expression may hold, judged by their fields' names.
-
-        For constants that are given to a template class, which fills them somewhere else.
-        """
-        found: list[Template] = []
-        for literal in self._literals(node, use, None, 0):
-            template = self._format(literal, None, use, None)
-            if template is not None:
-                found.append(template)
-        return found[:_MAX_VARIANTS]
-
-    def _format(
-        self, literal: _Literal, node: ast.Call | None, use: Use, call: Call | None
+    def _sum(
+        self, node: ast.BinOp, use: Use, call: Call | None, name: str | None
     ) -> Template | None:
-        runs = _runs(literal)
-        if runs is None:
+        pieces = self._operands(node, use, call)
+        if not any(isinstance(piece, Text) or piece.constant_text is not None for piece in pieces):
+            return None  # a sum of numbers, or of lists
+        location = use.scope.module.source.place(node)
+        return Template(Form.CONCAT, location, merged(pieces), name)
+
+    def _joined(
+        self, node: ast.Call, separator: str, use: Use, call: Call | None, name: str | None
+    ) -> Template | None:
+        """The template of `separator.join(parts)`, its list followed as it grows."""
+        parts = grown_list(self.project, node.args[0], use)
+        if not parts or not any(_holds_text(part.node) for part in parts):
             return None
-        parts = read_format("".join(run.text for run in runs))
-        if parts is None or not any(isinstance(part, FormatField) for part in parts):
-            return None
-        keywords = {k.arg: k.value for k in node.keywords if k.arg} if node else {}
-        given = node.args if node else []
-        has_star = any(isinstance(a, ast.Starred) for a in given)
         pieces: list[Piece] = []
-        automatic = 0
         for part in parts:
-            start, end = _offset(runs, part.start), _end_offset(runs, part.end)
-            place = literal.source.location(start, end)
-            if not isinstance(part, FormatField):
-                pieces.append(Text(part.text, place))
-                continue
-            base = part.name.partition(".")[0].partition("[")[0]
-            value: ast.expr | None
-            is_positional = not base or base.isdigit()
-            if is_positional:
-                index = int(base) if base else automatic
-                automatic += not base
-                value = given[index] if index < len(given) and not has_star else None
-            else:
-                value = keywords.get(base)
-            hole = self._format_hole(part, place, value, use, call, is_positional)
-            if node is None and not is_positional:
-                hole = replace(hole, verdict=of_field(part.name, place))
-            pieces.append(hole)
-        start, end = literal.source.span(literal.node)
-        return Template(
-            Form.FORMAT,
-            literal.source.location(start, end),
-            _merged(pieces),
-            literal.name,
-            calls=(use.scope.module.source.place(node),) if node else (),
-        )
+            inner = call if call and part.use.scope is call.function else None
+            added = self._part(part, inner)
+            if pieces and added and separator:
+                last = added[0].location
+                place = replace(last, end_line=last.line, end_column=last.column)
+                pieces.append(Text(separator, place))
+            pieces.extend(added)
+        location = use.scope.module.source.place(node)
+        found = Template(Form.JOIN, location, merged(pieces), name)
+        return found if any(isinstance(piece, Text) for piece in pieces) else None
 
-    def _format_hole(
-        self,
-        part: FormatField,
-        place: Location,
-        value: ast.expr | None,
-        use: Use,
-        call: Call | None,
-        is_positional: bool,
-    ) -> Hole:
-        if value is None:
-            return Hole(part.name, part.name or "{}", place, UNKNOWN, is_positional=is_positional)
-        source = use.scope.module.source
-        start, end = source.span(value)
-        hole = self._hole(value, use, call, place)
-        return replace(
-            hole,
-            source=source.text[start:end],
-            name=part.name if not is_positional else hole.name,
-            verdict=with_format_spec(hole.verdict, part.format_spec),
-            conversion=part.conversion,
-            format_spec=part.format_spec,
-            is_positional=is_positional,
-            value_location=source.place(value),
-        )
+    def _part(self, part: Grown, call: Call | None) -> list[Piece]:
+        if part.is_repeated:
+            return [self.assembler.repeated(part.node, part.use, call)]
+        if isinstance(part.node, ast.Name):
+            whole = self.templates(part.node, part.use, call, hops=3)
+            if len(whole) == 1 and whole[0].form in (Form.FSTRING, Form.CONSTANT, Form.FORMAT):
+                return list(whole[0].pieces)
+        return self._operands(part.node, part.use, call)
 
 
-def merge(templates: list[Template]) -> Template:
-    """Return one template for several readings of the same text, each hole at its liveliest."""
-    first = templates[0]
-    if len(templates) == 1:
-        return first
-    columns = list(zip(*(t.pieces for t in templates), strict=False))
-    if any(len(t.pieces) != len(first.pieces) for t in templates):
-        return first
-    pieces: list[Piece] = []
-    for column in columns:
-        head = column[0]
-        if isinstance(head, Text):
-            pieces.append(head)
-            continue
-        holes = [piece for piece in column if isinstance(piece, Hole)]
-        liveliest = join(hole.verdict for hole in holes)
-        chosen = next((h for h in holes if h.verdict == liveliest), holes[0])
-        if liveliest.is_stable and any(h.constant_text != chosen.constant_text for h in holes):
-            chosen = replace(chosen, constant_text=None)
-        pieces.append(replace(chosen, verdict=liveliest))
-    calls = sorted({place for template in templates for place in template.calls})
-    return replace(first, pieces=tuple(pieces), calls=tuple(calls))
+def _is_dollar(node: ast.expr) -> bool:
+    return last_name(node) == "Template"
 
 
-def _runs(literal: _Literal) -> list[Run] | None:
-    try:
-        pieces = read_literal(literal.source.text, *literal.source.span(literal.node))
-    except IndexError:
-        return None
-    if pieces is None or any(isinstance(piece, Field) for piece in pieces):
-        return None
-    runs = [piece for piece in pieces if isinstance(piece, Run)]
-    if "".join(run.text for run in runs) != literal.node.value:
-        return None  # inside an f-string of an old Python: the position is wrong
-    return runs
-
-
-def _text(run: Run, source: Source) -> Text:
-    return Text(run.text, source.location(run.start, run.end))
-
-
-def _offset(runs: list[Run], index: int) -> int:
-    for run in runs:
-        if index < len(run.text):
-            return run.offset(index)
-        index -= len(run.text)
-    return runs[-1].end
-
-
-def _end_offset(runs: list[Run], index: int) -> int:
-    for run in runs:
-        if index <= len(run.text):
-            return run.offset(index)
-        index -= len(run.text)
-    return runs[-1].end
-
-
-def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:
-    merged: list[Piece] = []
-    for piece in pieces:
-        last = merged[-1] if merged else None
-        if (
-            isinstance(piece, Text)
-            and isinstance(last, Text)
-            and (piece.location.path == last.location.path)
-        ):
-            place = replace(
-                last.location,
-                end_line=piece.location.end_line,
-                end_column=piece.location.end_column,
-            )
-            merged[-1] = Text(last.text + piece.text, place)
-        elif not isinstance(piece, Text) or piece.text:
-            merged.append(piece)
-    return tuple(merged)
-
-
-def _hole_name(node: ast.expr) -> str:
-    name = last_name(node)
-    if name is not None:
-        return name
-    if isinstance(node, ast.Call):
-        return _hole_name(node.func) + "()"
-    if isinstance(node, ast.Subscript | ast.Await | ast.Starred):
-        return _hole_name(node.value)
-    return "value"
+def _holds_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr | ast.BinOp | ast.Name | ast.Attribute | ast.Call) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )

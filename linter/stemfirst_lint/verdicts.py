@@ -54,6 +54,11 @@ def of_field(name: str, place: Location) -> Verdict:
     return Verdict(tier, Kind.PARAMETER, (told,))
 
 
+def named_verdict(what: str, tier: Tier, place: Location | None) -> Verdict:
+    """Return the verdict of a value of which only its name speaks."""
+    return Verdict(tier, Kind.NAMED, (Evidence(f"the name of {what} says {says(tier)}", place),))
+
+
 def with_format_spec(verdict: Verdict, spec: str | None) -> Verdict:
     """Return the verdict of a value formatted by a spec: `{now:%Y}` moves once a day."""
     if verdict.kind is Kind.CLOCK and spec and "%" in spec:

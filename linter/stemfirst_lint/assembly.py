@@ -1,0 +1,211 @@
+"""Makes the pieces of one template: judged holes between runs of text.
+
+Knows f-strings, operands, and the fields of format strings, `string.Template` and `replace`.
+Follows no string: it is told which literal and which values.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, replace
+
+from stemfirst_lint import known
+from stemfirst_lint.arguments import Call
+from stemfirst_lint.fillings import Given, read_dollar, read_markers
+from stemfirst_lint.flow import Flow
+from stemfirst_lint.fstrings import fields_of
+from stemfirst_lint.literals import FormatField, FormatText, Run, read_format
+from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Template
+from stemfirst_lint.model import Text as TextPiece
+from stemfirst_lint.pieces import (
+    Literal,
+    end_offset_in,
+    merged,
+    name_of,
+    offset_in,
+    runs_of,
+    text_of,
+)
+from stemfirst_lint.scopes import Use
+from stemfirst_lint.verdicts import named_verdict, of_field, with_format_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """How a literal is filled: the syntax of its fields, the call that fills it, its values.
+
+    `call` is None for a literal that is given to a template class and filled out of sight.
+    """
+
+    form: Form
+    given: Given
+    call: ast.Call | None
+    use: Use
+    outer: Call | None
+
+
+class Assembler:
+    """Makes pieces; holes are judged by the project's dataflow."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+
+    def constant(self, literal: Literal) -> Template | None:
+        """Return the template that a constant alone is, or None if it is empty."""
+        runs = runs_of(literal)
+        if runs is None or not literal.node.value:
+            return None
+        location = literal.source.location(*literal.source.span(literal.node))
+        pieces: list[Piece] = [text_of(run, literal.source) for run in runs]
+        return Template(Form.CONSTANT, location, merged(pieces), literal.name)
+
+    def fstring(self, node: ast.JoinedStr, use: Use, call: Call | None) -> list[Piece]:
+        """Return the pieces of an f-string; empty if its source cannot be read."""
+        source = use.scope.module.source
+        found = fields_of(node, source)
+        if found is None:
+            return []
+        pieces: list[Piece] = []
+        for item in found:
+            if isinstance(item, Run):
+                pieces.append(text_of(item, source))
+                continue
+            field, value = item
+            hole = self.hole(value.value, use, call, source.location(field.start, field.end))
+            pieces.append(
+                replace(
+                    hole,
+                    source=source.text[field.expression_start : field.expression_end],
+                    verdict=with_format_spec(hole.verdict, field.format_spec),
+                    conversion=field.conversion,
+                    format_spec=field.format_spec,
+                    is_debug=field.is_debug,
+                    value_location=source.location(field.expression_start, field.expression_end),
+                )
+            )
+        return pieces
+
+    def hole(self, node: ast.expr, use: Use, call: Call | None, location: Location) -> Hole:
+        """Return the judged hole for a value that is put in at a place."""
+        verdict = self.flow.verdict(node, use, call)
+        set_location: Location | None = None
+        if verdict.kind is Kind.SET and id(node) in self.flow.sets:
+            found = self.flow.sets[id(node)]
+            where = found.use or use
+            set_location = where.scope.module.source.place(found.node)
+        constant = self.flow.constant(node, use) if verdict.is_stable else None
+        if constant is not None:
+            verdict = replace(verdict, kind=Kind.CONSTANT)
+        return Hole(
+            source=ast.unparse(node),
+            name=name_of(node),
+            location=location,
+            verdict=verdict,
+            value_location=location,
+            set_location=set_location,
+            constant_text=constant,
+        )
+
+    def operand(self, node: ast.expr, use: Use, call: Call | None) -> list[Piece]:
+        """Return the pieces of one part of a sum or of a joined list."""
+        source = use.scope.module.source
+        if isinstance(node, ast.JoinedStr):
+            pieces = self.fstring(node, use, call)
+            if pieces:
+                return pieces
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            runs = runs_of(Literal(node, source, None))
+            if runs is not None:
+                return [text_of(run, source) for run in runs]
+        place = source.place(node)
+        hole = self.hole(node, use, call, place)
+        start, end = source.span(node)
+        return [replace(hole, source=source.text[start:end])]
+
+    def repeated(self, node: ast.expr, use: Use, call: Call | None) -> Hole:
+        """Return one hole for a part that a loop adds any number of times."""
+        source = use.scope.module.source
+        start, end = source.span(node)
+        hole = self.hole(node, use, call, source.place(node))
+        return replace(hole, source=source.text[start:end], constant_text=None)
+
+    def filled(self, literal: Literal, filling: Filling) -> Template | None:
+        """Return the template of a literal whose fields a call fills, or None without fields."""
+        runs = runs_of(literal)
+        if runs is None:
+            return None
+        text = "".join(run.text for run in runs)
+        parts: tuple[FormatText | FormatField, ...] | None
+        if filling.form is Form.DOLLAR:
+            parts = read_dollar(text)
+        elif filling.form is Form.REPLACE:
+            parts = read_markers(text, tuple(filling.given.named))
+        else:
+            parts = read_format(text)
+        if parts is None or not any(isinstance(part, FormatField) for part in parts):
+            return None
+        pieces: list[Piece] = []
+        automatic = 0
+        for part in parts:
+            start, end = offset_in(runs, part.start), end_offset_in(runs, part.end)
+            place = literal.source.location(start, end)
+            if not isinstance(part, FormatField):
+                pieces.append(TextPiece(part.text, place))
+                continue
+            base = part.name
+            if filling.form is Form.FORMAT:
+                base = part.name.partition(".")[0].partition("[")[0]
+            value: tuple[ast.expr, Use] | None = None
+            is_positional = not base or base.isdigit()
+            if is_positional:
+                index = int(base) if base else automatic
+                automatic += not base
+                given = filling.given.positional
+                if index < len(given) and not filling.given.is_open:
+                    value = (given[index], filling.use)
+            else:
+                value = filling.given.named.get(base)
+            pieces.append(self._field(part, place, value, filling, is_positional))
+        call = filling.call
+        return Template(
+            filling.form,
+            literal.source.location(*literal.source.span(literal.node)),
+            merged(pieces),
+            literal.name,
+            calls=(filling.use.scope.module.source.place(call),) if call is not None else (),
+        )
+
+    def _field(
+        self,
+        part: FormatField,
+        place: Location,
+        value: tuple[ast.expr, Use] | None,
+        filling: Filling,
+        is_positional: bool,
+    ) -> Hole:
+        name = part.name.strip("{}<>[]$_% ") or part.name
+        if value is None:
+            verdict = UNKNOWN
+            if not is_positional and (filling.call is None or filling.given.is_open):
+                verdict = of_field(name, place)
+            return Hole(part.name, part.name or "{}", place, verdict, is_positional=is_positional)
+        node, use = value
+        source = use.scope.module.source
+        start, end = source.span(node)
+        inner = filling.outer if use.scope is filling.use.scope else None
+        hole = self.hole(node, use, inner, place)
+        if hole.verdict.tier is None and not is_positional:
+            tier = known.data_tier(name)
+            if tier is not None:
+                told = named_verdict(f"the field `{part.name}`", tier, place)
+                hole = replace(hole, verdict=told)
+        return replace(
+            hole,
+            source=source.text[start:end],
+            name=part.name if not is_positional else hole.name,
+            verdict=with_format_spec(hole.verdict, part.format_spec),
+            conversion=part.conversion,
+            format_spec=part.format_spec,
+            is_positional=is_positional,
+            value_location=source.place(node),
+        )
