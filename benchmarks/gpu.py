@@ -292,7 +292,7 @@ def main() -> int:
         print("kernels not checked: on the CPU that needs TRITON_INTERPRET=1")
     if asked.check_only:
         return 0 if can_check else 2
-    if device.type == "cuda":
+    if device.type == "cuda" and asked.attention == "kernels":
         from stemfirst_server.kernels.step import TritonStep
 
         step_type = TritonStep
@@ -315,7 +315,12 @@ def main() -> int:
     engine = Engine(
         loaded,
         EngineConfig(
-            page=PAGE, pool_tokens=pool_tokens, chunk_tokens=8192, max_running=max(asked.streams)
+            page=PAGE,
+            pool_tokens=pool_tokens,
+            chunk_tokens=8192,
+            max_running=max(asked.streams),
+            has_kernels=asked.attention == "kernels",
+            has_cuda_graphs=asked.cuda_graphs,
         ),
     )
     engine.start()
@@ -341,6 +346,7 @@ def main() -> int:
                     "date": str(date.today()),
                     "model": asked.model,
                     "attention": step_type.__name__,
+                    "cuda_graphs": asked.cuda_graphs,
                     "results": [asdict(result) for result in results],
                 },
                 indent=1,
@@ -360,6 +366,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu")
     parser.add_argument("--model", default="8b", choices=MODELS)
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+    parser.add_argument(
+        "--attention",
+        default="kernels",
+        choices=["kernels", "reference"],
+        help="which path to measure; the kernels run on CUDA only",
+    )
+    parser.add_argument(
+        "--cuda-graphs", action="store_true", help="decode in CUDA graphs in the engine too"
+    )
     parser.add_argument("--check-only", action="store_true", help="the kernels and nothing else")
     parser.add_argument(
         "--cached",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 pytest.importorskip("triton", reason="the kernels need triton: pip install --no-deps triton")
 
 import torch
+from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.kernels import step as kernel_step
-from stemfirst_server.kernels.choose import choose_step
+from stemfirst_server.kernels.choose import choose_path, choose_step
 from stemfirst_server.kernels.step import TritonStep
+from stemfirst_server.memory.pool import KVPool
 from stemfirst_server.model import gates
 from stemfirst_server.model.attention import ATTENTION_NAME, AttentionStep, register
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -167,3 +170,18 @@ def test_a_dtype_that_they_do_not_know_stays_on_the_reference(
 ) -> None:
     assert choose(small_model(dtype=torch.float64)) is AttentionStep
     assert "the kernels do not know torch.float64" in caplog.text
+
+
+def test_recordings_are_not_made_of_the_reference_path(
+    small_model: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = small_model()
+    monkeypatch.setattr(kernel_step, "decode", lambda *_, **__: None)
+    loaded = SimpleNamespace(model=model, shapes=gates.probe(model))
+    pool = KVPool(loaded.shapes, pages=9, page=16, dtype=model.dtype, device=model.device)
+    path = choose_path(loaded, pool, EngineConfig(has_cuda_graphs=True), context_tokens=64)
+    assert path.step_type is AttentionStep
+    assert path.recordings is None
+    assert "decode runs without CUDA graphs: they need our kernels" in caplog.text

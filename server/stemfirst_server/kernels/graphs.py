@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("stemfirst.kernels")
 _WARM_UPS = 3
+_MOST_VERIFIED_PAGES = 32  # of a request: noise for whole contexts would take minutes
 # Of the largest logit. Filling a batch up changes the shapes of matrix products, hence rounding.
 _TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.05}
 
@@ -150,12 +151,14 @@ class DecodeGraphs:
         count = max(1, size - 1) if power_of_two(max(1, size - 1)) == size else size
         page, device = self._pool.page, self._model.device
         free = [number for number in range(self._pool.pages) if number != self._dummy_page]
-        each = min(self._table_pages, len(free) // count)
+        each = min(self._table_pages, len(free) // count, _MOST_VERIFIED_PAGES)
         assert each >= 1, "the pool has a page for every request that may run"
         table = torch.tensor(free[: count * each]).view(count, each)
+        noise = torch.Generator(device).manual_seed(seed)
+        pages = table.flatten().to(device)
         for tensor in (*self._pool.keys.values(), *self._pool.values.values()):
             shape = (count * each, *tensor.shape[1:])
-            tensor[table.flatten().to(device)] = torch.randn(shape, generator=generator).to(tensor)
+            tensor[pages] = torch.randn(shape, generator=noise, device=device, dtype=tensor.dtype)
         kv_tokens = torch.randint(1, each * page + 1, (count,), generator=generator)
         positions = kv_tokens - 1
         rows = torch.arange(count)
@@ -173,7 +176,7 @@ class DecodeGraphs:
         got = self.run(inputs)
         assert got is not None
         error = relative_error(got, expected)
-        self._pool.clear(table.flatten().to(device))
+        self._pool.clear(pages)
         return error
 
     def _static(self, rows: int) -> StaticDecode:
