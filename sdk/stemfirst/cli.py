@@ -17,6 +17,10 @@ COMMANDS = {
         "Find varying text that stands before stable text.",
     ),
     "fix": ("stemfirst_lint.cli.fix:fix", "Rewrite prompts so that stable content comes first."),
+    "verify": (
+        "stemfirst_lint.cli.verify:verify",
+        "Ask a model what it says to prompts before and after their fix.",
+    ),
     "audit": ("stemfirst_lint.cli.audit:audit", "Find what recorded requests lost, and why."),
     "rule": ("stemfirst_lint.cli.rule:rule", "Explain a rule: what, why, fix, examples."),
     "serve": (
