@@ -19,7 +19,7 @@ from stemfirst_server.tokens.hints import NO_SEGMENTS, count_uses, locate, verif
 from stemfirst_server.tokens.placement import place_conversation
 from stemfirst_server.tokens.stopping import StopMatcher
 from stemfirst_server.tokens.template import ChatTemplate, conversation
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models
 
 FOLDER = Path(__file__).parents[2] / "server" / "stemfirst_server" / "demo_model"
 KEY = ChainKey.derive("test-key")
@@ -46,7 +46,7 @@ TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 @given(st.lists(st.one_of(texts, st.sampled_from(["<|im_start|>", "<|im_end|>", "x" * 90]))))
 def test_remembered_runs_change_no_token(parts: list[str]) -> None:
     text = "".join(parts)
-    encoder = Encoder(TOKENIZER, most_characters=200)
+    encoder = Encoder(TOKENIZER, most_bytes=4_000)
     cold = encoder.encode(text)
     warm = encoder.encode(text)
     whole = TOKENIZER.encode(text, add_special_tokens=False).ids
@@ -73,18 +73,8 @@ def test_a_warm_prompt_tokenises_its_tail_only(tokenizer: Tokenizer) -> None:
     encoder.encode(head + "\n<|im_start|>user\n" + "first " * 20)
     misses = encoder.misses
     encoder.encode(head + "\n<|im_start|>user\n" + "second " * 20)
-    assert (encoder.misses - misses, encoder.hits) == (1, 1)
-
-
-def test_a_tokenizer_whose_runs_depend_on_what_stands_before_is_not_split() -> None:
-    words = ["▁a", "a", "[X]", "?", "▁plain", "plain", "▁text"]
-    piecewise = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "?"))
-    piecewise.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    piecewise.add_special_tokens(["[X]"])
-    text = "a" * 70 + "[X]" + "a" * 70
-    encoder = Encoder(piecewise)
-    assert encoder.encode(text).token_ids.tolist() == piecewise.encode(text).ids
-    assert encoder.hits == encoder.misses == 0
+    assert encoder.misses - misses == 1
+    assert encoder.hits == 2
 
 
 def test_a_lone_surrogate_is_read_as_a_replacement_character(tokenizer: Tokenizer) -> None:

@@ -2,13 +2,14 @@
 
 Text between control tokens is tokenised independently of what stands around it, so whole runs
 are remembered and a warm request pays for its tail only. Whether that holds for the tokenizer at
-hand is tried out when the encoder is built; where it does not, every text is tokenised whole.
+hand is tried out when the encoder is built; where it does not, whole texts are remembered.
 Knows no messages and no chat template.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
@@ -17,13 +18,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from stemfirst_server.tokens.cuts import find_cuts
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Int32Array = npt.NDArray[np.int32]
 
-SHORTEST_REMEMBERED = 64
-"""Characters below which looking a run up costs what tokenising it costs."""
+MOST_BYTES = 256 * 2**20
+"""Memory for remembered runs: about 40 million characters of English with their tokens."""
+
+_ENTRY_BYTES = 600
+"""What a remembered run takes beside its text and its numbers: two arrays, a key, a link."""
 
 _PROBES = (
     "plain text",
@@ -31,6 +37,7 @@ _PROBES = (
     "\n\nlines\n\n",
     "digits 1234567, punctuation ... (a)[b]{c}",
     "Ünïcödé, 漢字, 😀 and\ttabs",
+    "\u0338 a mark that joins what stands before it",
 )
 
 
@@ -47,23 +54,42 @@ class Encoded:
     token_ids: Int32Array
     starts: Int32Array
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the numbers."""
+        return self.token_ids.nbytes + self.starts.nbytes
+
 
 class Encoder:
     """Tokenises text; safe to call from several threads.
 
-    Invariant: `remembered_characters` is the sum of the remembered texts' lengths and at most
-    `most_characters`.
+    Takes the tokenizer over: a limit or a padding that its file asks for is switched off, because
+    a prompt is neither cut nor filled up unseen.
+
+    Invariant: `remembered_bytes` is what the remembered runs take, and at most `most_bytes`.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, most_characters: int = 64_000_000) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, most_bytes: int = MOST_BYTES) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
         self._tokenizer = tokenizer
-        self._runs: OrderedDict[tuple[str, str], Encoded] = OrderedDict()
-        self._most_characters = most_characters
+        self._runs: OrderedDict[tuple[str, str, str], Encoded] = OrderedDict()
+        self._most_bytes = most_bytes
         self._lock = Lock()
-        self.remembered_characters = 0
+        self.remembered_bytes = 0
         self.hits = 0
         self.misses = 0
-        self._splitter = self._make_splitter()
+        self._cuts = find_cuts(tokenizer)
+        self._cut_tokens: dict[str, Encoded] = {}
+        if self._cuts is not None:
+            self._cut_tokens = {cut: self._encode_now(cut) for cut in sorted(self._cuts.contents)}
+            if not self._has_independent_runs():
+                self._cuts = None
+
+    @property
+    def is_split(self) -> bool:
+        """Whether runs between control tokens are remembered, and not only whole texts."""
+        return self._cuts is not None
 
     def encode(
         self, text: str, *, namespace: str = "", add_special_tokens: bool = False
@@ -77,28 +103,31 @@ class Encoder:
             add_special_tokens: put the tokenizer's own first and last tokens around it.
         """
         text = printable(text)
-        if self._splitter is None or add_special_tokens:
-            return self._encode_whole(text, add_special_tokens=add_special_tokens)
+        if add_special_tokens:
+            return self._remembered(text, namespace, "special")
+        if self._cuts is None:
+            return self._remembered(text, namespace, "start")
         pieces: list[Encoded] = []
         offsets: list[int] = []
         place = 0
-        for run in self._splitter.split(text):
-            if run:
-                pieces.append(self._encode_run(run, namespace))
-                offsets.append(place)
-                place += len(run)
+        for part, is_cut in self._cuts.split(text):
+            if is_cut:
+                pieces.append(self._cut_tokens[part])
+            else:
+                pieces.append(self._remembered(part, namespace, "inside" if place else "start"))
+            offsets.append(place)
+            place += len(part)
         return _join(pieces, offsets)
 
     def check(self) -> None:
-        """The memory's size is what its texts say, and within its bound."""
+        """The memory's size is what its runs take, and within its bound."""
         with self._lock:
-            total = sum(len(text) for _, text in self._runs)
-            assert total == self.remembered_characters <= self._most_characters
+            total = sum(_bytes_of(key[2], made) for key, made in self._runs.items())
+            assert total == self.remembered_bytes <= self._most_bytes
 
-    def _encode_run(self, run: str, namespace: str) -> Encoded:
-        if len(run) < SHORTEST_REMEMBERED:
-            return self._encode_whole(run)
-        key = (namespace, run)
+    def _remembered(self, run: str, namespace: str, where: str) -> Encoded:
+        # The text itself is the key: a hash alone would serve one prompt's tokens for another's.
+        key = (namespace, where, run)
         with self._lock:
             known = self._runs.get(key)
             if known is not None:
@@ -106,19 +135,35 @@ class Encoder:
                 self.hits += 1
                 return known
             self.misses += 1
-        made = self._encode_whole(run)
-        if len(run) > self._most_characters:
+        if where == "inside":
+            made = self._encode_inside(run)
+        else:
+            made = self._encode_now(run, add_special_tokens=where == "special")
+        size = _bytes_of(run, made)
+        if size > self._most_bytes:
             return made
         with self._lock:
             if key not in self._runs:
                 self._runs[key] = made
-                self.remembered_characters += len(run)
-            while self.remembered_characters > self._most_characters:
-                (_, oldest), _ = self._runs.popitem(last=False)
-                self.remembered_characters -= len(oldest)
+                self.remembered_bytes += size
+            while self.remembered_bytes > self._most_bytes:
+                oldest, tokens = self._runs.popitem(last=False)
+                self.remembered_bytes -= _bytes_of(oldest[2], tokens)
         return made
 
-    def _encode_whole(self, text: str, *, add_special_tokens: bool = False) -> Encoded:
+    def _encode_inside(self, run: str) -> Encoded:
+        """Return the tokens of a run that does not begin the text.
+
+        Some tokenizers mark the text's first word; behind a cut there is none.
+        """
+        cut, tokens = next(iter(self._cut_tokens.items()))
+        both = self._encode_now(cut + run)
+        skipped = len(tokens.token_ids)
+        return _read_only(
+            both.token_ids[skipped:].copy(), np.maximum(both.starts[skipped:] - len(cut), 0)
+        )
+
+    def _encode_now(self, text: str, *, add_special_tokens: bool = False) -> Encoded:
         encoding = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         token_ids = np.asarray(encoding.ids, dtype=np.int32)
         spans = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
@@ -126,34 +171,32 @@ class Encoder:
         # Some tokenizers trim a leading space off a token's span; it belongs to that token.
         ends_before = np.concatenate(([0], spans[:-1, 1])).astype(np.int32)
         np.minimum(starts, np.maximum.accumulate(ends_before), out=starts)
-        token_ids.flags.writeable = False
-        starts.flags.writeable = False
-        return Encoded(token_ids, starts)
+        return _read_only(token_ids, starts)
 
-    def _make_splitter(self) -> re.Pattern[str] | None:
-        """Return the pattern of control tokens, or None where runs are not independent."""
-        added = self._tokenizer.get_added_tokens_decoder().values()
-        # A token that swallows spaces beside it, or is matched in normalised text, is no safe cut.
-        cuts = [
-            token.content
-            for token in added
-            if token.special and not (token.lstrip or token.rstrip or token.single_word)
-        ]
-        if not cuts:
-            return None
-        cuts.sort(key=len, reverse=True)
-        splitter = re.compile(f"({'|'.join(map(re.escape, cuts))})")
-        for cut in cuts[:8]:
+    def _has_independent_runs(self) -> bool:
+        """Return whether cut texts gave the tokens of whole ones wherever it was tried."""
+        assert self._cuts is not None
+        for cut in list(self._cut_tokens)[:8]:
             for probe in _PROBES:
-                whole = self._encode_whole(f"{cut}{probe}{cut}{probe}").token_ids
-                parts = [self._encode_whole(part).token_ids for part in (cut, probe)]
-                if not np.array_equal(whole, np.concatenate(parts + parts)):
-                    return None
-        return splitter
+                for text in (f"{cut}{probe}{cut}{probe}", f"{probe}{cut}{cut}{probe}"):
+                    whole = self._encode_now(text).token_ids
+                    parts = [
+                        self._cut_tokens[part]
+                        if is_cut
+                        else self._encode_inside(part)
+                        if place
+                        else self._encode_now(part)
+                        for place, (part, is_cut) in enumerate(self._cuts.split(text))
+                    ]
+                    if not np.array_equal(whole, np.concatenate([p.token_ids for p in parts])):
+                        return False
+        return True
 
 
 def printable(text: str) -> str:
     """Return `text` with lone surrogates, which UTF-8 cannot carry, as U+FFFD; same length."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -161,15 +204,22 @@ def printable(text: str) -> str:
     return text
 
 
+def _bytes_of(run: str, made: Encoded) -> int:
+    return sys.getsizeof(run) + made.nbytes + _ENTRY_BYTES
+
+
 def _join(pieces: list[Encoded], offsets: list[int]) -> Encoded:
+    if len(pieces) == 1:
+        return pieces[0]
     if not pieces:
-        empty = np.empty(0, dtype=np.int32)
-        empty.flags.writeable = False
-        return Encoded(empty, empty)
-    token_ids = np.concatenate([piece.token_ids for piece in pieces])
-    starts = np.concatenate(
-        [piece.starts + np.int32(offset) for piece, offset in zip(pieces, offsets, strict=True)]
-    )
+        return _read_only(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))
+    lengths = [len(piece.token_ids) for piece in pieces]
+    starts = np.concatenate([piece.starts for piece in pieces])
+    starts += np.repeat(np.asarray(offsets, dtype=np.int32), lengths)
+    return _read_only(np.concatenate([piece.token_ids for piece in pieces]), starts)
+
+
+def _read_only(token_ids: Int32Array, starts: Int32Array) -> Encoded:
     token_ids.flags.writeable = False
     starts.flags.writeable = False
     return Encoded(token_ids, starts)
