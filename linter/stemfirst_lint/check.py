@@ -6,18 +6,21 @@ of output.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import LintError, UnreadableFile
-from stemfirst_lint.files import may_hold_prompts, python_files
+from stemfirst_lint.files import is_below, may_hold_prompts, python_files
 from stemfirst_lint.source import decode, parse, read_bytes
 
 if TYPE_CHECKING:
     from stemfirst_lint.config import Config
     from stemfirst_lint.index import ModuleIndex
     from stemfirst_lint.model import Finding, Site
+    from stemfirst_lint.project import Project
+    from stemfirst_lint.suppress import Suppression
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def check_paths(paths: tuple[str, ...], config: Config) -> Report:
     failures: list[UnreadableFile] = []
     candidates: list[tuple[str, bytes]] = []
     files = 0
-    for path, is_test in python_files(paths, config.exclude, config.root, failures):
+    for path, is_test in python_files(paths, config, failures):
         files += 1
         try:
             data = read_bytes(path)
@@ -55,7 +58,7 @@ def check_paths(paths: tuple[str, ...], config: Config) -> Report:
             continue
         if is_test:
             continue  # tests hold prompts that nobody sends
-        if may_hold_prompts(data):
+        if may_hold_prompts(data) or b"stemfirst:" in data:
             candidates.append((path, data))
         else:
             try:  # a file without prompts is still told to be broken
@@ -65,12 +68,16 @@ def check_paths(paths: tuple[str, ...], config: Config) -> Report:
     findings: tuple[Finding, ...] = ()
     sites: tuple[Site, ...] = ()
     if candidates or config.model is not None:
-        findings, sites = _analyse(candidates, config, failures)
+        folders = tuple(path for path in paths if os.path.isdir(path))
+        findings, sites = _analyse(candidates, config, failures, folders)
     return Report(findings, sites, tuple(failures), files)
 
 
 def _analyse(
-    candidates: list[tuple[str, bytes]], config: Config, failures: list[UnreadableFile]
+    candidates: list[tuple[str, bytes]],
+    config: Config,
+    failures: list[UnreadableFile],
+    folders: tuple[str, ...],
 ) -> tuple[tuple[Finding, ...], tuple[Site, ...]]:
     from stemfirst_lint.flow import Flow
     from stemfirst_lint.gain import Counter
@@ -98,39 +105,34 @@ def _analyse(
     for site in sites:
         for rule in rules:
             found.extend(rule.check(site, limits))
-    kept = _unsuppressed(found, project.modules, config)
+    kept = _unsuppressed(found, project, config, folders)
     planned = [_planned(finding, config) for finding in kept]
     planned.sort(key=lambda finding: (finding.location, finding.code))
     return tuple(planned), tuple(sites)
 
 
 def _unsuppressed(
-    findings: list[Finding], modules: dict[str, ModuleIndex | None], config: Config
+    findings: list[Finding], project: Project, config: Config, folders: tuple[str, ...]
 ) -> list[Finding]:
     """The findings that no comment silences, and those about the comments themselves."""
-    from stemfirst_lint.config import CODES
-    from stemfirst_lint.model import Finding
-    from stemfirst_lint.suppress import is_suppressed, suppressions
+    from stemfirst_lint.suppress import about_comments, silencing, suppressions
 
-    comments = {
-        module.path: suppressions(module.path, module.source.text)
-        for module in modules.values()
-        if module is not None
-    }
-    kept = [f for f in findings if not is_suppressed(f, comments.get(f.location.path, ()))]
-    if config.wants("SF902"):
-        kept.extend(
-            Finding(
-                "SF902",
-                "unknown-code",
-                f"`{code}` is no rule, so this comment silences nothing by it",
-                comment.location,
-            )
-            for of_file in comments.values()
-            for comment in of_file
-            for code in comment.codes
-            if not any(known.startswith(code) for known in CODES)
-        )
+    texts = {m.path: m.source.text for m in project.modules.values() if m is not None}
+    comments = {path: suppressions(path, text) for path, text in texts.items()}
+    kept: list[Finding] = []
+    silenced: list[tuple[Finding, Suppression]] = []
+    for finding in findings:
+        path = finding.location.path
+        if not config.wants_at(finding.code, path):
+            continue
+        by = silencing(finding, comments.get(path, ()))
+        silenced += [(finding, comment) for comment in by]
+        if not by:
+            kept.append(finding)
+    for path in (module.path for module in project.callers):
+        # Of a file that is named by itself, the callers may not have been named.
+        is_whole = any(is_below(path, folder) for folder in folders)
+        kept += about_comments(comments[path], silenced, config, is_whole=is_whole)
     return kept
 
 

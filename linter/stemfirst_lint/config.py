@@ -12,17 +12,33 @@ from typing import Any
 from stemfirst.tiers import Tier
 
 from stemfirst_lint.errors import ConfigError
+from stemfirst_lint.files import matches
 
 DEFAULT_MIN_GAIN_TOKENS = 128
 """Eight pages of the bundled server."""
 
-CODES = ("SF101", "SF103", "SF201", "SF301", "SF902")
+CODES = ("SF101", "SF103", "SF201", "SF301", "SF901", "SF902")
 """Every code that can be selected; a test holds it to the rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Settings of one run; `root` is the folder that patterns are relative to."""
+    """Settings of one run.
+
+    Attributes:
+        select, extend_select, ignore: codes or prefixes; see `wants`.
+        per_file_ignores: pairs of a pattern over paths and the codes that are ignored there.
+        exclude: patterns over paths relative to `root`, or over single names.
+        respects_gitignore: leave out what git ignores, below folders.
+        forces_exclude: leave out what is excluded even where it is named itself.
+        min_gain: tokens; what forfeits less is not reported.
+        model: the folder of a model to count with, or None for the default.
+        tiers: how often values change, by name.
+        plugins: entry points of the group `stemfirst.rules` that bring more rules.
+        baseline: a file of findings that are known and not reported, or None.
+        root: the folder that patterns are relative to.
+        source: the file that the settings come from, or None.
+    """
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
@@ -31,35 +47,77 @@ class Config:
     model: str | None = None
     tiers: dict[str, Tier] = field(default_factory=dict)
     root: str = "."
+    extend_select: tuple[str, ...] = ()
+    per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    respects_gitignore: bool = True
+    forces_exclude: bool = False
+    plugins: tuple[str, ...] = ()
+    baseline: str | None = None
+    source: str | None = None
 
     def wants(self, code: str) -> bool:
-        """Return True if findings of a code are asked for: selected, and not ignored."""
-        is_selected = not self.select or any(code.startswith(prefix) for prefix in self.select)
-        return is_selected and not any(code.startswith(prefix) for prefix in self.ignore)
+        """Return True if findings of a code are asked for: the longest prefix decides.
+
+        Without `select` all are; where `select` and `ignore` say the same, `ignore` wins.
+        """
+        chosen = _longest(code, (*(self.select or ("",)), *self.extend_select))
+        return chosen is not None and (_longest(code, self.ignore) or -1) < max(chosen, 0)
+
+    def wants_at(self, code: str, path: str) -> bool:
+        """Return True if findings of a code are asked for in a file."""
+        if not self.wants(code):
+            return False
+        return not any(
+            code.startswith(codes) and matches(path, pattern, self.root)
+            for pattern, codes in self.per_file_ignores
+        )
 
     def with_options(
         self,
         *,
         select: tuple[str, ...] = (),
+        extend_select: tuple[str, ...] = (),
         ignore: tuple[str, ...] = (),
+        per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = (),
         min_gain: int | None = None,
         model: str | None = None,
+        respects_gitignore: bool | None = None,
+        forces_exclude: bool | None = None,
+        baseline: str | None = None,
     ) -> Config:
         """Return these settings with those of the command line on top.
 
         Raises:
             ConfigError: an option has a value that we cannot obey.
         """
+        any_code = bool(self.plugins)
+        for _, codes in per_file_ignores:
+            _codes("--per-file-ignores", codes, any_code)
         found = replace(
             self,
-            select=_codes("--select", select) or self.select,
-            ignore=(*self.ignore, *_codes("--ignore", ignore)),
+            select=_codes("--select", select, any_code) or self.select,
+            extend_select=(
+                *self.extend_select,
+                *_codes("--extend-select", extend_select, any_code),
+            ),
+            ignore=(*self.ignore, *_codes("--ignore", ignore, any_code)),
+            per_file_ignores=(*self.per_file_ignores, *per_file_ignores),
             min_gain=self.min_gain if min_gain is None else min_gain,
             model=model or self.model,
+            respects_gitignore=(
+                self.respects_gitignore if respects_gitignore is None else respects_gitignore
+            ),
+            forces_exclude=self.forces_exclude if forces_exclude is None else forces_exclude,
+            baseline=baseline or self.baseline,
         )
         if found.min_gain < 0:
             raise ConfigError(f"min-gain is a number of tokens from 0 up, got {found.min_gain}")
         return found
+
+
+def _longest(code: str, prefixes: tuple[str, ...]) -> int | None:
+    """The length of the longest of the prefixes that a code begins with."""
+    return max((len(prefix) for prefix in prefixes if code.startswith(prefix)), default=None)
 
 
 def load_config(start: str) -> Config:
@@ -94,7 +152,7 @@ def read_config(path: str) -> Config:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
     root = os.path.dirname(path)
     if b"stemfirst" not in data:
-        return Config(root=root)
+        return Config(root=root, source=path)
     import tomllib
 
     try:
@@ -104,7 +162,10 @@ def read_config(path: str) -> Config:
     return _from_table(path, table, root)
 
 
-_KEYS = ("select", "ignore", "exclude", "min-gain", "model", "tiers")
+_KEYS = (
+    "select", "extend-select", "ignore", "per-file-ignores", "exclude", "force-exclude",
+    "respect-gitignore", "baseline", "plugins", "min-gain", "model", "tiers",
+)  # fmt: skip
 
 
 def _from_table(path: str, table: dict[str, Any], root: str) -> Config:
@@ -128,15 +189,48 @@ def _from_table(path: str, table: dict[str, Any], root: str) -> Config:
             declared[name] = Tier.parse(str(label))
         except ValueError as error:
             raise ConfigError(f"{path}: tiers.{name}: {error}") from None
+    plugins = _strings(path, "plugins", table)
+    baseline = table.get("baseline")
+    if baseline is not None and not isinstance(baseline, str):
+        raise ConfigError(f"{path}: baseline is the path of a file, got {baseline!r}")
+
+    def codes(key: str) -> tuple[str, ...]:
+        return _codes(f"{path}: {key}", _strings(path, key, table), bool(plugins))
+
     return Config(
-        select=_codes(f"{path}: select", _strings(path, "select", table)),
-        ignore=_codes(f"{path}: ignore", _strings(path, "ignore", table)),
+        select=codes("select"),
+        extend_select=codes("extend-select"),
+        ignore=codes("ignore"),
+        per_file_ignores=_per_file(path, table.get("per-file-ignores", {}), bool(plugins)),
         exclude=_strings(path, "exclude", table),
+        respects_gitignore=_flag(path, "respect-gitignore", table, default=True),
+        forces_exclude=_flag(path, "force-exclude", table, default=False),
         min_gain=min_gain,
         model=os.path.join(root, model) if model is not None else None,
         tiers=declared,
+        plugins=plugins,
+        baseline=os.path.join(root, baseline) if baseline is not None else None,
         root=root,
+        source=path,
     )
+
+
+def _per_file(path: str, table: Any, any_code: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not isinstance(table, dict):
+        raise ConfigError(
+            f"{path}: per-file-ignores is a table from a pattern to codes, got {table!r}"
+        )
+    return tuple(
+        (pattern, _codes(f"{path}: per-file-ignores", _strings(path, pattern, table), any_code))
+        for pattern in table
+    )
+
+
+def _flag(path: str, key: str, table: dict[str, Any], *, default: bool) -> bool:
+    value = table.get(key, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{path}: {key} is true or false, got {value!r}")
+    return value
 
 
 def _strings(path: str, key: str, table: dict[str, Any]) -> tuple[str, ...]:
@@ -146,8 +240,10 @@ def _strings(path: str, key: str, table: dict[str, Any]) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _codes(where: str, codes: tuple[str, ...]) -> tuple[str, ...]:
+def _codes(where: str, codes: tuple[str, ...], any_code: bool = False) -> tuple[str, ...]:
+    """Check codes; those of plugins, which are not loaded yet, are taken as they are."""
     for code in codes:
-        if not any(known.startswith(code) for known in CODES) or not code:
+        is_known = any(known.startswith(code) for known in CODES) and bool(code)
+        if not is_known and (not any_code or code.startswith("SF") or not code):
             raise ConfigError(f"{where}: no rule {code!r}; the rules are {', '.join(CODES)}")
     return codes

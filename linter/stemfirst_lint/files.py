@@ -11,6 +11,11 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from stemfirst_lint.errors import UnreadableFile
+from stemfirst_lint.source import OVERLAY
+
+TYPE_CHECKING = False  # `typing` costs start-up time
+if TYPE_CHECKING:
+    from stemfirst_lint.config import Config
 
 SKIPPED_FOLDERS = frozenset(
     {
@@ -47,36 +52,69 @@ def is_test(path: str) -> bool:
 
 
 def python_files(
-    paths: tuple[str, ...], exclude: tuple[str, ...], root: str, failures: list[UnreadableFile]
+    paths: tuple[str, ...], config: Config, failures: list[UnreadableFile]
 ) -> Iterator[tuple[str, bool]]:
     """Yield the files to check, each once, and whether each belongs to tests.
 
     Args:
-        paths: files and folders; a file is checked whatever its name.
-        exclude: patterns over paths relative to `root`, or over single names.
-        root: the folder of the configuration.
+        paths: files and folders; a file is checked whatever its name, even if it is excluded,
+            unless `config.forces_exclude`.
+        config: what to leave out.
         failures: what cannot be listed is appended here.
     """
     seen: set[str] = set()
     for path in paths:
         if os.path.isdir(path):
-            for found in _walk(path, exclude, root, failures):
+            for found in _walk(path, config, failures):
                 real = os.path.realpath(found)
                 if real not in seen:
                     seen.add(real)
                     yield found, is_test(os.path.relpath(found, path))
-        elif os.path.lexists(path):
+        elif os.path.lexists(path) or (OVERLAY and os.path.realpath(path) in OVERLAY):
             real = os.path.realpath(path)
-            if real not in seen and not _is_excluded(path, exclude, root):
+            if real not in seen and not (config.forces_exclude and is_excluded(path, config)):
                 seen.add(real)
                 yield path, is_test(path if not os.path.isabs(path) else os.path.basename(path))
         else:
             failures.append(UnreadableFile(path, "no such file or folder"))
 
 
-def _walk(
-    top: str, exclude: tuple[str, ...], root: str, failures: list[UnreadableFile]
-) -> Iterator[str]:
+def is_excluded(path: str, config: Config) -> bool:
+    """Return True if a file that was named would be left out below a folder, git aside."""
+    relative = os.path.relpath(os.path.abspath(path), config.root).replace(os.sep, "/")
+    *folders, _ = relative.split("/")
+    if any(folder in SKIPPED_FOLDERS for folder in folders):
+        return True
+    return any(
+        matches(at, pattern, config.root)
+        for pattern in config.exclude
+        for at in (path, *(os.path.join(config.root, *folders[: n + 1])
+                           for n in range(len(folders))))
+    )  # fmt: skip
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Return True if a path that a walk of `folder` gave, or another, lies below it."""
+    return not os.path.relpath(path, folder).startswith(os.pardir)
+
+
+def matches(path: str, pattern: str, root: str) -> bool:
+    """Return True if a pattern names a path: by its name, relative to `root`, or a folder of it."""
+    relative = os.path.relpath(os.path.abspath(path), root).replace(os.sep, "/")
+    pattern = pattern.rstrip("/")
+    return (
+        fnmatch(os.path.basename(path), pattern)
+        or fnmatch(relative, pattern)
+        or relative.startswith(pattern + "/")
+    )
+
+
+def _walk(top: str, config: Config, failures: list[UnreadableFile]) -> Iterator[str]:
+    ignored = None
+    if config.respects_gitignore:
+        from stemfirst_lint.gitignore import Ignored
+
+        ignored = Ignored(top)
     pending = [top]
     while pending:
         folder = pending.pop()
@@ -85,38 +123,30 @@ def _walk(
         except OSError as error:
             failures.append(UnreadableFile(folder, (error.strerror or str(error)).lower()))
             continue
+        if ignored is not None:
+            ignored.enter(folder, has_own=any(entry.name == ".gitignore" for entry in entries))
         folders: list[str] = []
         for entry in entries:
             try:
                 # A link to a folder is not followed: its target is listed where it lies.
-                if entry.is_dir(follow_symlinks=False):
-                    if entry.name not in SKIPPED_FOLDERS and not _is_excluded(
-                        entry.path, exclude, root
-                    ):
-                        folders.append(entry.path)
-                    continue
-                if entry.name.endswith((".py", ".pyi")) and not _is_excluded(
-                    entry.path, exclude, root
-                ):
-                    if entry.is_symlink():
-                        entry.stat()  # raises on a loop or a dangling link
-                    elif not entry.is_file():
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder:
+                    if entry.name in SKIPPED_FOLDERS:
                         continue
-                    yield entry.path
+                elif not entry.name.endswith((".py", ".pyi")):
+                    continue
+                if any(matches(entry.path, pattern, config.root) for pattern in config.exclude):
+                    continue
+                if ignored is not None and ignored.is_ignored(entry.path, is_folder=is_folder):
+                    continue
+                if is_folder:
+                    folders.append(entry.path)
+                    continue
+                if entry.is_symlink():
+                    entry.stat()  # raises on a loop or a dangling link
+                elif not entry.is_file():
+                    continue
+                yield entry.path
             except OSError as error:
                 failures.append(UnreadableFile(entry.path, (error.strerror or str(error)).lower()))
         pending.extend(reversed(folders))
-
-
-def _is_excluded(path: str, exclude: tuple[str, ...], root: str) -> bool:
-    if not exclude:
-        return False
-    relative = os.path.relpath(os.path.abspath(path), root).replace(os.sep, "/")
-    name = os.path.basename(path)
-    for pattern in exclude:
-        pattern = pattern.rstrip("/")
-        if fnmatch(name, pattern) or fnmatch(relative, pattern):
-            return True
-        if relative.startswith(pattern + "/"):
-            return True
-    return False

@@ -21,6 +21,20 @@ Fix: correct the code, or remove the comment. `stemfirst rule --all` lists the c
 """SF902 judges comments, not prompts, and so it is no `Rule`."""
 
 
+UNUSED_SUPPRESSION_PAGE = """\
+# SF901 `unused-suppression`
+
+A `# stemfirst: ignore` comment, or a code in one, silences nothing.
+
+Why: such a comment outlives the fault that it was written for, and will silence the next one.
+
+Fix: remove the comment, or the code from it. Comments are judged in the files below a folder that
+was named and for the rules that are selected: of a file that is named by itself, what makes the
+finding may stand in another file.
+"""
+"""SF901 judges comments, too."""
+
+
 def page(rule: type[Rule]) -> str:
     """Return a rule's page as Markdown."""
     lines = [f"# {rule.code} `{rule.name}`", "", inspect.cleandoc(rule.__doc__ or ""), ""]
@@ -45,7 +59,8 @@ def page(rule: type[Rule]) -> str:
 
 def pages() -> dict[str, str]:
     """Return every page by its code."""
-    return {rule.code: page(rule) for rule in RULES} | {"SF902": UNKNOWN_CODE_PAGE}
+    of_comments = {"SF901": UNUSED_SUPPRESSION_PAGE, "SF902": UNKNOWN_CODE_PAGE}
+    return {rule.code: page(rule) for rule in RULES} | of_comments
 
 
 def _shortened(source: str) -> str:

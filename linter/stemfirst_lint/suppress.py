@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 from stemfirst_lint.model import Finding, Location
 
+TYPE_CHECKING = False  # `typing` costs start-up time
+if TYPE_CHECKING:
+    from stemfirst_lint.config import Config
+
 _MARK = "stemfirst:"
 _COMMENT = re.compile(r"#\s*stemfirst:\s*ignore(?:\[([^\]]*)\])?")
 
@@ -49,15 +53,56 @@ def suppressions(path: str, text: str) -> tuple[Suppression, ...]:
     return tuple(found)
 
 
-def is_suppressed(finding: Finding, comments: tuple[Suppression, ...]) -> bool:
-    """Return True if a comment of the finding's own file silences it."""
+def silencing(finding: Finding, comments: tuple[Suppression, ...]) -> list[Suppression]:
+    """Return the comments of the finding's own file that silence it."""
     if not comments:
-        return False
+        return []
     lines = {finding.location.line}
     if finding.template is not None and finding.template.location.path == finding.location.path:
         lines |= {finding.template.location.line, finding.template.location.end_line}
-    return any(
-        (comment.location.line + comment.is_own_line in lines or comment.location.line in lines)
-        and (not comment.codes or any(finding.code.startswith(c) for c in comment.codes))
+    return [
+        comment
         for comment in comments
-    )
+        if (comment.location.line + comment.is_own_line in lines or comment.location.line in lines)
+        and (not comment.codes or finding.code.startswith(comment.codes))
+    ]
+
+
+def about_comments(
+    comments: tuple[Suppression, ...],
+    silenced: list[tuple[Finding, Suppression]],
+    config: Config,
+    *,
+    is_whole: bool,
+) -> list[Finding]:
+    """Return what is wrong with the comments of one file: codes unknown, or of no use.
+
+    Args:
+        comments: of the file.
+        silenced: findings, each with a comment that silences it.
+        config: codes that are not selected cannot be judged as unused.
+        is_whole: True if the file was checked together with what belongs to it; only then is a
+            comment that silences nothing of no use.
+    """
+    from stemfirst_lint.config import CODES
+
+    found: list[Finding] = []
+    for comment in comments:
+        place = comment.location
+        uses = [finding.code for finding, by in silenced if by == comment]
+        for code in comment.codes:
+            is_ours = code.startswith("SF") or not config.plugins
+            if is_ours and not any(known.startswith(code) for known in CODES):
+                if config.wants_at("SF902", place.path):
+                    text = f"`{code}` is no rule, so this comment silences nothing by it"
+                    found.append(Finding("SF902", "unknown-code", text, place))
+            elif not any(use.startswith(code) for use in uses) and (
+                is_whole and config.wants(code) and config.wants_at("SF901", place.path)
+            ):
+                text = f"`{code}` silences nothing here; remove it from the comment"
+                found.append(Finding("SF901", "unused-suppression", text, place))
+        is_unused = is_whole and not comment.codes and not uses and not config.select
+        if is_unused and config.wants_at("SF901", place.path):
+            text = "this comment silences nothing; remove it"
+            found.append(Finding("SF901", "unused-suppression", text, place))
+    return found

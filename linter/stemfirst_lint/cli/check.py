@@ -1,7 +1,6 @@
-"""The command `stemfirst check`.
+"""The command `stemfirst check`: its options, and what it does with them in which order.
 
-Knows options, exit codes and where output goes. Exit codes: 0 clean, 1 findings, 2 something
-could not be checked.
+Knows options and exit codes. Exit codes: 0 clean, 1 findings, 2 something could not be checked.
 """
 
 from __future__ import annotations
@@ -15,14 +14,46 @@ from stemfirst_lint.output.terminal import wants_colour, write
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
-    from stemfirst_lint.check import Report
-    from stemfirst_lint.config import Config
+    from typing import Any
+
+    from stemfirst_lint.cli.run import Options, Outcome
+
+CODES = "CODES"
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path())
-@click.option("--select", multiple=True, metavar="CODES", help="Only these codes or prefixes.")
-@click.option("--ignore", multiple=True, metavar="CODES", help="Not these codes or prefixes.")
+@click.argument("paths", nargs=-1, type=click.Path(allow_dash=True))
+@click.option("--fix", "is_fix", is_flag=True, help="Fix what leaves the model's text as it is.")
+@click.option("--add-ignore", metavar="REASON", help="Silence what is found, with a comment.")
+@click.option("--select", multiple=True, metavar=CODES, help="Only these codes or prefixes.")
+@click.option("--extend-select", multiple=True, metavar=CODES, help="These codes, too.")
+@click.option("--ignore", multiple=True, metavar=CODES, help="Not these codes or prefixes.")
+@click.option(
+    "--per-file-ignores", multiple=True, metavar="PATTERN:CODES", help="Not these codes there."
+)
+@click.option("--min-gain", type=int, metavar="TOKENS", help="Report from this gain on [128].")
+@click.option(
+    "--model",
+    type=click.Path(),
+    help="Count with this model's tokenizer: a folder with tokenizer.json.",
+)
+@click.option("--config", "config_path", type=click.Path(), help="Read this pyproject.toml.")
+@click.option(
+    "--respect-gitignore/--no-respect-gitignore",
+    default=None,
+    help="Leave out what git ignores [on].",
+)
+@click.option(
+    "--force-exclude/--no-force-exclude",
+    default=None,
+    help="Leave out what is excluded, even if it is named [off].",
+)
+@click.option("--stdin-filename", metavar="FILE", help="The name of what PATH - gives.")
+@click.option("--since", metavar="REV", help="Only what changed since a git revision.")
+@click.option("--baseline", type=click.Path(), metavar="FILE", help="Not what this file knows.")
+@click.option(
+    "--write-baseline", type=click.Path(), metavar="FILE", help="Note what is found as known."
+)
 @click.option(
     "--output-format",
     type=click.Choice(FORMATS),
@@ -31,85 +62,58 @@ if TYPE_CHECKING:
     help="For people, or for programs.",
 )
 @click.option("-o", "--output-file", type=click.Path(), metavar="FILE", help="Write there.")
-@click.option(
-    "--model",
-    type=click.Path(),
-    help="Count with this model's tokenizer: a folder with tokenizer.json.",
-)
-@click.option("--min-gain", type=int, metavar="TOKENS", help="Report from this gain on [128].")
-@click.option("--config", type=click.Path(), help="Read this pyproject.toml.")
-@click.option(
-    "--fix", "is_fix", is_flag=True, help="Make fixes that leave the text that is read as it is."
-)
 @click.option("--statistics", is_flag=True, help="Count findings by rule, and prompts.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 also when something is found.")
-def check(
-    paths: tuple[str, ...],
-    select: tuple[str, ...],
-    ignore: tuple[str, ...],
-    output_format: str,
-    output_file: str | None,
-    model: str | None,
-    min_gain: int | None,
-    config: str | None,
-    is_fix: bool,
-    statistics: bool,
-    exit_zero: bool,
-) -> None:
+@click.option("--show-files", is_flag=True, help="List the files that would be checked.")
+@click.option("--show-settings", is_flag=True, help="Show the settings that would hold.")
+@click.option("--watch", "is_watch", is_flag=True, help="Check again whenever a file changes.")
+def check(**options: Any) -> None:
     """Find varying text that stands before stable text.
 
-    PATHS are files and folders; the current folder if none is given.
+    PATHS are files and folders; the current folder if none is given; - is standard input.
     """
-    from stemfirst_lint.check import check_paths
-    from stemfirst_lint.config import load_config, read_config
+    from stemfirst_lint.cli.run import Options, Request
     from stemfirst_lint.errors import LintError
 
-    paths = paths or (".",)
+    asked = Options(**options)
     try:
-        settings = read_config(config) if config else load_config(paths[0])
-        settings = settings.with_options(
-            select=_split(select), ignore=_split(ignore), min_gain=min_gain, model=model
-        )
-        report = check_paths(paths, settings)
-        fixed = 0
-        if is_fix:
-            report, fixed = _fixed(report, paths, settings)
+        request = Request.of(asked)
+        if asked.show_settings or asked.show_files:
+            lines = request.settings_lines() if asked.show_settings else request.files()
+            sys.exit(0 if write("\n".join(lines), asked.output_file) else 2)
+        if asked.is_watch:
+            from stemfirst_lint.cli.watch import watch_files
+
+            watch_files(request, lambda: _show(request.run(), asked))
+        sys.exit(_show(request.run(), asked))
     except LintError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    for failure in report.failures:
-        click.echo(f"error: {failure}", err=True)
+
+
+def _show(outcome: Outcome, options: Options) -> int:
+    """Write an outcome where it goes, and return the exit code."""
     from stemfirst_lint.output.formats import rendered, rendered_statistics
 
-    if statistics:
-        text = rendered_statistics(report, is_json=output_format == "json")
+    report = outcome.report
+    for failure in report.failures:
+        click.echo(f"error: {failure}", err=True)
+    for note in outcome.notes:
+        click.echo(note, err=True)
+    if options.statistics:
+        text = rendered_statistics(report, is_json=options.output_format == "json")
     else:
-        is_coloured = output_file is None and wants_colour(sys.stdout)
-        text = rendered(report, output_format, fixed=fixed, is_coloured=is_coloured)
-    if not write(text, output_file):
-        sys.exit(2)
-    sys.exit(2 if report.failures else 1 if report.findings and not exit_zero else 0)
-
-
-def _split(codes: tuple[str, ...]) -> tuple[str, ...]:
-    """Both `--select SF101,SF103` and a repeated option."""
-    return tuple(code.strip() for given in codes for code in given.split(",") if code.strip())
-
-
-def _fixed(report: Report, paths: tuple[str, ...], config: Config) -> tuple[Report, int]:
-    """Mend what leaves the text as it is; return what is left, and how much was mended."""
-    from dataclasses import replace
-
-    from stemfirst_lint.check import check_paths
-    from stemfirst_lint.model import Applicability
-
-    if not any(finding.applicability is Applicability.IDENTICAL for finding in report.findings):
-        return report, 0
-    from stemfirst_lint.fix.apply import fix_paths
-
-    outcome = fix_paths(paths, config, allow=Applicability.IDENTICAL)
-    mended = sum(len(done.findings) for rewrite in outcome.rewrites for done in rewrite.done)
-    left = check_paths(paths, config)
-    told = {str(failure) for failure in left.failures}
-    unwritten = tuple(f for f in outcome.failures if str(f) not in told)
-    return replace(left, failures=(*left.failures, *unwritten)), mended
+        text = rendered(
+            report,
+            options.output_format,
+            fixed=outcome.fixed,
+            is_coloured=options.output_file is None and wants_colour(sys.stdout),
+        )
+    if outcome.rewritten is not None:  # standard output is for the source
+        click.echo(text, err=True)
+        sys.stdout.buffer.write(outcome.rewritten)
+    elif not write(text, options.output_file):
+        return 2
+    if report.failures:
+        return 2
+    return 1 if report.findings and not options.exit_zero else 0

@@ -1,0 +1,89 @@
+"""Findings that are known and accepted for now, in a file that goes into the repository.
+
+Knows the file's format. A finding is known by its fingerprint, so lines may move.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+
+from stemfirst_lint.errors import ConfigError
+from stemfirst_lint.fingerprint import fingerprints
+
+TYPE_CHECKING = False  # `typing` costs start-up time
+if TYPE_CHECKING:
+    from stemfirst_lint.check import Report
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A report without what the baseline knows.
+
+    Attributes:
+        report: what is new.
+        known: findings that the baseline holds.
+        gone: entries of the baseline that no finding matches any more.
+    """
+
+    report: Report
+    known: int
+    gone: int
+
+
+def write_baseline(path: str, report: Report) -> None:
+    """Write a report's findings as known.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    root = os.path.dirname(os.path.abspath(path))
+    marks = fingerprints(report.findings, root)
+    rows = [
+        {
+            "fingerprint": mark,
+            "code": finding.code,
+            "path": os.path.relpath(finding.location.path, root).replace(os.sep, "/"),
+            "message": " ".join(finding.message.split()),
+        }
+        for mark, finding in zip(marks, report.findings, strict=True)
+    ]
+    rows.sort(key=lambda row: (row["path"], row["code"], row["fingerprint"]))
+    text = json.dumps({"version": _VERSION, "findings": rows}, indent=2, ensure_ascii=False)
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; choose another baseline file") from None
+
+
+def without_known(path: str, report: Report) -> Compared:
+    """Return what a baseline does not know.
+
+    Raises:
+        ConfigError: the file is not there or is no baseline.
+    """
+    known = _read(path)
+    marks = fingerprints(report.findings, os.path.dirname(os.path.abspath(path)))
+    new = tuple(
+        finding for mark, finding in zip(marks, report.findings, strict=True) if mark not in known
+    )
+    gone = len(known - set(marks))
+    return Compared(replace(report, findings=new), len(report.findings) - len(new), gone)
+
+
+def _read(path: str) -> set[str]:
+    remedy = "write it with `stemfirst check --write-baseline`"
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+        if found["version"] != _VERSION:
+            raise ConfigError(f"{path}: version {found['version']!r} is not known; {remedy}")
+        return {str(row["fingerprint"]) for row in found["findings"]}
+    except OSError as error:
+        raise ConfigError(f"{path}: {(error.strerror or '').lower()}; {remedy}") from None
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{path} is no baseline; {remedy}") from None

@@ -1,0 +1,82 @@
+"""What git ignores: `.gitignore` files from the repository's root down, and `.git/info/exclude`.
+
+Knows where such files lie and which one wins. Leaves their syntax to pathspec, which is imported
+when there is one.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False  # `typing` costs start-up time
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+    Chain = tuple[tuple[str, GitIgnoreSpec], ...]
+
+
+class Ignored:
+    """Answers for a walk from `top` downwards; `enter` each folder before asking about it.
+
+    Invariant: the specs of a folder are its ancestors' and its own, the nearest last.
+    """
+
+    def __init__(self, top: str) -> None:
+        self._chains: dict[str, Chain] = {}
+        above = self._above(os.path.abspath(top))
+        # A folder that git ignores and the user names is checked like any other.
+        if above and _verdict(above, os.path.abspath(top), is_folder=True):
+            above = ()
+        self._top = above
+
+    def enter(self, folder: str, *, has_own: bool) -> None:
+        """Take in a folder; `has_own` says whether a `.gitignore` lies in it."""
+        place = os.path.abspath(folder)
+        chain = self._chains.get(os.path.dirname(place), self._top)
+        if has_own:
+            chain = (*chain, *_read(place, os.path.join(place, ".gitignore")))
+        self._chains[place] = chain
+
+    def is_ignored(self, path: str, *, is_folder: bool) -> bool:
+        """Return True if git ignores an entry of a folder that was entered."""
+        place = os.path.abspath(path)
+        chain = self._chains[os.path.dirname(place)]
+        return bool(chain) and _verdict(chain, place, is_folder=is_folder)
+
+    @staticmethod
+    def _above(top: str) -> Chain:
+        """The specs of the folders above `top`, up to the repository's root; none outside one."""
+        folders: list[str] = []
+        folder = top
+        while not os.path.exists(os.path.join(folder, ".git")):
+            parent = os.path.dirname(folder)
+            if parent == folder:
+                return ()
+            folder = parent
+            folders.append(folder)
+        chain = _read(folder, os.path.join(folder, ".git", "info", "exclude"))
+        for each in reversed(folders):
+            chain = (*chain, *_read(each, os.path.join(each, ".gitignore")))
+        return chain
+
+
+def _read(folder: str, path: str) -> Chain:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:  # none there, or not ours to read: nothing is ignored by it
+        return ()
+    if not any(line.strip() and not line.startswith("#") for line in lines):
+        return ()
+    from pathspec import GitIgnoreSpec
+
+    return ((folder, GitIgnoreSpec.from_lines(lines)),)
+
+
+def _verdict(chain: Chain, path: str, *, is_folder: bool) -> bool:
+    for folder, spec in reversed(chain):
+        name = os.path.relpath(path, folder).replace(os.sep, "/") + "/" * is_folder
+        found = spec.check_file(name).include
+        if found is not None:
+            return found
+    return False

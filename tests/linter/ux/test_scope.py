@@ -1,0 +1,222 @@
+"""Standard input, what changed, what is known, what is silenced, and watching."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_standard_input_goes_by_its_name(stemfirst, sources, tmp_path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "pyproject.toml").write_text('[tool.stemfirst]\nignore = ["SF301"]\n')
+    plain = stemfirst("check", "-", stdin=sources.bad)
+    assert plain.returncode == 1
+    assert plain.stdout.startswith("-:2:24: SF301 ")
+    named = stemfirst("check", "-", "--stdin-filename", "src/new.py", stdin=sources.bad)
+    assert named.returncode == 0, "the settings are those of the file's folder"
+    assert not (tmp_path / "src" / "new.py").exists()
+
+
+def test_standard_input_stands_in_for_the_file_on_disk(stemfirst, sources, tmp_path) -> None:
+    (tmp_path / "app.py").write_text(sources.bad)
+    done = stemfirst("check", "-", "--stdin-filename", "app.py", stdin=sources.good)
+    assert done.returncode == 0
+    excluded = stemfirst(
+        "check", "-", "--stdin-filename", "venv/app.py", "--force-exclude", stdin=sources.bad
+    )
+    assert excluded.returncode == 0
+
+
+def test_fixing_standard_input_writes_the_source_and_tells_the_rest_elsewhere(
+    stemfirst, sources, tmp_path
+) -> None:
+    done = stemfirst("check", "--fix", "-", stdin=sources.sets)
+    assert done.returncode == 0, done.stderr
+    assert "list(sorted(" in done.stdout
+    assert "Fixed 1 finding" in done.stderr
+    same = stemfirst("check", "--fix", "-", stdin=sources.bad)
+    assert same.stdout == sources.bad
+    assert same.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-", "app.py"), "stands alone"),
+        (("app.py", "--stdin-filename", "x.py"), "give - as the path"),
+        (("-", "--add-ignore", "x"), "no file to watch or to write to"),
+        ((".", "--since", "HEAD"), "git rev-parse: not a git repository"),
+        ((".", "--baseline", "none.json"), "no such file or directory; write it with"),
+        ((".", "--baseline", "app.py"), "app.py is no baseline"),
+        ((".", "--add-ignore", " "), "a reason of one line"),
+    ],
+)
+def test_what_cannot_be_obeyed_is_said_in_a_line(
+    arguments: tuple[str, ...], message: str, stemfirst, sources, tmp_path
+) -> None:
+    (tmp_path / "app.py").write_text(sources.bad)
+    done = stemfirst("check", *arguments, stdin="", GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+class Repository:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self("init", "-q", "-b", "main")
+
+    def __call__(self, *arguments: str) -> None:
+        names = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER")
+                 for what in ("NAME", "EMAIL")}  # fmt: skip
+        alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        subprocess.run(
+            ["git", *arguments], cwd=self.path, check=True, env={**os.environ, **names, **alone}
+        )
+
+    def commit(self) -> None:
+        self("add", "-A")
+        self("commit", "-q", "-m", "state")
+
+
+@pytest.fixture
+def git(tmp_path: Path) -> Repository:
+    return Repository(tmp_path)
+
+
+def paths(done: subprocess.CompletedProcess[str]) -> list[tuple[str, int]]:
+    return [(finding["path"], finding["line"]) for finding in json.loads(done.stdout)]
+
+
+def test_only_what_changed_since_a_revision_is_reported(git, stemfirst, sources, tmp_path) -> None:
+    since = ("check", "--since", "main", "--output-format", "json")
+    (tmp_path / "old.py").write_text(sources.bad)
+    (tmp_path / "spä ce.py").write_text(sources.bad + "\n\n" + sources.bad.replace("ask", "tell"))
+    git.commit()
+    assert paths(stemfirst(*since)) == []
+    git("switch", "-q", "-c", "work")
+    text = (tmp_path / "spä ce.py").read_text().replace("{question}", "{question!s}")
+    (tmp_path / "spä ce.py").write_text(text.replace("{question!s}", "{question}", 1))
+    (tmp_path / "new.py").write_text(sources.bad)
+    assert paths(stemfirst(*since)) == [("./new.py", 2), ("./spä ce.py", 7)]
+    git.commit()
+    assert paths(stemfirst(*since)) == [("./new.py", 2), ("./spä ce.py", 7)]
+
+
+def test_what_others_did_since_is_not_mine(git, stemfirst, sources, tmp_path) -> None:
+    (tmp_path / "old.py").write_text(sources.good)
+    git.commit()
+    git("switch", "-q", "-c", "work")
+    git("switch", "-q", "main")
+    (tmp_path / "old.py").write_text(sources.good + "# theirs\n")
+    git.commit()
+    git("switch", "-q", "work")
+    (tmp_path / "old.py").write_text(sources.bad)
+    git.commit()
+    assert paths(stemfirst("check", "--since", "main", "--output-format=json")) == [("./old.py", 2)]
+
+
+def test_a_finding_counts_as_changed_if_its_evidence_did(git, stemfirst, sources, tmp_path) -> None:
+    (tmp_path / "app.py").write_text(sources.bad.replace("question):", "question=None):"))
+    git.commit()
+    assert stemfirst("check", "--since", "HEAD").returncode == 0
+    (tmp_path / "app.py").write_text(sources.bad)
+    assert stemfirst("check", "--since", "HEAD").returncode == 1
+
+
+def test_a_baseline_holds_back_what_is_known_and_only_that(stemfirst, sources, tmp_path) -> None:
+    (tmp_path / "app.py").write_text(sources.bad)
+    wrote = stemfirst("check", "--write-baseline", "known.json")
+    assert (wrote.returncode, wrote.stderr) == (0, "wrote 1 known to known.json\n")
+    (tmp_path / "pyproject.toml").write_text('[tool.stemfirst]\nbaseline = "known.json"\n')
+    known = stemfirst("check")
+    assert known.returncode == 0
+    assert "not reported: 1 known" in known.stderr
+    (tmp_path / "app.py").write_text("# moved\n\n" + sources.bad + "\n\n" + sources.bad)
+    assert stemfirst("check", "--output-format=concise").stdout.count("SF301") == 1
+    (tmp_path / "app.py").write_text(sources.good)
+    assert "1 in " in stemfirst("check").stderr
+    (tmp_path / "sub").mkdir()
+    assert stemfirst("check", "..", cwd=tmp_path / "sub").returncode == 0
+
+
+PLACES = {
+    "one line": ("    text = f\"Q: {question}\\n\\nLONG\"\n", "LONG\"  # stemfirst: "),
+    "a block of text": (
+        '    text = f"""Q: {question}\n\nLONG\n"""\n',
+        '"""  # stemfirst: ignore[SF301] measured\n',
+    ),
+    "joined parts": (
+        '    text = (\n        f"Q: {question}\\n\\n"\n        "LONG"\n    )\n',
+        'question}\\n\\n"  # stemfirst: ',
+    ),
+    "a comment that is there": (
+        '    text = f"Q: {question}\\n\\nLONG"  # stemfirst: ignore[SF201] why\n',
+        "# stemfirst: ignore[SF201, SF301] why\n",
+    ),
+    "CRLF": ("    text = f\"Q: {question}\\n\\nLONG\"\r\n", "[SF301] measured\r\n"),
+    "two faults in one text": (
+        '    text = f"""Q: {question} {uuid.uuid4()}\n\nLONG"""\n',
+        "# stemfirst: ignore[SF301, SF103] measured",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_add_ignore_writes_a_comment_where_one_can_stand(
+    name: str, stemfirst, sources, tmp_path
+) -> None:
+    line, expected = (part.replace("LONG", sources.long) for part in PLACES[name])
+    app = tmp_path / "app.py"
+    source = f"import uuid\ndef ask(client, question):\n{line}" + (
+        '    client.create(messages=[{"role": "user", "content": text}])\n'
+    )
+    app.write_bytes(source.encode())
+    done = stemfirst("check", "--add-ignore", "measured", "--ignore", "SF901")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert expected in app.read_bytes().decode()
+    again = app.read_bytes()
+    assert stemfirst("check", "--add-ignore", "measured", "--ignore", "SF901").returncode == 0
+    assert app.read_bytes() == again
+
+
+def test_watch_checks_again_when_a_file_changes(sources, tmp_path) -> None:
+    (tmp_path / "app.py").write_text(sources.bad)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'sdk'}{os.pathsep}{ROOT / 'linter'}",
+                   "PYTHONUNBUFFERED": "1"}  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stemfirst.cli", "check", "--watch", "--output-format=concise"],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    lines: queue.Queue[str] = queue.Queue()
+    assert process.stdout is not None
+    reader = threading.Thread(target=lambda: [lines.put(line) for line in process.stdout])
+    reader.start()
+
+    def until(text: str) -> None:
+        deadline = time.monotonic() + 60
+        while text not in lines.get(timeout=max(deadline - time.monotonic(), 0.1)):
+            pass
+
+    try:
+        until("Found 1 finding")
+        (tmp_path / "app.py").write_text(sources.good)
+        until("No findings")
+        (tmp_path / "new.py").write_text(sources.bad)
+        until("Found 1 finding")
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+        reader.join()
+        process.stdout.close()
