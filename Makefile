@@ -53,7 +53,7 @@ test-pythons: $(foreach v,3.12 3.13 3.14,$(if $(shell python$(v) --version 2>/de
 test-python%:
 	test -d .venv-$* || python$* -m venv .venv-$*
 	.venv-$*/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
-		--editable '.[client]' 'pytest>=9' 'pytest-timeout>=2.4' 'hypothesis>=6.140' 'httpx>=0.28'
+		--editable '.[test]'
 	.venv-$*/bin/python -m pytest -m 'not long and not gpu and not needs_server and not needs_wheelhouse' \
 		-p no:cacheprovider tests/sdk tests/linter tests/test_layers.py $(ARGS)
 
