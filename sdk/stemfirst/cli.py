@@ -22,6 +22,7 @@ COMMANDS = {
         "Ask a model what it says to prompts before and after their fix.",
     ),
     "audit": ("stemfirst_lint.cli.audit:audit", "Find what recorded requests lost, and why."),
+    "explain": ("stemfirst.explain:explain", "Show where a request leaves what was cached."),
     "rule": ("stemfirst_lint.cli.rule:rule", "Explain a rule: what, why, fix, examples."),
     "serve": (
         "stemfirst_server.cli:serve",

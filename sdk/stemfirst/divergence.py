@@ -163,7 +163,7 @@ def _divergence(
     lost = sum(
         len(item.text.encode("utf-8", "surrogatepass"))
         for item in behind
-        if _is_stable(item) and item.text in had
+        if _is_stable(item) and item.text in had and item.at[-1] != "role"
     )
     return Divergence(at, char, difference.byte, run, difference, shared, lost)
 

@@ -295,9 +295,6 @@ def peer() -> Iterator[Peer]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[ServerProcess]:
+def server(stemfirst_server: ServerProcess) -> ServerProcess:
     """The bundled server with the demo model, shared by the session."""
-    pytest.importorskip("torch", reason='pip install "stemfirst[server]"')
-    arguments = ["--gpu-price-per-hour", "2", "--calibration-seconds", "2"]
-    with ServerProcess(arguments) as running:
-        yield running
+    return stemfirst_server

@@ -54,7 +54,8 @@ def test_a_second_call_is_served_from_the_cache_by_tier(client):
     cold = client.ask(asked, question="Where?", max_tokens=1).savings
     warm = client.ask(asked, question="When?", max_tokens=1).savings
     assert cold.cached_tokens == 0
-    assert cold.missed.reason == "first_seen"
+    # Other prompts may begin with the same digits.
+    assert cold.missed.reason in ("first_seen", "prompt_changed")
     assert warm.cached_tokens % 16 == 0
     assert warm.cached_tokens > 0.9 * warm.prompt_tokens
     assert warm.tiers["static"].cached_tokens == warm.tiers["static"].prompt_tokens > 200

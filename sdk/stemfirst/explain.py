@@ -1,0 +1,153 @@
+"""`stemfirst explain`: where a request leaves another one, or what a server has cached.
+
+Knows request files and how to ask a server. How prompts are compared is `divergence`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from stemfirst.bodies import runs_of_record
+from stemfirst.divergence import WINDOW, Divergence, Run, diverge
+from stemfirst.errors import PromptError
+from stemfirst.savings import Savings, shown
+
+LOCAL_KEY = "none"
+"""Sent as API key where the environment holds none: a server of one's own may want none."""
+
+
+@click.command()
+@click.argument("request", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--against", type=click.Path(exists=True, dir_okay=False),
+              help="An earlier request to compare with.")  # fmt: skip
+@click.option("--server", metavar="URL", help="A stemfirst server to ask what it has cached.")
+@click.option("--model", help="The model to name; by default the request's, else the server's.")
+def explain(request: str, against: str | None, server: str | None, model: str | None) -> int:
+    """Show where REQUEST leaves what was cached before: both texts, and a caret.
+
+    REQUEST is a JSON file: a request's body (chat, responses, Anthropic's messages) or one line
+    of a recording. With --server the request is sent, and so is in the cache afterwards; the
+    key is taken from STEMFIRST_API_KEY or OPENAI_API_KEY.
+
+    Exit codes: 0 nothing diverged, 1 something did, 2 we failed.
+    """
+    record = _read(request)
+    try:
+        runs = runs_of_record(record)
+        if server is not None:
+            return _ask(record, runs, server, model)
+        if against is not None:
+            return _compare(runs_of_record(_read(against)), runs)
+    except PromptError as error:
+        raise click.ClickException(str(error)) from None
+    raise click.UsageError("compare with --against OTHER.json, or ask with --server URL")
+
+
+def _read(path: str) -> Mapping[str, Any]:
+    with click.open_file(path, encoding="utf-8") as file:
+        try:
+            text = file.read()
+            record = json.loads(text)
+        except UnicodeDecodeError as error:
+            raise click.ClickException(f"{path} is not UTF-8: {error.reason}") from None
+        except ValueError as error:
+            lines = [line for line in text.splitlines() if line.strip()]
+            more = "; a recording has one request a line: pick one" if len(lines) > 1 else ""
+            raise click.ClickException(f"{path} is not JSON: {error}{more}") from None
+        except RecursionError:
+            raise click.ClickException(f"{path} is nested too deeply") from None
+    if not isinstance(record, Mapping):
+        raise click.ClickException(f"{path} holds {type(record).__name__}, expected an object")
+    return record
+
+
+def _compare(before: tuple[Run, ...], after: tuple[Run, ...]) -> int:
+    found = diverge(before, after)
+    if found is None:
+        size = sum(_bytes(run.text) for run in before)
+        click.echo(f"The request begins with all of the other one: {size:,} bytes can be shared.")
+        return 0
+    click.echo(told(found, after))
+    return 1
+
+
+def told(found: Divergence, after: tuple[Run, ...]) -> str:
+    """Return what a person needs to know of a divergence."""
+    whole = sum(_bytes(run.text) for run in after)
+    place = ".".join(map(str, found.at)) or "the end"
+    lines = [f"The prompts part at {place}, byte {found.byte:,}"]
+    if found.run is not None:
+        origin = f", built at {shown(found.run.origin)}" if found.run.origin else ""
+        lines[0] += f": {found.run.label}{origin}"
+    lines += ["", found.difference.window(), ""]
+    share = f" ({100 * found.shared_bytes / whole:.0f} %)" if whole else ""
+    lines.append(f"{found.shared_bytes:,} of {whole:,} bytes stand before it{share}.")
+    if found.lost_bytes:
+        lines.append(
+            f"{found.lost_bytes:,} bytes behind it are the same in both, and are read again: move "
+            "what changes behind them."
+        )
+    return "\n".join(lines)
+
+
+def _ask(record: Mapping[str, Any], runs: tuple[Run, ...], server: str, model: str | None) -> int:
+    """Send the request for one token and show what the server says of it."""
+    import openai
+
+    from stemfirst.client import Client
+    from stemfirst.prompt import Prompt
+
+    inner = record.get("request")
+    body = inner if isinstance(inner, Mapping) else record
+    if not isinstance(body.get("messages"), list) or "system" in body:
+        raise PromptError("--server takes chat requests: a body with `messages`")
+    tools = body.get("tools")
+    built = Prompt.from_messages(body["messages"], tools=tools or ()).render()
+    # The place that built it is here, and tells the reader nothing.
+    rendered = replace(built, segments=tuple(replace(one, origin=None) for one in built.segments))
+    named = model or body.get("model")
+    key = os.environ.get("STEMFIRST_API_KEY") or os.environ.get("OPENAI_API_KEY") or LOCAL_KEY
+    url = server.rstrip("/")
+    url = url if url.endswith("/v1") else f"{url}/v1"
+    with Client(base_url=url, api_key=key, max_retries=0) as client:
+        known = client.capabilities()
+        if known is None:
+            raise click.ClickException(f"{server} is no stemfirst server, or does not answer")
+        served = known.fields.get("models") or ()
+        if model is None and named not in served:
+            named = None  # recorded elsewhere: the server's own model stands in
+        try:
+            savings = client.ask(rendered, model=named, max_tokens=1).savings
+        except openai.OpenAIError as error:
+            raise click.ClickException(f"{server} refused the request: {error}") from None
+    click.echo(str(savings))
+    window = _window(savings, runs)
+    if window:
+        click.echo(f"\n{window}")
+    return 1 if savings.missed is not None and savings.missed.is_avoidable else 0
+
+
+def _window(savings: Savings, runs: tuple[Run, ...]) -> str | None:
+    """Return the request's text around the place where it left the cache, and a caret."""
+    at = savings.missed.at if savings.missed else None
+    if at is None or at.path is None or at.byte is None:
+        return None
+    text = "".join(run.text for run in runs if run.at == at.path)
+    data = text.encode("utf-8", "surrogatepass")
+    before = data[: at.byte].decode("utf-8", "replace")[-WINDOW:]
+    behind = data[at.byte :].decode("utf-8", "replace")[:WINDOW]
+    place = ".".join(map(str, at.path))
+    shown_before = before.replace("\n", "⏎")
+    return f"  {place}  {shown_before}{behind.replace(chr(10), '⏎')}\n" + (
+        " " * (4 + len(place) + len(shown_before)) + "^"
+    )
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,93 @@
+"""Assertions about prompts and their cache, for tests of apps.
+
+    assert_prefix_stable(make_prompt, vary=[{"user": "Ada"}, {"user": "Bob"}])
+    assert_cache_hit(client.ask(prompt, question="..."), at_least=0.8)
+
+Knows what a stable prefix is. Does not need pytest; the plugin adds the server as a fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from stemfirst.divergence import diverge, runs_of
+from stemfirst.prompt import Prompt
+from stemfirst.rendered import Rendered
+from stemfirst.savings import Savings, savings_of
+from stemfirst.tiers import Tier
+
+
+def assert_prefix_stable(
+    prompt: Prompt | Callable[..., Prompt | Rendered],
+    vary: Sequence[Mapping[str, Any]] = ({}, {}),
+    *,
+    tier: Tier = Tier.STATIC,
+) -> None:
+    """Fail where text that should stay the same, or its place, differs between renderings.
+
+    Args:
+        prompt: a prompt, rendered with each of `vary`; or a function that returns one, called
+            with each of them.
+        vary: values that change between requests; by default two renderings with none, which
+            catches clocks, random ids and unordered iteration.
+        tier: text of this tier and of those more stable must stay.
+
+    Raises:
+        AssertionError: the message shows the first differing byte in both texts.
+        ValueError: `vary` has fewer than two entries, or nothing of the prompt is that stable.
+    """
+    if len(vary) < 2:
+        raise ValueError(f"a comparison needs two renderings, vary has {len(vary)}")
+    renderings = [_rendered(prompt, values) for values in vary]
+    first = [run for run in runs_of(renderings[0]) if run.tier is not None and run.tier <= tier]
+    if not first:
+        raise ValueError(f"the prompt has no {tier.label} text to compare")
+    for values, other in zip(vary[1:], renderings[1:], strict=True):
+        stable = [run for run in runs_of(other) if run.tier is not None and run.tier <= tier]
+        found = diverge(first, stable) or diverge(stable, first)
+        if found is not None:
+            raise AssertionError(
+                f"the {tier.label} prefix differs with {dict(values)} at {found}\n"
+                f"{found.lost_bytes:,} bytes of stable text stand behind it"
+            )
+
+
+def assert_cache_hit(
+    answer: object, *, at_least: float = 0.5, within_tokens: int | None = None
+) -> None:
+    """Fail where too little of a call's prompt came from the cache.
+
+    Args:
+        answer: what `ask` or `stream` returned, a response of a client package, or savings.
+        at_least: share of the prompt's tokens, 0 to 1.
+        within_tokens: in place of the share: how many tokens may have been computed.
+
+    Raises:
+        AssertionError: the message says what was read again, and why.
+    """
+    savings = answer if isinstance(answer, Savings) else savings_of(answer)
+    if savings.cached_tokens is None or not savings.prompt_tokens:
+        raise AssertionError(f"the call reported no cached tokens. {savings}")
+    if within_tokens is not None:
+        computed = savings.prompt_tokens - savings.cached_tokens
+        if computed > within_tokens:
+            raise AssertionError(
+                f"{computed:,} tokens were computed, at most {within_tokens:,} expected. {savings}"
+            )
+        return
+    ratio = savings.cached_tokens / savings.prompt_tokens
+    if ratio < at_least:
+        raise AssertionError(
+            f"{ratio:.0%} of the prompt came from the cache, at least {at_least:.0%} expected. "
+            f"{savings}"
+        )
+
+
+def _rendered(
+    prompt: Prompt | Callable[..., Prompt | Rendered], values: Mapping[str, Any]
+) -> Rendered:
+    if isinstance(prompt, Prompt):
+        return prompt.render(values)
+    made = prompt(**values)
+    return made.render() if isinstance(made, Prompt) else made

@@ -1,0 +1,154 @@
+"""Recordings: what is written, what is not, and that `stemfirst audit` reads it."""
+
+import json
+import stat
+import subprocess
+import sys
+
+import anthropic
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stemfirst import Client, Prompt, hole, instrument, request, static, tenant, tool
+from stemfirst.recording import record
+from stemfirst.redaction import redacted_body, redacted_text
+
+SECRET = "The launch code is swordfish."
+KEY = b"k" * 32
+
+
+@pytest.fixture
+def client(peer):
+    with Client(base_url=peer.url, api_key="sk-test", max_retries=0) as made:
+        yield made
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def prompt() -> Prompt:
+    definition = {
+        "name": "find",
+        "description": SECRET,
+        "parameters": {"type": "object", "properties": {"swordfish": {"type": "string"}}},
+    }
+    return Prompt(
+        static("Be kind.\n" + SECRET, name="policy"),
+        tenant("Plan: gold"),
+        request(hole("question")),
+        tools=[tool(definition)],
+    )
+
+
+def test_a_recording_holds_no_text_unless_it_is_asked_for(peer, client, tmp_path):
+    path = tmp_path / "calls.jsonl"
+    with record(path) as recorder:
+        client.ask(prompt(), question=SECRET, model="gpt-4o", user="ada@example.org")
+    text = path.read_text("utf-8")
+    for word in ("swordfish", "launch", "kind", "gold", "Hello", "ada@"):
+        assert word not in text
+    [line] = lines(path)
+    assert recorder.written == 1
+    assert line["request"]["model"] == "gpt-4o"
+    assert line["request"]["messages"][0]["role"] == "system"
+    assert line["request"]["tools"][0]["function"]["name"] == "find"
+    assert line["response"]["usage"]["prompt_tokens_details"]["cached_tokens"] == 1_536
+    assert line["base_url"] == f"{peer.url}/"
+    with record(path, text=True):
+        client.ask(prompt(), question=SECRET, model="gpt-4o")
+    assert SECRET in lines(path)[1]["request"]["messages"][1]["content"]
+    assert lines(path)[1]["response"]["choices"][0]["message"]["content"] == "Hello!"
+
+
+def test_segments_keep_their_lines_of_source(client, tmp_path):
+    path = tmp_path / "calls.jsonl"
+    with record(path):
+        client.ask(prompt(), question="Where?", model="gpt-4o")
+    [line] = lines(path)
+    named = line["segments"][1]
+    assert (named["name"], named["tier"], named["at"]) == ("policy", "static", named["at"])
+    assert named["origin"]["path"] == __file__
+    sizes = [item["n"] for item in line["segments"] if item["at"] == ["messages", 0, "content"]]
+    assert sum(sizes) == len(line["request"]["messages"][0]["content"].encode())
+
+
+def test_a_recording_is_its_owners_alone_and_is_appended_to(client, tmp_path):
+    path = tmp_path / "calls.jsonl"
+    for _ in range(2):
+        with record(path):
+            client.ask(Prompt(request("a")), model="m")
+    client.ask(Prompt(request("a")), model="m")
+    assert len(lines(path)) == 2
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_streams_failures_and_other_clients_are_recorded(peer, client, tmp_path):
+    path = tmp_path / "calls.jsonl"
+    url = peer.url.removesuffix("/v1")
+    with record(path), anthropic.Anthropic(base_url=url, api_key="sk") as claude:
+        with client.stream(Prompt(request("a")), model="m") as stream:
+            list(stream)
+        with instrument(claude).messages.stream(
+            model="claude-opus-5-5", max_tokens=8, messages=[{"role": "user", "content": SECRET}]
+        ) as stream:
+            stream.until_done()
+        peer.failures = [400]
+        with pytest.raises(openai.BadRequestError):
+            client.ask(Prompt(request("a")), model="m")
+    first, second, third = lines(path)
+    assert first["response"]["usage"]["prompt_tokens"] == 2_000
+    assert second["response"]["usage"]["cache_read_input_tokens"] == 1_536
+    assert (third["status"], third["response"]) == ("failed", {})
+
+
+def test_audit_finds_the_cause_in_a_redacted_recording(client, tmp_path):
+    path = tmp_path / "calls.jsonl"
+    policy = "".join(f"Rule {n}: the agent must consider order {n} first.\n" for n in range(200))
+    with record(path):
+        for second in range(6):
+            clock = f"Now: 2026-11-23T09:00:{second:02}\n"
+            messages = [
+                {"role": "system", "content": f"You are an agent.\n{clock}{policy}"},
+                {"role": "user", "content": "Where is it?"},
+            ]
+            client.chat.completions.create(model="gpt-4o", messages=messages)
+    done = subprocess.run(
+        [sys.executable, "-m", "stemfirst.cli", "audit", str(path), "--output-format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    report = json.loads(done.stdout)
+    assert "messages" in done.stdout
+    assert report
+
+
+texts = st.text(st.sampled_from("ab\n é🙂"), max_size=40)
+
+
+@given(texts, texts)
+def test_redacted_texts_differ_where_texts_do_to_a_step(one, other):
+    first, second = redacted_text(one, KEY), redacted_text(other, KEY)
+    assert len(first.encode()) == len(one.encode("utf-8"))
+    assert (one != other) or (first == second)
+    assert first == redacted_text(one, KEY)
+
+
+def test_a_changed_letter_changes_its_step_and_none_before():
+    one, other = "You are a helpful agent.\nBe brief.", "You are a hopeful agent.\nBe brief."
+    first, second = redacted_text(one, KEY), redacted_text(other, KEY)
+    assert first[:8] == second[:8]
+    assert first[8:16] != second[8:16]
+    assert first.split("\n")[1] == second.split("\n")[1]
+
+
+def test_another_key_gives_other_digests():
+    body = {"model": "m", "messages": [{"role": "user", "content": SECRET, "name": "Ada"}]}
+    one, other = redacted_body(body, KEY), redacted_body(body, b"other")
+    assert one["messages"][0]["content"] != other["messages"][0]["content"]
+    assert "Ada" not in str(one)
+    assert one["model"] == "m"
