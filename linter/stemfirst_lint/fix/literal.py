@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import libcst as cst
 
 from stemfirst_lint.errors import LintError
 from stemfirst_lint.fix.words import HOLE
+from stemfirst_lint.literals import FormatField, FormatText
 
 _ESCAPE = re.compile(
     r"\\(?:\r\n|\r|\n|[0-7]{1,3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]*\}|.)",
@@ -136,12 +137,17 @@ class Literal:
         return tuple(atom.raw for atom in self.atoms if HOLE in atom.text)
 
 
-def take_apart(source: str, *, is_format: bool) -> Literal:
+Marks = Callable[[str], Sequence[FormatText | FormatField]]
+"""Finds the fields of a text that is no `str.format` template."""
+
+
+def take_apart(source: str, *, is_format: bool, marks: Marks | None = None) -> Literal:
     """Return the atoms of one string expression.
 
     Args:
         source: the expression, without parentheses around it.
         is_format: the text goes through `str.format`: its braces are fields.
+        marks: finds the fields of a text that is filled in another way.
 
     Raises:
         LiteralError: not a string, bytes, a comment between its parts, or broken fields.
@@ -158,6 +164,8 @@ def take_apart(source: str, *, is_format: bool) -> Literal:
         if any(part.is_formatted for part in parts):
             raise LiteralError("an f-string that goes through `.format` too")
         atoms = _fields(atoms)
+    elif marks is not None:
+        atoms = _marked(atoms, marks)
     joint, comments = joint_of(joints)
     return Literal(tuple(parts), tuple(atoms), joint, comments)
 
@@ -290,6 +298,28 @@ def _fields(atoms: Sequence[Atom]) -> list[Atom]:
                 raise LiteralError(f"the brace at character {at} does not belong to a field")
             take(field.end(), HOLE)
     return joined
+
+
+def _marked(atoms: Sequence[Atom], marks: Marks) -> list[Atom]:
+    """Join the atoms of each field that `marks` finds, and of each escaped sign."""
+    ends: dict[int, int] = {}
+    at = 0
+    for number, atom in enumerate(atoms):
+        at += len(atom.text)
+        ends[at] = number + 1
+    joined: list[Atom] = []
+    number = 0
+    for found in marks("".join(atom.text for atom in atoms)):
+        taken = atoms[number : ends[found.end]]
+        number = ends[found.end]
+        if isinstance(found, FormatText) and len(found.text) == found.end - found.start:
+            joined.extend(taken)
+            continue
+        if len({atom.part for atom in taken}) > 1:
+            raise LiteralError("a field spans two literals")
+        text = HOLE if isinstance(found, FormatField) else found.text
+        joined.append(Atom(text, "".join(atom.raw for atom in taken), taken[0].part))
+    return joined + list(atoms[number:])
 
 
 def number_fields(literal: Literal) -> Literal:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from stemfirst_lint.errors import LintError, UnreadableFile
+from stemfirst_lint.fillings import read_dollar, read_markers
 from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, take_apart
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal, reordered
@@ -296,11 +297,11 @@ class _FileRewriter:
         applicability = plan.applicability
         assert applicability is not None
         for _ in range(_MAX_ROUNDS):
-            literal = _read(source, template.form, growth)
+            literal = _read(source, template, growth)
             if template.form is Form.FORMAT and applicability is Applicability.RISKY:
                 literal = number_fields(literal)
             source = spell(literal, plan.runs)
-            read = _read(source, template.form, growth)
+            read = _read(source, template, growth)
             prove_literal(literal, read, plan)
             template = reordered(template, plan)
             plan = plan_for(
@@ -339,12 +340,20 @@ def shown(template: Template) -> str:
     )
 
 
-def _read(source: str, form: Form, growth: Growth | None) -> Literal:
+def _read(source: str, template: Template, growth: Growth | None) -> Literal:
     if growth is not None:
         return take_apart_growth(source, growth)
-    if form is Form.CONCAT:
-        return take_apart_sum(source)
-    return take_apart(source, is_format=form is Form.FORMAT)
+    match template.form:
+        case Form.CONCAT:
+            return take_apart_sum(source)
+        case Form.DOLLAR:
+            return take_apart(source, is_format=False, marks=read_dollar)
+        case Form.REPLACE:
+            markers = tuple(dict.fromkeys(hole.name for hole in template.holes))
+            return take_apart(
+                source, is_format=False, marks=lambda text: read_markers(text, markers)
+            )
+    return take_apart(source, is_format=template.form is Form.FORMAT)
 
 
 def _scattered() -> Refusal:

@@ -89,7 +89,7 @@ class Safety:
                 f"{_quote(self.texts[earlier])} says who the model is and opens the prompt",
                 f"put {self._hole_text(earlier)} on a labelled line at the end",
             )
-        if self._form is not Form.FORMAT and self._effects(earlier, later) == 2:
+        if self._form in (Form.FSTRING, Form.CONCAT) and self._effects(earlier, later) == 2:
             return Refusal(
                 f"{self._hole_text(earlier)} or {self._hole_text(later)} binds a name with `:=`",
                 "bind it on a line before the prompt",
@@ -139,7 +139,7 @@ class Safety:
             return Refusal(
                 f"{hole} stands before worked examples", "move the examples to the head yourself"
             )
-        if self._form is not Form.FORMAT and self._effects(earlier, later) == 1:
+        if self._form in (Form.FSTRING, Form.CONCAT) and self._effects(earlier, later) == 1:
             return Refusal(
                 f"{hole} would be evaluated after {self._hole_text(later)}",
                 "call what has side effects on a line before the prompt",

@@ -1,0 +1,115 @@
+"""Every way in which a prompt is written, from the file on disk to the file on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fix_sources import RULES as HALF
+from stemfirst_lint.config import Config
+from stemfirst_lint.fix.apply import fix_paths
+from stemfirst_lint.model import Applicability
+
+RULES = f"{HALF} {HALF}"
+SEND = "    return client.chat.completions.create(messages=[{'role': 'user', 'content': text}])\n"
+ASK = "def ask(client, question, context):\n"
+
+# R stands for the rules, in both columns.
+FORMS = {
+    "an f-string in a message": (
+        ASK + '    text = f"""Context: {context}\n\nR\n\nQuestion: {question}"""\n' + SEND,
+        ASK + '    text = f"""R\n\nContext: {context}\n\nQuestion: {question}"""\n' + SEND,
+    ),
+    "a format constant": (
+        'P = "Context: {context}\\n\\nR\\n\\nQuestion: {question}"\n\n\n'
+        + ASK
+        + "    text = P.format(context=context, question=question)\n"
+        + SEND,
+        'P = "R\\n\\nContext: {context}\\n\\nQuestion: {question}"\n\n\n'
+        + ASK
+        + "    text = P.format(context=context, question=question)\n"
+        + SEND,
+    ),
+    "a sum": (
+        ASK + '    text = "Context: " + context + "\\n\\nR\\n\\nQuestion: " + question\n' + SEND,
+        ASK + '    text = "R\\n\\nContext: " + context + "\\n\\nQuestion: " + question\n' + SEND,
+    ),
+    "text that grows": (
+        ASK
+        + '    text = f"Context: {context}\\n\\n"\n    text += "R\\n\\n"\n'
+        + '    text += f"Question: {question}"\n'
+        + SEND,
+        ASK
+        + '    text = "R\\n\\n"\n    text += f"Context: {context}\\n\\n"\n'
+        + '    text += f"Question: {question}"\n'
+        + SEND,
+    ),
+    "a template with dollar signs": (
+        'from string import Template\n\nP = Template("""Context: ${context}\n\nR for $$5\n\n'
+        'Question: $question""")\n\n\n'
+        + ASK
+        + "    text = P.substitute(context=context, question=question)\n"
+        + SEND,
+        'from string import Template\n\nP = Template("""R for $$5\n\nContext: ${context}\n\n'
+        'Question: $question""")\n\n\n'
+        + ASK
+        + "    text = P.substitute(context=context, question=question)\n"
+        + SEND,
+    ),
+    "markers that are replaced": (
+        'P = """Context: <<C>>\n\nR\n\nQuestion: <<Q>>"""\n\n\n'
+        + ASK
+        + '    text = P.replace("<<C>>", context).replace("<<Q>>", question)\n'
+        + SEND,
+        'P = """R\n\nContext: <<C>>\n\nQuestion: <<Q>>"""\n\n\n'
+        + ASK
+        + '    text = P.replace("<<C>>", context).replace("<<Q>>", question)\n'
+        + SEND,
+    ),
+    "a LangChain template": (
+        "from langchain_core.prompts import PromptTemplate\n\n"
+        'P = PromptTemplate.from_template("""Context: {context}\n\nR\n\nQuestion: {question}""")\n',
+        "from langchain_core.prompts import PromptTemplate\n\n"
+        'P = PromptTemplate.from_template("""R\n\nContext: {context}\n\nQuestion: {question}""")\n',
+    ),
+    "LangChain messages": (
+        "from langchain_core.prompts import ChatPromptTemplate\n\n"
+        'P = ChatPromptTemplate.from_messages([("human", """Context: {context}\n\nR\n\n'
+        'Question: {question}""")])\n',
+        "from langchain_core.prompts import ChatPromptTemplate\n\n"
+        'P = ChatPromptTemplate.from_messages([("human", """R\n\nContext: {context}\n\n'
+        'Question: {question}""")])\n',
+    ),
+    "a dedented method of a class": (
+        "import textwrap\n\n\nclass Agent:\n    def ask(self, client, question, context):\n"
+        '        text = textwrap.dedent(f"""\\\n            Context: {context}\n\n            R\n\n'
+        '            Question: {question}\n            """)\n'
+        "        return client.chat.completions.create(\n"
+        '            messages=[{"role": "user", "content": text}])\n',
+        "import textwrap\n\n\nclass Agent:\n    def ask(self, client, question, context):\n"
+        '        text = textwrap.dedent(f"""\\\n            R\n\n            Context: {context}\n\n'
+        '            Question: {question}\n            """)\n'
+        "        return client.chat.completions.create(\n"
+        '            messages=[{"role": "user", "content": text}])\n',
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), FORMS.values(), ids=FORMS)
+def test_stable_text_comes_first_in(before: str, after: str, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(_ruled(before))
+    outcome = fix_paths((str(app),), Config(), allow=Applicability.REORDER)
+    assert not outcome.failures
+    assert app.read_text() == _ruled(after), [left for r in outcome.rewrites for left in r.left]
+    assert not outcome.remaining
+    again = fix_paths((str(app),), Config(), allow=Applicability.REORDER)
+    assert not again.changed
+
+
+def _ruled(source: str) -> str:
+    return (
+        source.replace("R\n", f"{RULES}\n")
+        .replace("R\\n", f"{RULES}\\n")
+        .replace("R for", f"{RULES} for")
+    )
