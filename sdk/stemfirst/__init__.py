@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from stemfirst.calls import sending as sending
     from stemfirst.client import AsyncClient as AsyncClient
     from stemfirst.client import Client as Client
+    from stemfirst.conversation import Conversation as Conversation
     from stemfirst.errors import ClientError as ClientError
+    from stemfirst.errors import HistoryChangedError as HistoryChangedError
     from stemfirst.errors import InversionError as InversionError
     from stemfirst.errors import MissingValueError as MissingValueError
     from stemfirst.errors import PromptError as PromptError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from stemfirst.ledgers import process_ledger as process_ledger
     from stemfirst.messages import file as file
     from stemfirst.messages import image as image
+    from stemfirst.ordering import order_for_sharing as order_for_sharing
     from stemfirst.prompt import Hole as Hole
     from stemfirst.prompt import Message as Message
     from stemfirst.prompt import Origin as Origin
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from stemfirst.prompt import tool as tool
     from stemfirst.prompt import user as user
     from stemfirst.prompt import volatile as volatile
+    from stemfirst.recording import record as record
     from stemfirst.savings import Savings as Savings
     from stemfirst.savings import savings_of as savings_of
     from stemfirst.tiers import Tier as Tier
@@ -49,7 +53,14 @@ __version__ = "0.1.0"
 _HOME = {
     **dict.fromkeys(("AsyncClient", "Client"), "stemfirst.client"),
     **dict.fromkeys(
-        ("ClientError", "InversionError", "MissingValueError", "PromptError", "StemfirstError"),
+        (
+            "ClientError",
+            "HistoryChangedError",
+            "InversionError",
+            "MissingValueError",
+            "PromptError",
+            "StemfirstError",
+        ),
         "stemfirst.errors",
     ),
     **dict.fromkeys(("Ledger", "ledger", "process_ledger"), "stemfirst.ledgers"),
@@ -77,7 +88,10 @@ _HOME = {
     ),
     **dict.fromkeys(("file", "image"), "stemfirst.messages"),
     **dict.fromkeys(("Savings", "savings_of"), "stemfirst.savings"),
+    "Conversation": "stemfirst.conversation",
     "Tier": "stemfirst.tiers",
+    "order_for_sharing": "stemfirst.ordering",
+    "record": "stemfirst.recording",
     "instrument": "stemfirst.watching",
     "sending": "stemfirst.calls",
 }

@@ -3,7 +3,8 @@
 StemfirstError
 ├── PromptError            a prompt cannot be built or rendered
 │   ├── InversionError     a less stable segment stands before a more stable one
-│   └── MissingValueError  a hole got no value at render
+│   ├── MissingValueError  a hole got no value at render
+│   └── HistoryChangedError  a past turn is not what was sent
 ├── UnknownPriceError      no dated price is known for a model
 └── ClientError            the client was used in a way that it cannot serve
 """
@@ -29,6 +30,10 @@ class MissingValueError(PromptError, KeyError):
     def __str__(self) -> str:
         # KeyError shows the repr of its argument, which hides line breaks and quotes names.
         return str(self.args[0]) if self.args else ""
+
+
+class HistoryChangedError(PromptError):
+    """A past turn is not what was sent; the message names it and shows both texts."""
 
 
 class UnknownPriceError(StemfirstError, LookupError):

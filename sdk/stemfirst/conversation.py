@@ -1,0 +1,161 @@
+"""A conversation as an append-only log: past turns stay byte for byte as they were sent.
+
+    talk = Conversation(POLICY)
+    turn = talk.turn(request(question))
+    answer = client.ask(turn)
+    talk.add(turn, answer.message)
+
+Knows what was sent, and proves that each turn begins with it. Does not send. A history that
+must get shorter starts a new epoch by `compact`, which costs one cold prompt, and is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stemfirst.divergence import first_difference
+from stemfirst.errors import HistoryChangedError, PromptError
+from stemfirst.prompt import Prompt, session
+from stemfirst.rendered import Rendered
+from stemfirst.segments import Message, Segment
+
+STATE_VERSION = 1
+
+
+class Conversation:
+    """One conversation behind a prompt; grows by whole messages.
+
+    Args:
+        prompt: what stands before the history: static and tenant text.
+        history: messages of earlier turns, in the shape of the chat API.
+
+    Raises:
+        PromptError: a message of `history` is none.
+    """
+
+    def __init__(self, prompt: Prompt, history: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.prompt = prompt
+        self.epoch = 0
+        """How often the history was compacted."""
+        self._log = tuple(map(_text, history))
+        self._front: tuple[str, ...] | None = None  # the prompt's own messages, once sent
+        session(history)  # raises where a message is none
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The history in the shape of the chat API; a fresh copy at each call."""
+        return [json.loads(item) for item in self._log]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the history, as 64 hex characters."""
+        return _digest(self._log)
+
+    def turn(self, *parts: Segment | Message | Sequence[Message]) -> Prompt:
+        """Return the prompt of the next turn: the history, and `parts` behind it."""
+        return self.prompt.then(session(self.messages), *parts)
+
+    def add(self, sent: Prompt | Rendered, *replies: Mapping[str, Any]) -> None:
+        """Store a turn: what was sent behind the history, and what came back.
+
+        Args:
+            sent: as it was sent; a prompt with holes has to be rendered.
+            replies: the model's message, and the results of its tools where they are known.
+
+        Raises:
+            HistoryChangedError: `sent` does not begin with the history as it was sent.
+            PromptError: `sent` is no turn of this conversation.
+        """
+        rendered = sent.render() if isinstance(sent, Prompt) else sent
+        messages = [_text(item) for item in rendered.messages]
+        fixed = len(self.prompt.messages)
+        if len(messages) < fixed:
+            raise PromptError(
+                f"the turn has {len(messages)} messages, the conversation's prompt {fixed}: "
+                "build it with turn(...)"
+            )
+        front = tuple(messages[:fixed])
+        self._prove((*(self._front or front), *self._log), messages)
+        self._front = front
+        self._log = (*messages[fixed:], *map(_text, replies))
+
+    def append(self, *messages: Mapping[str, Any]) -> None:
+        """Append messages that belong to the last turn: the results of tools."""
+        session(messages)  # raises where one is none
+        self._log = (*self._log, *map(_text, messages))
+
+    def prove(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Check that a list of messages, kept elsewhere, begins with this history.
+
+        Raises:
+            HistoryChangedError: it does not; the message names the first that differs.
+        """
+        self._prove(self._log, [_text(item) for item in messages])
+
+    def _prove(self, known: Sequence[str], given: Sequence[str]) -> None:
+        for index, before in enumerate(known):
+            if index >= len(given):
+                raise HistoryChangedError(
+                    f"message {index} of {len(known)} that were sent is missing: append only, or "
+                    "start a new epoch with compact(...)"
+                )
+            difference = first_difference(before, given[index])
+            if difference is not None:
+                raise HistoryChangedError(
+                    f"message {index} is not what was sent:\n"
+                    f"{difference.window(('sent', 'now'))}\n"
+                    "Everything behind it is read again. Append only, or start a new epoch with "
+                    "compact(...)"
+                )
+
+    def compact(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Start a new epoch: `messages` (a summary, the last turns) are the history from now on.
+
+        Raises:
+            PromptError: a message is none.
+        """
+        session(messages)
+        self._log = tuple(map(_text, messages))
+        self.epoch += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state for a store of your own: the history, its epoch and its digest."""
+        return {
+            "v": STATE_VERSION,
+            "epoch": self.epoch,
+            "messages": self.messages,
+            "sha256": self.digest,
+        }
+
+    @classmethod
+    def from_json(cls, prompt: Prompt, state: Mapping[str, Any]) -> Conversation:
+        """Return the conversation of a stored state, proven to be what was stored.
+
+        Raises:
+            HistoryChangedError: the messages are not those that were stored.
+            PromptError: `state` is none.
+        """
+        messages, epoch = state.get("messages"), state.get("epoch")
+        if state.get("v") != STATE_VERSION or not isinstance(messages, list):
+            raise PromptError(f"this is no stored conversation: {str(dict(state))[:80]}")
+        talk = cls(prompt, messages)
+        talk.epoch = epoch if isinstance(epoch, int) else 0
+        if state.get("sha256") != talk.digest:
+            raise HistoryChangedError(
+                f"the {len(messages)} stored messages are not those that were stored (SHA-256 "
+                f"{talk.digest[:12]}… now, {str(state.get('sha256'))[:12]}… then)"
+            )
+        return talk
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    """Return a message as JSON, its fields in the order in which a prompt sends them."""
+    front = {"role": message.get("role"), "content": message.get("content")}
+    return json.dumps({**front, **message}, ensure_ascii=False)
+
+
+def _digest(log: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(log).encode("utf-8", "surrogatepass")).hexdigest()
