@@ -20,7 +20,7 @@ from stemfirst_server.engine.request import (
     token_array,
 )
 from stemfirst_server.errors import UnsupportedModelError
-from stemfirst_server.model import attention, gates
+from stemfirst_server.model import attention, cascade, gates
 from stemfirst_server.model.attention import register
 from stemfirst_server.model.loading import LoadedModel
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -80,6 +80,11 @@ def ask(engine: Engine, prompt: list[int]) -> Handle:
         max_tokens=NEW_TOKENS, temperature=0, ignore_eos=True, logprobs=CANDIDATES
     )
     return engine.submit(GenerationRequest(f"r{next(_ids)}", token_array(prompt), sampling))
+
+
+@pytest.fixture(autouse=True)
+def _prefixes_are_shared_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "LEAST_SAVED_TOKENS", 1)
 
 
 def test_all_35_families_are_here() -> None:

@@ -17,6 +17,7 @@ from stemfirst_server.engine.request import (
     SamplingParams,
     token_array,
 )
+from stemfirst_server.model import cascade
 from transformers import AutoModelForCausalLM
 
 NEW_TOKENS = 8
@@ -108,7 +109,9 @@ def test_cold_warm_and_batched_output_equals_generate(
     page: int,
     start_engine: Callable[..., Engine],
     reference: Callable[[str], Reference],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(cascade, "LEAST_SAVED_TOKENS", 1)
     own = reference(model_type)
     engine = start_engine(model_type, page=page, chunk_tokens=21)
     asked = prompts()

@@ -24,6 +24,7 @@ class EngineConfig:
         has_kernels: False keeps to the reference attention on CUDA too.
         has_cuda_graphs: True replays recorded decode steps on CUDA, each verified at start;
             off until it was measured on a GPU.
+        has_cascade: False reads a prefix once for each request on the CPU too.
         is_checked: `check()` after every step; for tests.
 
     Raises:
@@ -37,6 +38,7 @@ class EngineConfig:
     has_prefix_cache: bool = True
     has_kernels: bool = True
     has_cuda_graphs: bool = False
+    has_cascade: bool = True
     is_checked: bool = False
 
     def __post_init__(self) -> None:

@@ -48,6 +48,8 @@ from stemfirst_server.kernels.choose import choose_path
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.pool import KVPool
 from stemfirst_server.memory.size import pool_pages
+from stemfirst_server.model.attention import AttentionStep
+from stemfirst_server.model.cascade import best_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +93,10 @@ class Engine:
             loaded.info, context_tokens=min(loaded.info.context_tokens, pages * page)
         )
         path = choose_path(loaded, pool, self.config, context_tokens=self.info.context_tokens)
-        self._runner = Runner(loaded.model, pool, path.step_type, path.recordings)
+        step_type = path.step_type
+        if step_type is AttentionStep and self.config.has_cascade:
+            step_type = best_step(loaded.model.device)
+        self._runner = Runner(loaded.model, pool, step_type, path.recordings)
         self._cache = PageCache(pages=pages, page=page)
         self._scheduler = Scheduler(self._cache, self.config)
         self._end_tokens = frozenset(loaded.info.end_token_ids)

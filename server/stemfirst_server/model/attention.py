@@ -101,10 +101,7 @@ class AttentionStep:
         Returns:
             `(1, tokens, heads, value_width)`.
         """
-        self.calls[layer] = self.calls.get(layer, 0) + 1
-        keys, values = self.pool.keys[layer], self.pool.values[layer]
-        keys.flatten(0, 1).index_copy_(0, self.slots, key[0].transpose(0, 1))
-        values.flatten(0, 1).index_copy_(0, self.slots, value[0].transpose(0, 1))
+        self.write(layer, key, value)
         parts: list[torch.Tensor] = []
         start = 0
         for index, row in enumerate(self.chunks):
@@ -114,6 +111,13 @@ class AttentionStep:
         if self.singles is not None:
             parts.append(self._singles(layer, self.singles, query[0, :, start:], options))
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).unsqueeze(0)
+
+    def write(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Put the new tokens' keys and values in their slots; shapes as in `attend`."""
+        self.calls[layer] = self.calls.get(layer, 0) + 1
+        keys, values = self.pool.keys[layer], self.pool.values[layer]
+        keys.flatten(0, 1).index_copy_(0, self.slots, key[0].transpose(0, 1))
+        values.flatten(0, 1).index_copy_(0, self.slots, value[0].transpose(0, 1))
 
     def _chunk(
         self,
