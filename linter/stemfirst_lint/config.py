@@ -159,6 +159,8 @@ def read_config(path: str) -> Config:
         table = tomllib.loads(data.decode()).get("tool", {}).get("stemfirst", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise ConfigError(f"{path} does not parse: {error}") from None
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: [tool.stemfirst] is a table of settings, got {table!r}")
     return _from_table(path, table, root)
 
 

@@ -267,6 +267,15 @@ def test_pyproject_is_obeyed_or_corrected(line: str, tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == (code == 2)
 
 
+def test_settings_that_are_no_table_are_named(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("tool.stemfirst = 3\n")
+    (tmp_path / "app.py").write_text(BAD)
+    result = run("check", cwd=tmp_path)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("[tool.stemfirst] is a table of settings, got 3")
+
+
 def test_tests_and_foreign_folders_are_passed_over(tmp_path: Path) -> None:
     for folder in ("tests", ".venv/lib", "node_modules", "build"):
         (tmp_path / folder).mkdir(parents=True)
