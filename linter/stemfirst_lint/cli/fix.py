@@ -102,7 +102,7 @@ def _report(outcome: Outcome, *, is_diff: bool) -> None:
         if not is_diff:
             places += rewrite.done
         for place in sorted(places, key=lambda place: place.location):
-            click.echo(_line_of(place), err=is_diff)
+            _say(_line_of(place), err=is_diff)
     said = {
         finding.location
         for rewrite in outcome.rewrites
@@ -111,7 +111,7 @@ def _report(outcome: Outcome, *, is_diff: bool) -> None:
     }
     for finding in outcome.remaining:
         if finding.location not in said:
-            click.echo(f"{finding.location}: {finding.code} left: {finding.message}", err=is_diff)
+            _say(f"{finding.location}: {finding.code} left: {finding.message}", err=is_diff)
     fixed = sum(len(done.findings) for rewrite in outcome.rewrites for done in rewrite.done)
     remaining = len(outcome.remaining)
     if not fixed and not remaining:
@@ -120,6 +120,16 @@ def _report(outcome: Outcome, *, is_diff: bool) -> None:
     verb = "Would fix" if is_diff else "Fixed"
     files = _count(len(outcome.changed), "file")
     click.echo(f"{verb} {_count(fixed, 'finding')} in {files}; {remaining} left.", err=is_diff)
+
+
+def _say(text: str, *, err: bool) -> None:
+    """Write a sentence in lines of at most 80 columns, as `check` does."""
+    import textwrap
+
+    lines = textwrap.wrap(
+        text, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    click.echo("\n".join(lines), err=err)
 
 
 def _line_of(place: Done | Left) -> str:

@@ -180,3 +180,12 @@ def test_planning_and_the_command_load_no_libcst() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.split()[0] == "False"
+
+
+def test_what_fix_says_fits_into_80_columns(tmp_path: Path) -> None:
+    app = Path(__file__).parents[3] / "examples" / "support_agent"
+    for source in app.glob("*.py"):
+        (tmp_path / source.name).write_text(source.read_text())
+    made = run(".", cwd=tmp_path)
+    assert "left:" in made.stdout
+    assert max(map(len, made.stdout.splitlines())) <= 80, made.stdout
