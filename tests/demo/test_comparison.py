@@ -11,7 +11,7 @@ from stemfirst.demo.display import rows, seconds, times
 
 
 def call(kind: str = "agent", prompt: int = 100, cached: int = 0, ttft: float = 10.0) -> Call:
-    return Call(kind, prompt, cached, ttft, 2.0, ttft, (1.0, 0.5, 2.0), (0.25, 0.5))
+    return Call(kind, prompt, cached, ttft, 2.0, ttft, (1.0, 0.5, 2.0))
 
 
 def test_totals_add_tokens_times_and_money() -> None:
@@ -20,15 +20,13 @@ def test_totals_add_tokens_times_and_money() -> None:
     assert sums.hit_ratio == 0.25
     assert sums.prefill_ms == 40.0
     assert sums.saved_ms == (2.0, 1.0, 4.0)
-    assert sums.cost == 0.5
 
 
-def test_a_call_without_a_price_leaves_the_cost_unknown() -> None:
-    free = Call("agent", 10, 0, 1.0, None, 1.0, None, None)
-    sums = totals([call(), free])
-    assert sums.cost is None
-    assert totals([free]).tpot_ms is None
-    assert totals([free]).saved_ms is None
+def test_what_no_call_reported_is_unknown_not_zero() -> None:
+    sums = totals([Call("agent", 10, 0, 1.0, None, 1.0, None)])
+    assert sums.tpot_ms is None
+    assert sums.saved_ms is None
+    assert totals([call(), Call("agent", 10, 0, 1.0, None, 1.0, None)]).saved_ms == (1.0, 0.5, 2.0)
 
 
 def test_percentiles_stay_within_the_values() -> None:
@@ -56,8 +54,8 @@ def test_changes_read_as_more_or_less() -> None:
     assert seconds((1500.0, 1000.0, 2000.0)) == "1.5 s"
 
 
-def test_the_cost_row_appears_only_with_a_price() -> None:
-    free = totals([Call("agent", 10, 0, 1.0, None, 1.0, None, None)])
-    priced = totals([call()])
-    assert not any("cost" in label for label, _, _ in rows(free, free, 2.5))
-    assert any("$2.50 a GPU hour" in label for label, _, _ in rows(priced, priced, 2.5))
+def test_money_is_prefill_time_at_the_stated_price() -> None:
+    hour = totals([Call("agent", 10, 0, 1.0, None, 3_600_000.0, None)])
+    label, (before, after), _ = rows(hour, hour, 2.5)[-1]
+    assert "$2.50 a GPU hour" in label
+    assert before == after == "$2.5000"

@@ -36,7 +36,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "stemfirst.cli", "demo", *arguments],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
 
@@ -54,11 +54,12 @@ def hits(output: str) -> tuple[float, float]:
 
 
 @pytest.mark.timeout(400)  # two whole demos, each of which may take three minutes
+@pytest.mark.timeout(600)
 def test_the_demo_shows_more_hits_after_the_fix_and_a_hole_changes_the_table(app: Path) -> None:
     whole = demo("--app", str(app))
     assert whole.returncode == 0, whole.stderr
     before, after = hits(whole.stdout)
-    assert before < 15 < after
+    assert before < 5 < 30 < after
     assert "SF301" in whole.stdout
     assert "SF101" in whole.stdout
     predicted, measured = re.search(

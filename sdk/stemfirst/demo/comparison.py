@@ -22,12 +22,11 @@ class Call:
     tpot_ms: float | None
     prefill_ms: float
     saved_ms: tuple[float, float, float] | None
-    cost: tuple[float, float] | None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Call:
         """Return the call that a line of the replay describes."""
-        saved, cost = record["saved_ms"], record["cost"]
+        saved = record["saved_ms"]
         return cls(
             record["kind"],
             record["prompt_tokens"],
@@ -36,13 +35,12 @@ class Call:
             record["tpot_ms"],
             record["prefill_ms"],
             (saved[0], saved[1], saved[2]) if saved else None,
-            (cost[0], cost[1]) if cost else None,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What one version's traffic cost. Times in milliseconds, money in US dollars."""
+    """What one version's traffic cost; times in milliseconds."""
 
     calls: int
     prompt_tokens: int
@@ -53,7 +51,6 @@ class Totals:
     prefill_ms: float
     saved_ms: tuple[float, float, float] | None
     """Estimate and interval of the calls together; None if the server gave none."""
-    cost: float | None
 
     @property
     def hit_ratio(self) -> float:
@@ -66,7 +63,6 @@ def totals(calls: Sequence[Call]) -> Totals:
     ttft = [call.ttft_ms for call in calls]
     tpot = [call.tpot_ms for call in calls if call.tpot_ms is not None]
     estimates = [call.saved_ms for call in calls if call.saved_ms is not None]
-    costs = [call.cost[0] for call in calls if call.cost is not None]
     return Totals(
         calls=len(calls),
         prompt_tokens=sum(call.prompt_tokens for call in calls),
@@ -83,7 +79,6 @@ def totals(calls: Sequence[Call]) -> Totals:
         )
         if estimates
         else None,
-        cost=sum(costs) if len(costs) == len(calls) else None,
     )
 
 

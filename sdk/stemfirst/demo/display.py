@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 STEPS = 5
 WIDTH = 80
 DIFF_LINES = 36
+MS_PER_HOUR = 3_600_000
 
 
 class Display:
@@ -47,9 +49,11 @@ class Display:
         self._say(f"\n[bold cyan]\\[{self._step}/{STEPS}][/] [bold]{title}[/]")
 
     def output(self, text: str) -> None:
-        """Show what a command printed."""
+        """Show what a command printed, with lines that are too long folded below themselves."""
         for line in text.rstrip().splitlines():
-            self.console.print(Text(line), soft_wrap=True)
+            indent = " " * (len(line) - len(line.lstrip()) + 4)
+            folded = wrap(line, self.console.width, subsequent_indent=indent) or [""]
+            self.console.print(Text("\n".join(folded)), soft_wrap=True)
 
     def diff(self, text: str) -> None:
         """Show a diff with long lines and long runs cut, and say how much was cut."""
@@ -180,10 +184,9 @@ def rows(before: Totals, after: Totals, gpu_price_per_hour: float) -> list[Row]:
          times(before.prefill_ms, after.prefill_ms)),
         ("prefill saved by the cache, estimated", both(lambda t: seconds(t.saved_ms)), ""),
     ]  # fmt: skip
-    if before.cost is not None and after.cost is not None:
-        label = f"prefill at {money(gpu_price_per_hour)} a GPU hour"
-        costs = (f"${before.cost:.4f}", f"${after.cost:.4f}")
-        table.append((label, costs, times(before.cost, after.cost)))
+    label = f"prefill at {money(gpu_price_per_hour)} a GPU hour"
+    costs = both(lambda t: f"${t.prefill_ms / MS_PER_HOUR * gpu_price_per_hour:.4f}")
+    table.append((label, costs, times(before.prefill_ms, after.prefill_ms)))
     return table
 
 

@@ -78,7 +78,7 @@ class Recording:
 
 def record(savings: Savings) -> dict[str, Any]:
     """Return the figures of one call that the comparison needs."""
-    time, saved, cost = savings.time, savings.prefill_ms_saved, savings.cost
+    time, saved = savings.time, savings.prefill_ms_saved
     return {
         "prompt_tokens": savings.prompt_tokens,
         "cached_tokens": savings.cached_tokens,
@@ -86,7 +86,6 @@ def record(savings: Savings) -> dict[str, Any]:
         "tpot_ms": time.tpot if time else None,
         "prefill_ms": time.prefill if time else None,
         "saved_ms": [saved.est, saved.lo, saved.hi] if saved else None,
-        "cost": [cost.actual, cost.saved] if cost else None,
     }
 
 
