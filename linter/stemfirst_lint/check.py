@@ -6,20 +6,21 @@ of output.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import LintError, UnreadableFile
-from stemfirst_lint.files import is_below, may_hold_prompts, python_files
-from stemfirst_lint.source import decode, parse, read_bytes
+from stemfirst_lint.files import is_below
+from stemfirst_lint.scan import find_sites, scan
 
 if TYPE_CHECKING:
+    from stemfirst_lint.cache import Cache
     from stemfirst_lint.config import Config
-    from stemfirst_lint.index import ModuleIndex
     from stemfirst_lint.model import Finding, Site
     from stemfirst_lint.project import Project
+    from stemfirst_lint.scan import OnProgress
     from stemfirst_lint.suppress import Suppression
 
 
@@ -29,86 +30,75 @@ class Report:
 
     Attributes:
         findings: in order of place.
-        sites: every prompt that was seen, reported or not.
+        sites: every prompt that was seen, reported or not; empty if the result was cached.
         failures: files that could not be checked.
         files: how many files were looked at.
+        prompts: how many prompts were seen.
     """
 
     findings: tuple[Finding, ...]
     sites: tuple[Site, ...]
     failures: tuple[LintError, ...]
     files: int
+    prompts: int
 
 
-def check_paths(paths: tuple[str, ...], config: Config) -> Report:
+def check_paths(
+    paths: tuple[str, ...],
+    config: Config,
+    *,
+    cache: Cache | None = None,
+    on_progress: OnProgress | None = None,
+) -> Report:
     """Return the findings in files and folders.
+
+    Args:
+        paths: files and folders.
+        config: what to look for.
+        cache: results of earlier runs. A cached finding's template has no pieces: enough to show
+            it, not to fix it.
+        on_progress: told about the work.
 
     Raises:
         TokenizerError: the tokenizer that the configuration names cannot be loaded.
+        PluginError: a plugin that the configuration names cannot be loaded.
     """
     failures: list[UnreadableFile] = []
-    candidates: list[tuple[str, bytes]] = []
-    files = 0
-    for path, is_test in python_files(paths, config, failures):
-        files += 1
-        try:
-            data = read_bytes(path)
-        except UnreadableFile as failure:
-            failures.append(failure)
-            continue
-        if is_test:
-            continue  # tests hold prompts that nobody sends
-        if may_hold_prompts(data) or b"stemfirst:" in data:
-            candidates.append((path, data))
-        else:
-            try:  # a file without prompts is still told to be broken
-                parse(path, decode(path, data))
-            except UnreadableFile as failure:
-                failures.append(failure)
-    findings: tuple[Finding, ...] = ()
-    sites: tuple[Site, ...] = ()
-    if candidates or config.model is not None:
-        folders = tuple(path for path in paths if os.path.isdir(path))
-        findings, sites = _analyse(candidates, config, failures, folders)
-    return Report(findings, sites, tuple(failures), files)
+    scanned = scan(paths, config, failures, cache=cache, on_progress=on_progress)
+    if not scanned.candidates and config.model is None:
+        if cache is not None:
+            cache.save()
+        return Report((), (), tuple(failures), scanned.files, 0)
+    stored = cache.result(scanned.candidates) if cache is not None else None
+    if stored is not None:
+        return Report(
+            stored.findings, (), (*failures, *stored.failures), scanned.files, stored.prompts
+        )
+    of_sites: list[UnreadableFile] = []
+    folders = tuple(path for path in paths if os.path.isdir(path))
+    with cache.listening() if cache is not None else contextlib.nullcontext():
+        project, sites = find_sites(scanned, config, of_sites, on_progress=on_progress)
+        findings = _judged(sites, project, config, folders)
+    if cache is not None:
+        cache.keep(scanned.candidates, project, findings, tuple(of_sites), len(sites))
+        cache.save()
+    return Report(findings, tuple(sites), (*failures, *of_sites), scanned.files, len(sites))
 
 
-def _analyse(
-    candidates: list[tuple[str, bytes]],
-    config: Config,
-    failures: list[UnreadableFile],
-    folders: tuple[str, ...],
-) -> tuple[tuple[Finding, ...], tuple[Site, ...]]:
-    from stemfirst_lint.flow import Flow
+def _judged(
+    sites: list[Site], project: Project, config: Config, folders: tuple[str, ...]
+) -> tuple[Finding, ...]:
     from stemfirst_lint.gain import Counter
-    from stemfirst_lint.project import Project
-    from stemfirst_lint.rules import RULES, Limits
-    from stemfirst_lint.sites import Finder
+    from stemfirst_lint.plugins import rules_of
+    from stemfirst_lint.rules import Limits
 
     limits = Limits(Counter(config.model), config.min_gain)
-    project = Project()
-    modules: list[ModuleIndex] = []
-    # Deeply nested expressions recurse once a level; other people's generated code goes far.
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, 10_000))
-    try:
-        for path, data in candidates:
-            try:
-                modules.append(project.add(path, data))
-            except UnreadableFile as failure:
-                failures.append(failure)
-        sites = Finder(Flow(project, config.tiers)).sites(modules)
-    finally:
-        sys.setrecursionlimit(before)
-    found: list[Finding] = []
-    rules = [rule() for rule in RULES if config.wants(rule.code)]
-    for site in sites:
-        for rule in rules:
-            found.extend(rule.check(site, limits))
+    rules = [rule() for rule in rules_of(config) if config.wants(rule.code)]
+    found = [finding for site in sites for rule in rules for finding in rule.check(site, limits)]
     kept = _unsuppressed(found, project, config, folders)
     planned = [_planned(finding, config) for finding in kept]
     planned.sort(key=lambda finding: (finding.location, finding.code))
-    return tuple(planned), tuple(sites)
+    return tuple(planned)
 
 
 def _unsuppressed(

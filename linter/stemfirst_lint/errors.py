@@ -3,6 +3,7 @@
 LintError
 ├── UnreadableFile   a file that cannot be checked; the others still are
 ├── ConfigError      a pyproject.toml or an option that we cannot obey
+├── PluginError      a plugin that is not installed, or is none
 ├── RevisionError    a git revision, or a repository, that is not there
 └── TokenizerError   a tokenizer that was asked for and cannot be loaded
 """
@@ -25,6 +26,10 @@ class UnreadableFile(LintError):  # noqa: N818  it names the file, not the fault
 
 class ConfigError(LintError):
     """Configuration that names something unknown, or gives it a value of the wrong type."""
+
+
+class PluginError(LintError):
+    """An entry point that cannot be loaded, or does not give rules."""
 
 
 class RevisionError(LintError):

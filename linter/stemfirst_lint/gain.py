@@ -128,11 +128,8 @@ def _hugging_face(path: str) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _rank_folder() -> str | None:
-    """Return a folder with the true rank file of o200k_base, as tiktoken caches it.
-
-    The digest is checked because tiktoken deletes a file with another one and downloads it anew.
-    """
+def rank_files() -> list[str]:
+    """Return the files that may be the ranks of o200k_base, as tiktoken caches them."""
     import tempfile
 
     folders = [
@@ -144,11 +141,18 @@ def _rank_folder() -> str | None:
     folders += [
         os.path.join(p, "llama_index", "core", "_static", "tiktoken_cache") for p in sys.path
     ]
-    for folder in folders:
-        if folder:
-            path = os.path.join(folder, _O200K_NAME)
-            if os.path.isfile(path) and _sha256(path) == _O200K_SHA256:
-                return folder
+    found = [os.path.join(folder, _O200K_NAME) for folder in folders if folder]
+    return [path for path in found if os.path.isfile(path)]
+
+
+def _rank_folder() -> str | None:
+    """Return a folder with the true rank file of o200k_base.
+
+    The digest is checked because tiktoken deletes a file with another one and downloads it anew.
+    """
+    for path in rank_files():
+        if _sha256(path) == _O200K_SHA256:
+            return os.path.dirname(path)
     return None
 
 

@@ -59,6 +59,16 @@ class Module:
 Meaning = External | Values | Defined | Instance | Module
 
 
+def module_file(folder: str, dotted: str) -> str | None:
+    """Return the file of a module or package, looked for from one folder."""
+    base = os.path.join(folder, *dotted.split(".")) if dotted else folder
+    if dotted and os.path.isfile(base + ".py"):
+        return base + ".py"
+    if os.path.isfile(os.path.join(base, "__init__.py")):
+        return os.path.join(base, "__init__.py")
+    return None
+
+
 class Project:
     """The modules that were asked for and those that they import.
 
@@ -68,7 +78,7 @@ class Project:
     def __init__(self) -> None:
         self.modules: dict[str, ModuleIndex | None] = {}
         self.callers: list[ModuleIndex] = []
-        self._found: dict[tuple[str, str], str | None] = {}
+        self.lookups: dict[tuple[str, str], str | None] = {}
         self._calls: dict[int, list[tuple[CallUse, bool]]] = {}
         self._children: dict[int, list[Scope]] | None = None
 
@@ -139,15 +149,9 @@ class Project:
 
     def _file(self, folder: str, dotted: str) -> str | None:
         key = (folder, dotted)
-        if key not in self._found:
-            base = os.path.join(folder, *dotted.split(".")) if dotted else folder
-            found: str | None = None
-            if dotted and os.path.isfile(base + ".py"):
-                found = base + ".py"
-            elif os.path.isfile(os.path.join(base, "__init__.py")):
-                found = os.path.join(base, "__init__.py")
-            self._found[key] = found
-        return self._found[key]
+        if key not in self.lookups:
+            self.lookups[key] = module_file(folder, dotted)
+        return self.lookups[key]
 
     # Names
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 
 from stemfirst_lint import known
@@ -50,8 +51,9 @@ _STRENGTH = list(Sink)
 class Finder:
     """Collects the sites of modules; invariant: each text appears in one site."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, *, has_constants: bool = False) -> None:
         self.flow = flow
+        self.has_constants = has_constants
         self.project = flow.project
         self.reader = Reader(flow)
         self.constants = Constants(flow.project)
@@ -59,7 +61,7 @@ class Finder:
         self._sites: list[Site] = []
         self._seen_messages: set[int] = set()
 
-    def sites(self, modules: list[ModuleIndex]) -> list[Site]:
+    def sites(self, modules: Iterable[ModuleIndex]) -> list[Site]:
         """Return the sites of modules, one for each text, in order of place."""
         for module in modules:
             self._module(module)
@@ -284,7 +286,7 @@ class Finder:
     # Together
 
     def _add(self, site: Site) -> None:
-        if site.template.form is not Form.CONSTANT:
+        if self.has_constants or site.template.form is not Form.CONSTANT:
             self._sites.append(site)
 
     def _one(self, group: list[Site]) -> Site:

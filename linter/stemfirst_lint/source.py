@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from stemfirst_lint.errors import UnreadableFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stemfirst_lint.model import Location
 
 MAX_FILE_BYTES = 10_000_000
@@ -30,12 +32,28 @@ OVERLAY: dict[str, bytes] = {}
 before it is written. Empty otherwise."""
 
 
+OBSERVERS: list[Callable[[str, bytes | None], None]] = []
+"""Told of every file that is read, with its bytes, or None if it cannot be; the cache listens."""
+
+
 def read_bytes(path: str) -> bytes:
-    """Return a file's bytes, or those that stand in for it.
+    """Return a file's bytes, or those that stand in for it; observers are told.
 
     Raises:
         UnreadableFile: it cannot be opened, or is larger than `MAX_FILE_BYTES`.
     """
+    try:
+        data = _read(path)
+    except UnreadableFile:
+        for observe in OBSERVERS:
+            observe(path, None)
+        raise
+    for observe in OBSERVERS:
+        observe(path, data)
+    return data
+
+
+def _read(path: str) -> bytes:
     if OVERLAY and os.path.realpath(path) in OVERLAY:
         return OVERLAY[os.path.realpath(path)]
     try:

@@ -66,6 +66,10 @@ CODES = "CODES"
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 also when something is found.")
 @click.option("--show-files", is_flag=True, help="List the files that would be checked.")
 @click.option("--show-settings", is_flag=True, help="Show the settings that would hold.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write results of before.")
+@click.option(
+    "--cache-dir", type=click.Path(), metavar="DIR", help="Keep them there [.stemfirst_cache]."
+)
 @click.option("--watch", "is_watch", is_flag=True, help="Check again whenever a file changes.")
 def check(**options: Any) -> None:
     """Find varying text that stands before stable text.

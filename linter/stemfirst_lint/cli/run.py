@@ -47,6 +47,8 @@ class Options:
     show_files: bool = False
     show_settings: bool = False
     is_watch: bool = False
+    no_cache: bool = False
+    cache_dir: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,9 @@ class Request:
         Raises:
             LintError: something that was asked for cannot be done.
         """
-        report = check_paths(self.paths, self.config)
-        outcome = Outcome(report)
+        outcome = Outcome(self._checked())
         if self.options.is_fix:
-            outcome = _fixed(report, self)
+            outcome = _fixed(outcome.report, self)
         if self.options.add_ignore is not None:
             from stemfirst_lint.add_ignore import add_ignores
 
@@ -160,6 +161,18 @@ class Request:
                 outcome, report=replace(outcome.report, findings=()), notes=(*outcome.notes, note)
             )
         return self._without_known(self._without_unchanged(outcome))
+
+    def _checked(self) -> Report:
+        from stemfirst_lint.cli.progress import progress
+
+        cache = None
+        if not self.options.no_cache and not OVERLAY:
+            from stemfirst_lint.cache import cache_for
+
+            folder = self.options.cache_dir or os.environ.get("STEMFIRST_CACHE_DIR")
+            cache = cache_for(self.paths, self.config, folder)
+        with progress() as show:
+            return check_paths(self.paths, self.config, cache=cache, on_progress=show)
 
     def _without_unchanged(self, outcome: Outcome) -> Outcome:
         if self.options.since is None:

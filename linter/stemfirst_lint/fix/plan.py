@@ -25,7 +25,7 @@ MIN_GAIN = 128
 CHARACTERS_PER_TOKEN = 4
 """What English prose needs with today's tokenizers; only the gate uses it, no report."""
 
-_BY_HAND = (Form.JOIN, Form.JINJA)
+_BY_HAND = (Form.JINJA,)
 _REMEDY = "move the parts that stay before those that vary by hand"
 _QUESTION_RANK = 90
 _CUE_RANK = 100

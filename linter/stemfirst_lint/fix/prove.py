@@ -7,9 +7,10 @@ computed on the way. A proof that fails leaves the file as it was.
 from __future__ import annotations
 
 import ast
+import itertools
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stemfirst_lint.errors import LintError
@@ -88,17 +89,31 @@ def _shown(literal: Literal) -> Callable[[int, int], str]:
     return shown
 
 
+def prove_words(new_text: str, plan: Plan) -> None:
+    """Check that a text whose layout is its own reads as planned.
+
+    Raises:
+        ProofError: it does not.
+    """
+    if new_text.split() != plan.new_text.split():
+        raise ProofError("the parts in their new places do not read as planned")
+
+
 def reordered(template: Template, plan: Plan) -> Template:
     """Return the template as it reads after `plan`: the same holes with the same verdicts.
 
     Its places are those of the old text and good for nothing but a second planning.
     """
-    holes = iter(plan.hole_order)
+    return rebuilt(template, plan.new_text, [plan.flat.holes[hole] for hole in plan.hole_order])
+
+
+def rebuilt(template: Template, text: str, holes: Sequence[Hole]) -> Template:
+    """Return the template with another flat text and its holes in another order."""
+    waiting = iter(holes)
     pieces: list[Piece] = []
-    for number, part in enumerate(plan.new_text.split(HOLE)):
+    for number, part in enumerate(text.split(HOLE)):
         if number:
-            hole: Hole = plan.flat.holes[next(holes)]
-            pieces.append(hole)
+            pieces.append(next(waiting))
         if part:
             pieces.append(Text(part, template.location))
     return Template(
@@ -157,6 +172,8 @@ def _skeleton(text: str) -> str | None:
 class _Masked(ast.NodeTransformer):
     """Replaces every string by one mark, and `sorted(x)` by `x`.
 
+    Elements of a list, and neighbouring statements that add to one, get an order of their own.
+
     A sum with a string in it becomes one mark and its other operands in an order of their own;
     `text += value` becomes a part of the sum that it adds to.
     """
@@ -166,7 +183,20 @@ class _Masked(ast.NodeTransformer):
             suite = getattr(node, field, None)
             if isinstance(suite, list):
                 setattr(node, field, _grown(suite))
-        return super().generic_visit(node)
+        visited = super().generic_visit(node)
+        for field in ("body", "orelse", "finalbody"):
+            suite = getattr(visited, field, None)
+            if isinstance(suite, list):
+                setattr(visited, field, _settled(suite))
+        return visited
+
+    def visit_List(self, node: ast.List) -> ast.AST:
+        super().generic_visit(node)
+        return ast.List(sorted(node.elts, key=ast.dump), node.ctx)
+
+    def visit_Tuple(self, node: ast.Tuple) -> ast.AST:
+        super().generic_visit(node)
+        return ast.Tuple(sorted(node.elts, key=ast.dump), node.ctx)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         if not isinstance(node.op, ast.Add):
@@ -215,3 +245,27 @@ def _grown(suite: list[ast.stmt]) -> list[ast.stmt]:
             case _:
                 grown.append(statement)
     return grown
+
+
+def _settled(suite: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements with each run of those that add to one list in order of their text."""
+    out: list[ast.stmt] = []
+    for name, run in itertools.groupby(suite, key=_list_grown):
+        statements = list(run)
+        out.extend(sorted(statements, key=ast.dump) if name else statements)
+    return out
+
+
+def _list_grown(statement: ast.stmt) -> str | None:
+    """Return the list that a statement adds to and does nothing else, or None."""
+    match statement:
+        case ast.Expr(
+            value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="append" | "extend"))
+        ):
+            return name
+        case ast.AugAssign(target=ast.Name(id=name), op=ast.Add()):
+            return name
+        case ast.If(body=body, orelse=orelse) | ast.For(body=body, orelse=orelse):
+            names = {_list_grown(inner) for inner in [*body, *orelse]}
+            return names.pop() if len(names) == 1 else None
+    return None

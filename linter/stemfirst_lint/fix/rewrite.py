@@ -16,8 +16,17 @@ from dataclasses import dataclass, replace
 from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.fillings import read_dollar, read_markers
 from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, take_apart
+from stemfirst_lint.fix.parts import order_of, parts_at, permuted, spans_of, swapped
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
-from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal, reordered
+from stemfirst_lint.fix.prove import (
+    Edit,
+    ProofError,
+    prove_file,
+    prove_literal,
+    prove_words,
+    rebuilt,
+    reordered,
+)
 from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.fix.spelling import spell
 from stemfirst_lint.fix.sums import Growth, growth_at, take_apart_growth, take_apart_sum
@@ -244,6 +253,9 @@ class _FileRewriter:
             return
         start, end = self._range(place)
         growth: Growth | None = None
+        if template.form is Form.JOIN:
+            self._swap(place, findings, plan, role)
+            return
         if template.is_scattered:
             growth = growth_at(self._text, start, end)
             if growth is None:
@@ -278,6 +290,53 @@ class _FileRewriter:
         if self._is_approved(done):
             self._edits = [edit for edit in self._edits if edit not in inside]
             self._edits.append(Edit(start, end, new))
+            self._done.append(done)
+
+    def _swap(self, place: Location, findings: list[Finding], plan: Plan, role: str | None) -> None:
+        """Give the parts of a joined list their new places; they are not cut."""
+        old = findings[0].template
+        assert old is not None
+        assert plan.applicability is not None
+        template, best = old, plan.applicability
+        start, end = self._range(place)  # the call of `join`; swapping keeps all lengths
+        text = self._text
+        try:
+            for _ in range(_MAX_ROUNDS):
+                parts = parts_at(text, start, end)
+                spans = spans_of(parts, plan.flat.text)
+                order = order_of(spans, [(b.start, b.end) for b in plan.blocks], plan.order)
+                flat, holes = permuted(parts, plan.flat, spans, order)
+                prove_words(flat, plan)
+                first, last = parts.parts[0].start, parts.parts[-1].end
+                source = swapped(text[first:last], first, parts.parts, order)
+                text = text[:first] + source + text[last:]
+                if [p.text for p in parts_at(text, start, end).parts] != [
+                    parts.parts[number].text for number in order
+                ]:
+                    raise ProofError("a part is lost or changed")
+                template = rebuilt(template, flat, [plan.flat.holes[hole] for hole in holes])
+                after = plan_for(template, risky=best is Applicability.RISKY, role=role,
+                                 min_gain=self._min_gain)  # fmt: skip
+                if after.applicability is None or _RANK[after.applicability] > _RANK[best]:
+                    break
+                plan = after
+            else:
+                raise ProofError("the order does not settle")
+            before = plan_for(old, risky=True, role=role).before
+            if after.before.characters >= before.characters:
+                raise ProofError("the new order forfeits as much as the old one")
+        except LintError as error:
+            self._refuse(place, findings, Refusal(str(error), "reorder it by hand"))
+            return
+        if any(edit.start < last and first < edit.end for edit in self._edits):
+            self._refuse(place, findings, Refusal("another change overlaps it", "run fix again"))
+            return
+        notes = plan.refusals if best is Applicability.RISKY else ()
+        shown_old = self._text[first:last]
+        done = Done(place, tuple(findings), best, before, after.before, notes, shown_old, source,
+                    old, template)  # fmt: skip
+        if self._is_approved(done):
+            self._edits.append(Edit(first, last, source))
             self._done.append(done)
 
     def _spelled(

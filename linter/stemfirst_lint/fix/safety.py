@@ -17,6 +17,11 @@ from stemfirst_lint.fix.flat import Flat
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Form, Hole, Kind, Template
 
+_SENTENCE_CHARACTERS = 200
+"""A block that is longer is more than a sentence that belongs to what it points at."""
+_EVALUATED = (Form.FSTRING, Form.CONCAT, Form.JOIN)
+"""Forms whose values are evaluated where they stand, in their order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -89,7 +94,7 @@ class Safety:
                 f"{_quote(self.texts[earlier])} says who the model is and opens the prompt",
                 f"put {self._hole_text(earlier)} on a labelled line at the end",
             )
-        if self._form in (Form.FSTRING, Form.CONCAT) and self._effects(earlier, later) == 2:
+        if self._form in _EVALUATED and self._effects(earlier, later) == 2:
             return Refusal(
                 f"{self._hole_text(earlier)} or {self._hole_text(later)} binds a name with `:=`",
                 "bind it on a line before the prompt",
@@ -112,6 +117,19 @@ class Safety:
                 f"{hole} stands alone, and nothing says what it is",
                 f"give it a label: {self._labelled(earlier)}",
             )
+        if not is_varying and self._is_section(earlier):
+            return Refusal(
+                f"{_quote(mover)} has to stay, and {_quote(crossed)} would overtake it",
+                "move both, or give the value a labelled line at the end",
+            )
+        if words.is_premise(mover) and words.is_premise(crossed):
+            return Refusal(
+                f"{_quote(mover)} and {_quote(crossed)} tell a story in order",
+                f"put {hole} on a labelled line at the end",
+            )
+        phrase = words.dangling(crossed)
+        if phrase is not None and earlier == later - 1:
+            return self._pointer(phrase, crossed, earlier)
         staying = frozenset[str]().union(
             *(self._nouns[block] for block in range(later) if ranks[block] <= ranks[later])
         )
@@ -135,16 +153,28 @@ class Safety:
         phrase = words.pointer_ahead(crossed, after)
         if phrase is not None:
             return self._pointer(phrase, crossed, earlier)
-        if words.is_example(mover) or words.is_example(crossed):
+        is_data = any(self._is_data(hole) for hole in self.holes[earlier])
+        if words.is_example(mover) or (is_data and words.is_example(crossed)):
             return Refusal(
                 f"{hole} stands before worked examples", "move the examples to the head yourself"
             )
-        if self._form in (Form.FSTRING, Form.CONCAT) and self._effects(earlier, later) == 1:
+        if self._form in _EVALUATED and self._effects(earlier, later) == 1:
             return Refusal(
                 f"{hole} would be evaluated after {self._hole_text(later)}",
                 "call what has side effects on a line before the prompt",
             )
         return self._reach(earlier, later)
+
+    def _is_section(self, block: int) -> bool:
+        return (
+            self._blocks[block].shape in (Shape.HEADED, Shape.LIST)
+            or len(self.texts[block]) > _SENTENCE_CHARACTERS
+        )
+
+    def _is_data(self, hole: int) -> bool:
+        """True unless the hole is known to hold a clock, a random value or a set's members."""
+        own = (Kind.CLOCK, Kind.RANDOM, Kind.SET)
+        return self.tiers[hole] > Tier.STATIC and self._flat.holes[hole].verdict.kind not in own
 
     def doubts_of_template(self) -> Iterator[Refusal]:
         """Yield why a person should look at any move in this template."""

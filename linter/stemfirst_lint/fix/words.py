@@ -138,6 +138,9 @@ _STATEMENT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_PRONOUN = re.compile(r"\b(?:it|its|itself|them|they|their)\b(?!\s+(?:is|was)\s+\w+\s+(?:to|that))")
+_ANTECEDENT = re.compile(r"\b(?:the|your|our|each|every|any|if|when|whether)\b", re.IGNORECASE)
+_PREMISE = re.compile(r"\W*(?:we|i|suppose|assume|let)\b", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z][A-Za-z]+")
 
 
@@ -210,6 +213,23 @@ def opens_with_pointer(text: str) -> str | None:
     """Return the word if `text` starts with one that leans on its predecessor, else None."""
     match = _OPENS_WITH_POINTER.match(text)
     return match.group().strip() if match else None
+
+
+def dangling(text: str) -> str | None:
+    """Return the pronoun in the first sentence of `text` that names nothing in it, or None.
+
+    "Give ways to solve it." leans on what stands before; "Read the order and check it." does not.
+    """
+    sentence = re.split(r"[.!?:](?:\s|$)|\n\s*\n", text.strip(), maxsplit=1)[0]
+    match = _PRONOUN.search(sentence)
+    if match is None or _ANTECEDENT.search(sentence[: match.start()]):
+        return None
+    return match.group()
+
+
+def is_premise(text: str) -> bool:
+    """True if `text` is told by somebody ("We have provided ..."): its order is the story's."""
+    return bool(_PREMISE.match(text))
 
 
 def is_opening(text: str) -> bool:

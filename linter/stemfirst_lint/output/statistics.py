@@ -33,5 +33,5 @@ def statistics_lines(report: Report) -> list[str]:
         f"{row['fixable']:>6,} fixable  {row['forfeited_tokens']:>10,} tokens forfeited"
         for row in rows
     ]
-    seen = f"{plural(len(report.sites), 'prompt')} in {plural(report.files, 'file')}"
+    seen = f"{plural(report.prompts, 'prompt')} in {plural(report.files, 'file')}"
     return [*lines, seen]

@@ -33,7 +33,7 @@ def summary(report: Report, *, fixed: int = 0) -> str:
     if not report.findings:
         return (
             f"{mended}No findings in {plural(report.files, 'file')} with "
-            f"{plural(len(report.sites), 'prompt')}{failed}."
+            f"{plural(report.prompts, 'prompt')}{failed}."
         )
     places = len({finding.location.path for finding in report.findings})
     safe = sum(is_fixable(finding) for finding in report.findings)

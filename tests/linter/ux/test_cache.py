@@ -1,0 +1,174 @@
+"""A cached result is used while it is true, and never after."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from stemfirst_lint.cache import FOLDER, cache_for
+from stemfirst_lint.check import Report, check_paths
+from stemfirst_lint.config import Config
+from stemfirst_lint.output.formats import FORMATS, rendered
+from stemfirst_lint.packing import pack, unpack, without_pieces
+
+APP = """\
+from prompts import PROMPT
+
+def ask(client, question):
+    text = PROMPT.format(question=question)
+    client.create(messages=[{"role": "user", "content": text}])
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, sources, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "prompts.py").write_text(f'PROMPT = "{{question}}\\n\\n{sources.long}"\n')
+    for number in range(9):
+        (tmp_path / f"plain{number}.py").write_text("x = 1\n")
+    return tmp_path
+
+
+def check(*paths: str, config: Config = Config()) -> Report:  # noqa: B008
+    paths = paths or (".",)
+    return check_paths(paths, config, cache=cache_for(paths, config, None))
+
+
+def was_cached(report: Report) -> bool:
+    return bool(report.prompts) and not report.sites
+
+
+def test_the_second_run_is_answered_from_the_cache_and_shows_the_same(project) -> None:
+    (project / "broken.py").write_text("def f(:\n")
+    (project / "broken_prompt.py").write_text("PROMPT = (\n")
+    first, second = check(), check()
+    assert not was_cached(first)
+    assert was_cached(second)
+    assert len(first.findings) == 1
+    assert {str(failure) for failure in first.failures} == {
+        str(failure) for failure in second.failures
+    }
+    for name in FORMATS:
+        shown = rendered(replace(first, failures=()), name)
+        assert shown == rendered(replace(second, failures=()), name), name
+
+
+def edit(path: str, old: str, new: str):
+    def change(project: Path) -> None:
+        text = (project / path).read_text()
+        assert old in text
+        (project / path).write_text(text.replace(old, new))
+
+    return change
+
+
+CHANGES = {
+    "the file": edit("app.py", "question=question", "question=1"),
+    "the template in another file": edit("prompts.py", "{question}", "{question} now"),
+    "a file that begins to hold prompts": edit("plain1.py", "x = 1", "PROMPT = 1"),
+    "a new file": lambda project: (project / "new.py").write_text("PROMPT = 1\n"),
+    "a file is gone": lambda project: (project / "app.py").unlink(),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_of_what_a_result_came_from_is_seen(name: str, project) -> None:
+    check()
+    assert was_cached(check())
+    CHANGES[name](project)
+    fresh = check()
+    assert not was_cached(fresh)
+    assert fresh.findings == check_paths((".",), Config()).findings
+
+
+def test_a_module_that_was_only_imported_is_part_of_the_result(project) -> None:
+    assert len(check("app.py").findings) == 1
+    assert was_cached(check("app.py"))
+    (project / "prompts.py").write_text('PROMPT = "{question}"\n')
+    assert check("app.py").findings == ()
+
+
+def test_a_module_that_appears_where_a_name_was_looked_for_is_seen(project) -> None:
+    text = (project / "prompts.py").read_text()
+    (project / "prompts.py").unlink()
+    assert check("app.py").findings == ()
+    check("app.py")
+    (project / "prompts.py").write_text(text)
+    assert len(check("app.py").findings) == 1
+
+
+def test_settings_and_the_program_are_part_of_the_key(project, monkeypatch) -> None:
+    check()
+    assert not was_cached(check(config=Config(min_gain=1)))
+    assert was_cached(check(config=Config(min_gain=1)))
+    monkeypatch.setattr("sys.version", "4.0")
+    assert not was_cached(check())
+
+
+def test_a_file_without_prompts_that_breaks_is_told_and_leaves_the_result(project) -> None:
+    check()
+    (project / "plain3.py").write_text("def f(:\n")
+    report = check()
+    assert was_cached(report)
+    assert [failure.path for failure in report.failures] == ["./plain3.py"]
+    assert [failure.path for failure in check().failures] == ["./plain3.py"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"stamp": 1}', b"\xff\xfe"])
+def test_a_damaged_entry_is_no_entry(damage: bytes, project) -> None:
+    check()
+    (entry,) = (project / FOLDER).glob("*.json")
+    entry.write_bytes(damage)
+    assert not was_cached(check())
+    assert was_cached(check())
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time(project) -> None:
+    (project / FOLDER).write_text("in the way")
+    assert len(check().findings) == 1
+    assert (project / FOLDER).read_text() == "in the way"
+
+
+def test_the_cache_keeps_itself_out_of_git_and_small(project) -> None:
+    for number in range(70):
+        check(config=Config(min_gain=number + 1))
+    assert (project / FOLDER / ".gitignore").read_text() == "*\n"
+    assert len(list((project / FOLDER).glob("*.json"))) <= 65
+
+
+def test_parallel_runs_leave_whole_entries(project, stemfirst) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: stemfirst("check", "--output-format=json"), range(4)))
+    assert len({run.stdout for run in done}) == 1
+    assert {run.returncode for run in done} == {1}
+    (entry,) = (project / FOLDER).glob("*.json")
+    assert json.loads(entry.read_text())["run"]["prompts"] == 1
+    assert not list((project / FOLDER).glob("*.tmp"))
+
+
+def test_the_command_can_do_without_and_elsewhere(project, stemfirst) -> None:
+    stemfirst("check", "--no-cache")
+    assert not (project / FOLDER).exists()
+    stemfirst("check", "--cache-dir", "there")
+    assert list((project / "there").glob("*.json"))
+    stemfirst("check", STEMFIRST_CACHE_DIR=os.fspath(project / "elsewhere"))
+    assert list((project / "elsewhere").glob("*.json"))
+
+
+def test_findings_survive_packing(project) -> None:
+    for finding in check_paths((".",), Config()).findings:
+        shown = without_pieces(finding)
+        assert unpack(json.loads(json.dumps(pack(shown)))) == shown
+
+
+def test_processes_say_what_one_says(project, monkeypatch) -> None:
+    (project / "broken.py").write_text("def f(:\n")
+    alone = check_paths((".",), Config())
+    monkeypatch.setattr("stemfirst_lint.scan._WORTH_PROCESSES_BYTES", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    together = check_paths((".",), Config())
+    assert [str(failure) for failure in together.failures] == [str(f) for f in alone.failures]
+    assert together.findings == alone.findings
