@@ -1,7 +1,7 @@
 """A support agent for an online shop: one loop, five tools, a policy, a memory."""
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from openai import OpenAI
@@ -25,7 +25,7 @@ class SupportAgent:
         """Tell the model the time, the customer, what the help centre knows, and the policy."""
         articles = self.shop.search_articles(question)
         content = SYSTEM_PROMPT.format(
-            now=datetime.now(timezone.utc).isoformat(),
+            now=datetime.now(UTC).isoformat(),
             profile=f"{self.customer['name']}, {self.customer['club']}, {self.customer['country']}",
             tool_names=", ".join(TOOL_NAMES),
             articles="\n".join(f"- {article}" for article in articles),

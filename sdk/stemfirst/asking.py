@@ -71,8 +71,11 @@ class Question:
         api_key: str,
         default_headers: Mapping[str, Any],
         is_streamed: bool = False,
+        is_openais: bool = False,
     ) -> dict[str, Any]:
-        """Return the arguments of `create`; with hints only for a server of ours.
+        """Return the arguments of `create`.
+
+        With hints only for a server of ours, and with cache fields only for OpenAI's own API.
 
         Raises:
             ClientError: no model was named and the server names none.
@@ -82,7 +85,8 @@ class Question:
             raise ClientError(
                 "which model? pass model=...: only stemfirst's own server says which one it serves"
             )
-        arguments: dict[str, Any] = {"model": model, **self.rendered.openai(), **self.options}
+        sent = self.rendered.openai(model=model if is_openais else None)
+        arguments: dict[str, Any] = {"model": model, **sent, **self.options}
         if is_streamed:
             arguments["stream"] = True
             arguments.setdefault("stream_options", {"include_usage": True})

@@ -192,6 +192,7 @@ def _ready(
         api_key=client.api_key,
         default_headers=client.default_headers,
         is_streamed=is_streamed,
+        is_openais=client.base_url.host == "api.openai.com",
     )
 
 
