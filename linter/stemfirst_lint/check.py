@@ -88,13 +88,21 @@ def check_paths(
 def _judged(
     sites: list[Site], project: Project, config: Config, folders: tuple[str, ...]
 ) -> tuple[Finding, ...]:
+    from stemfirst_lint.flow import Flow
     from stemfirst_lint.gain import Counter
     from stemfirst_lint.plugins import rules_of
+    from stemfirst_lint.requests import RequestFinder
     from stemfirst_lint.rules import Limits
 
     limits = Limits(Counter(config.model), config.min_gain)
     rules = [rule() for rule in rules_of(config) if config.wants(rule.code)]
     found = [finding for site in sites for rule in rules for finding in rule.check(site, limits)]
+    found += [
+        finding
+        for request in RequestFinder(Flow(project, config.tiers)).requests(project.callers)
+        for rule in rules
+        for finding in rule.check_request(request, limits)
+    ]
     kept = _unsuppressed(found, project, config, folders)
     planned = [_planned(finding, config) for finding in kept]
     planned.sort(key=lambda finding: (finding.location, finding.code))

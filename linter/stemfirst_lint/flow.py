@@ -37,6 +37,8 @@ from stemfirst_lint.verdicts import (
 _MAX_DEPTH = 24
 _MAX_STEPS = 4_000
 """Expressions looked at for one answer; a computer algebra system has asked for millions."""
+ORDERLESS = (Kind.SET, Kind.LISTING)
+"""Kinds whose values are in no order that one could rely on."""
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
 
 
@@ -112,7 +114,7 @@ class Flow:
                 right = self.verdict(node.right, use, call)
                 if isinstance(node.op, ast.BitOr | ast.BitAnd | ast.Sub | ast.BitXor):
                     for found in (left, right):
-                        if found.kind is Kind.SET:
+                        if found.kind in ORDERLESS:
                             self.sets[id(node)] = SetFound(node, use)
                             return found
                 if left.kind is Kind.CLOCK and isinstance(node.op, ast.Add | ast.Sub):
@@ -161,7 +163,7 @@ class Flow:
         grown: list[Verdict] = []
         for binding in bindings:
             if binding.how is Bind.AUGMENT:
-                grown.append(self._binding(name, binding, call))
+                grown.append(_whole(self._binding(name, binding, call), binding))
             else:
                 verdicts.append(self._binding(name, binding, call))
         return join((alternatives(verdicts), *grown)) if grown else alternatives(verdicts)
@@ -172,6 +174,10 @@ class Flow:
             case Bind.ASSIGN | Bind.AUGMENT:
                 assert binding.value is not None
                 found = self.verdict(binding.value, binding.use, inner_call)
+                if binding.how is Bind.AUGMENT and _is_number(binding.value):
+                    return _counter(name, "is counted up", _place(binding.node, binding.use))
+                if binding.how is Bind.ASSIGN:
+                    found = self._mutated(name, binding, found, inner_call)
                 if found.tier is None and binding.how is Bind.ASSIGN:
                     found = self._local(name, binding)
                 if binding.use.scope.kind is not ScopeKind.FUNCTION:
@@ -182,8 +188,12 @@ class Flow:
                 return found
             case Bind.ELEMENT:
                 assert binding.value is not None
+                if _is_count(name, binding):
+                    return _counter(
+                        name, "counts the rounds of a loop", _place(binding.node, binding.use)
+                    )
                 found = self.verdict(binding.value, binding.use, inner_call)
-                return UNKNOWN if found.kind is Kind.SET else found
+                return UNKNOWN if found.kind in ORDERLESS else found
             case Bind.UNPACK:
                 assert binding.value is not None
                 found = self.verdict(binding.value, binding.use, inner_call)
@@ -195,6 +205,42 @@ class Flow:
             case Bind.IMPORT:
                 return self._meaning(self.project.of_bindings((binding,), 0), name)
         return UNKNOWN
+
+    def _mutated(self, name: str, binding: Binding, made: Verdict, call: Call | None) -> Verdict:
+        """A container's verdict with what its function puts into it later."""
+        value = binding.value
+        scope = binding.use.scope
+        if not made.is_stable or scope.kind is not ScopeKind.FUNCTION or not _is_container(value):
+            shuffled = self._shuffle(name, binding) if made.kind is not Kind.SET else None
+            return shuffled or made
+        assert value is not None
+        added: list[Verdict] = [made]
+        for site in scope.mutations.get(name, ()):
+            method = last_name(site.node.func)
+            arguments = [*site.node.args, *(k.value for k in site.node.keywords)]
+            if method == "add":
+                return self._set_found(value, binding.use, f"`{name}` is a set")
+            if method == "shuffle":
+                continue
+            if method in ("insert", "setdefault"):
+                arguments = arguments[1:]
+            found = [self.verdict(argument, site.use, call) for argument in arguments]
+            added.extend(UNKNOWN if one.kind is Kind.COUNTER else one for one in found)
+        for _, item in scope.items.get(name, ()):
+            if item.value is not None:
+                added.append(self.verdict(item.value, item.use, call))
+        return self._shuffle(name, binding) or join(added)
+
+    def _shuffle(self, name: str, binding: Binding) -> Verdict | None:
+        for site in binding.use.scope.mutations.get(name, ()):
+            meaning = self.project.meaning(site.node.func, site.use)
+            if isinstance(meaning, External) and meaning.dotted in known.SHUFFLES:
+                if self._is_seeded(site.use):
+                    return None
+                place = _place(site.node, site.use)
+                mixed = Evidence(f"`{_shown(site.node)}` mixes it anew in every call", place)
+                return Verdict(Tier.VOLATILE, Kind.SHUFFLED, (mixed,))
+        return None
 
     def _local(self, name: str, binding: Binding) -> Verdict:
         """What a local variable's name says where its value says nothing."""
@@ -259,6 +305,10 @@ class Flow:
                 return Verdict(Tier.STATIC, Kind.CALL_ARGUMENT)
             return joined
         annotation = ast.unparse(argument.annotation) if argument.annotation else None
+        told = known.identity_tier(name)
+        if told is not None:
+            reason = f"`{name}` is a parameter of `{function.name}`, and its name says {says(told)}"
+            return Verdict(told, Kind.IDENTITY, (Evidence(reason, place),))
         tier = known.parameter_tier(name, annotation)
         if tier is None:
             return UNKNOWN
@@ -288,7 +338,7 @@ class Flow:
                 return replace(base, resolution=Resolution.MINUTE)
             if node.attr in ("year", "month", "day"):
                 return replace(base, resolution=Resolution.DAY)
-        if base.kind is Kind.SET or base.is_stable:
+        if base.kind in ORDERLESS or base.is_stable:
             return UNKNOWN  # an attribute of a set or constant is a method or an object's state
         is_named = base.kind in (Kind.PARAMETER, Kind.NAMED)
         if base.tier is None or (is_named and last_name(node.value) in known.CARRIER_NAMES):
@@ -340,7 +390,7 @@ class Flow:
                 verdict = UNKNOWN
             found.append(verdict)
         joined = alternatives(found)
-        if joined.is_stable or joined.tier is Tier.TENANT or joined.kind is Kind.SET:
+        if joined.is_stable or joined.tier is Tier.TENANT or joined.kind in ORDERLESS:
             return joined
         return UNKNOWN
 
@@ -349,8 +399,10 @@ class Flow:
         if isinstance(meaning, External) and meaning.dotted.startswith(known.CONFIG_PREFIXES):
             return CONFIG
         base = self.verdict(node.value, use, call)
-        if base.kind is Kind.SET and isinstance(node.slice, ast.Slice):
-            return self._carry_set(node, node.value, base)  # list(a_set)[:n]
+        if base.kind in ORDERLESS:
+            if isinstance(node.slice, ast.Slice):
+                return self._carry_set(node, node.value, base)  # list(a_set)[:n]
+            return UNKNOWN
         return base if base.tier is not None else self._item(node.slice, node.value, use)
 
     # Sets
@@ -365,13 +417,20 @@ class Flow:
             return CONSTANT  # integers hash to themselves: this order is the same everywhere
         return self._set_found(node, use, "a set display has no order")
 
+    def _listing(self, node: ast.expr, use: Use) -> Verdict:
+        self.sets[id(node)] = SetFound(node, use)
+        told = Evidence(
+            f"`{_shown(node)}` lists in the order of the file system", _place(node, use)
+        )
+        return Verdict(Tier.VOLATILE, Kind.LISTING, (told,))
+
     def _set_found(self, node: ast.expr, use: Use, text: str) -> Verdict:
         self.sets[id(node)] = SetFound(node, use)
         evidence = Evidence(f"{text}: hash randomisation", _place(node, use))
         return Verdict(Tier.VOLATILE, Kind.SET, (evidence,))
 
     def _carry_set(self, outer: ast.expr, inner: ast.expr, verdict: Verdict) -> Verdict:
-        if verdict.kind is Kind.SET and id(inner) in self.sets:
+        if verdict.kind in ORDERLESS and id(inner) in self.sets:
             self.sets[id(outer)] = self.sets[id(inner)]
         return verdict
 
@@ -383,7 +442,7 @@ class Flow:
             meaning = self.project.of_bindings(bindings, 0)
             bindings = meaning.bindings if isinstance(meaning, Values) else bindings
         values = [b.value for b in bindings if b.how is Bind.ASSIGN and b.value is not None]
-        if verdict.kind is Kind.SET and len(values) == len(bindings) == 1:
+        if verdict.kind in ORDERLESS and len(values) == len(bindings) == 1:
             found = self.sets.get(id(values[0]))
             if found is not None:
                 is_set = found.node is values[0]
@@ -403,7 +462,7 @@ class Flow:
                 found = self.verdict(generator.iter, use, call)
                 iterated[generator.iter] = found
                 element = found
-                if found.kind is Kind.SET:
+                if found.kind in ORDERLESS:
                     element = self._members(generator.iter, use, call)
                 for target in ast.walk(generator.target):
                     if isinstance(target, ast.Name):
@@ -418,7 +477,7 @@ class Flow:
         if isinstance(node, ast.SetComp):
             return self._set_found(node, use, "a set comprehension has no order")
         for iterable, verdict in iterated.items():
-            if verdict.kind is Kind.SET:
+            if verdict.kind in ORDERLESS:
                 return self._carry_set(node, iterable, verdict)
         return join((*iterated.values(), made))
 
@@ -476,6 +535,19 @@ class Flow:
                 return UNKNOWN
             draws = Evidence(f"`{_shown(node)}` differs on every call", place)
             return Verdict(Tier.VOLATILE, Kind.RANDOM, (draws,))
+        if dotted in known.SAMPLES:
+            if self._is_seeded(use):
+                return UNKNOWN
+            mixed = Evidence(f"`{_shown(node)}` draws anew in every call", place)
+            return Verdict(Tier.VOLATILE, Kind.SHUFFLED, (mixed,))
+        if dotted in known.LISTINGS:
+            return self._listing(node, use)
+        around = known.ENVIRONMENT_CALLS.get(dotted)
+        if around is None and dotted in known.PROCESS_CALLS and _runs_git(node):
+            around = Tier.REQUEST
+        if around is not None:
+            told = Evidence(f"`{_shown(node)}` tells of the process's surroundings", place)
+            return Verdict(around, Kind.ENVIRONMENT, (told,))
         if dotted in known.CONFIG_CALLS or dotted.startswith(known.CONFIG_PREFIXES):
             return CONFIG
         if dotted == "input":
@@ -490,12 +562,12 @@ class Flow:
             return self._set_found(node, use, f"`{_shown(node)}` has no order")
         if dotted in known.ORDER_FREE_CALLS:
             found = join(self.verdict(a, use, call) for a in node.args)
-            if found.kind is Kind.SET:
+            if found.kind in ORDERLESS:
                 return self._members(node.args[0], use, call)
             return found
         if dotted in known.ORDER_KEEPING_CALLS or dotted in known.PURE_CALLS:
             found = join(self.verdict(a, use, call) for a in arguments)
-            if found.kind is Kind.SET:
+            if found.kind in ORDERLESS:
                 if dotted not in known.ORDER_KEEPING_CALLS:
                     return UNKNOWN
                 for argument in arguments:
@@ -533,7 +605,7 @@ class Flow:
         receiver = self.verdict(function.value, use, call)
         if receiver.kind is Kind.CLOCK:
             return self._clock_method(name, node, receiver, use)
-        if receiver.kind is Kind.SET:
+        if receiver.kind in ORDERLESS:
             if name in known.SET_METHODS:
                 self.sets[id(node)] = SetFound(node, use)
                 return receiver
@@ -544,15 +616,17 @@ class Flow:
             found = join((receiver, *parts))
             if name == "get" and receiver.tier is None and arguments:
                 return self._item(arguments[0], function.value, use)
-            if found.kind is Kind.SET:
+            if found.kind in ORDERLESS:
                 if name != "join":
                     return UNKNOWN
                 for argument in arguments:
                     self._carry_set(node, argument, found)
             return pure(found)
+        if name in known.LISTING_METHODS and receiver.kind not in ORDERLESS:
+            return self._listing(node, use)
         if known.REQUEST_CALLS.match(name):
             looked_up = Evidence(f"`{name}()` looks it up for this request", _place(node, use))
-            return Verdict(Tier.REQUEST, Kind.CALL_ARGUMENT, (looked_up,))
+            return Verdict(Tier.REQUEST, Kind.RETRIEVAL, (looked_up,))
         if known.LOOKUP_CALLS.match(name):
             asked = join(self.verdict(a, use, call) for a in arguments)
             if asked.tier is Tier.REQUEST:
@@ -637,6 +711,51 @@ class Flow:
                 stripped = self.constant(inner, use, hops + 1)
                 return None if stripped is None else str(getattr(stripped, name)())
         return None
+
+
+def _whole(verdict: Verdict, binding: Binding) -> Verdict:
+    """What a loop adds up: all its rounds together hold every value of its counter."""
+    is_text = binding.value is not None and not _is_number(binding.value)
+    return UNKNOWN if verdict.kind is Kind.COUNTER and is_text else verdict
+
+
+def _counter(name: str, what: str, place: Location | None) -> Verdict:
+    return Verdict(Tier.REQUEST, Kind.COUNTER, (Evidence(f"`{name}` {what}", place),))
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)
+
+
+def _is_count(name: str, binding: Binding) -> bool:
+    """True for `i` in `for i in range(n)` and `for i, x in enumerate(xs)`."""
+    value, loop = binding.value, binding.node
+    if not isinstance(value, ast.Call) or not isinstance(loop, ast.For | ast.AsyncFor):
+        return False
+    if last_name(value.func) == "range":
+        return isinstance(loop.target, ast.Name)
+    target = loop.target
+    return (
+        last_name(value.func) == "enumerate"
+        and isinstance(target, ast.Tuple)
+        and isinstance(target.elts[0], ast.Name)
+        and target.elts[0].id == name
+    )
+
+
+def _is_container(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.List | ast.Dict | ast.Set) or (
+        isinstance(node, ast.Call)
+        and last_name(node.func) in ("list", "dict", "set", "defaultdict")
+    )
+
+
+def _runs_git(node: ast.Call) -> bool:
+    """True for `subprocess.run(["git", ...])` and `subprocess.getoutput("git ...")`."""
+    command = node.args[0] if node.args else None
+    if isinstance(command, ast.List) and command.elts:
+        command = command.elts[0]
+    return isinstance(command, ast.Constant) and str(command.value).split(" ")[0] == "git"
 
 
 def _shown(node: ast.expr) -> str:

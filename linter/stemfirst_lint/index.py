@@ -22,6 +22,9 @@ from stemfirst_lint.scopes import (
 )
 from stemfirst_lint.source import Source
 
+_MUTATORS = frozenset({"append", "extend", "insert", "add", "update", "setdefault", "shuffle"})
+"""Methods that put something into a container, and the function that reorders one."""
+
 
 class ModuleIndex:
     """Everything that later stages ask about a module.
@@ -280,6 +283,15 @@ class _Builder:
 
     # Expressions
 
+    def mutation(self, call: CallUse) -> None:
+        """Remember `name.append(...)` and `shuffle(name)` by the name that changes."""
+        function = call.node.func
+        changed = function.value if isinstance(function, ast.Attribute) else None
+        if last_name(function) == "shuffle":
+            changed = call.node.args[0] if call.node.args else None
+        if isinstance(changed, ast.Name):
+            self.scope.mutations.setdefault(changed.id, []).append(call)
+
     def expression(self, root: ast.expr) -> None:
         index = self.index
         stack: list[ast.AST] = [root]
@@ -307,6 +319,8 @@ class _Builder:
                         index.format_calls.append(call)
                     else:
                         index.calls.setdefault(callee, []).append(call)
+                    if callee in _MUTATORS:
+                        self.mutation(call)
             elif kind is ast.Dict:
                 assert isinstance(node, ast.Dict)
                 if _is_message(node):

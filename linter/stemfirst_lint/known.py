@@ -59,7 +59,6 @@ RANDOM_CALLS = frozenset(
         "random.randrange",
         "random.uniform",
         "random.choice",
-        "random.choices",
         "random.getrandbits",
         "random.randbytes",
         "secrets.token_hex",
@@ -73,6 +72,34 @@ RANDOM_CALLS = frozenset(
     }
 )
 """Calls whose result differs between two identical calls. A seeded generator object is none."""
+
+SHUFFLES = frozenset({"random.shuffle", "numpy.random.shuffle"})
+"""Functions that mix a list in place."""
+
+SAMPLES = frozenset({"random.sample", "random.choices", "numpy.random.permutation"})
+"""Functions that return some members in a random order."""
+
+LISTINGS = frozenset({"os.listdir", "os.scandir", "glob.glob", "glob.iglob", "os.walk"})
+LISTING_METHODS = frozenset({"iterdir", "rglob"})
+"""Calls that list files in no order that one could rely on."""
+
+ENVIRONMENT_CALLS: dict[str, Tier] = {
+    "os.getcwd": Tier.SESSION,
+    "pathlib.Path.cwd": Tier.SESSION,
+    "os.getpid": Tier.SESSION,
+    "os.getppid": Tier.SESSION,
+    "socket.gethostname": Tier.SESSION,
+    "socket.getfqdn": Tier.SESSION,
+    "platform.node": Tier.SESSION,
+    "getpass.getuser": Tier.TENANT,
+    "os.getlogin": Tier.TENANT,
+}
+"""Calls that tell where a process runs, and how often that changes."""
+
+PROCESS_CALLS = frozenset(
+    {"subprocess.run", "subprocess.check_output", "subprocess.getoutput", "os.popen"}
+)
+"""Calls that run a command; what git says changes with every edit."""
 
 CONFIG_CALLS = frozenset(
     {
@@ -213,6 +240,24 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
     if annotation is not None and _DATA_TYPES.search(annotation):
         return Tier.REQUEST
     return None
+
+
+_IDENTITIES = re.compile(
+    r"^(?:current_|the_)?(?:(user|tenant|account|customer|org|organization|workspace|client)_?"
+    r"(?:id|uuid|name|email|full_name|first_name|last_name)|username|"
+    r"((?:chat_)?session|thread|conversation|chat)_?(?:id|uuid)|"
+    r"((?:request|run|trace|message|call)_?(?:id|uuid)))$"
+)
+
+
+def identity_tier(name: str) -> Tier | None:
+    """Return how often the id or name of a user, session or request changes; else None."""
+    match = _IDENTITIES.match(name.lower())
+    if match is None:
+        return None
+    if match.group(3):
+        return Tier.REQUEST
+    return Tier.SESSION if match.group(2) else Tier.TENANT
 
 
 _DATA_NAMES = re.compile(

@@ -45,6 +45,12 @@ class Kind(Enum):
     CLOCK = "clock"
     RANDOM = "random"
     SET = "set"
+    LISTING = "listing"
+    SHUFFLED = "shuffled"
+    COUNTER = "counter"
+    IDENTITY = "identity"
+    ENVIRONMENT = "environment"
+    RETRIEVAL = "retrieval"
     PARAMETER = "parameter"
     CALL_ARGUMENT = "argument"
     NAMED = "name"
@@ -242,6 +248,66 @@ class Site:
     following: Following = field(default_factory=Following)
 
 
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A value that a request carries beside its messages, and how often it changes."""
+
+    name: str
+    location: Location
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A `cache_control` marker of a request.
+
+    Attributes:
+        location: the dict that holds it.
+        part: `tools`, `system` or `messages`.
+        ttl: as written, `5m` where nothing is.
+        text: the marked text where it is judged to vary, else None.
+    """
+
+    location: Location
+    part: str
+    ttl: str
+    text: Argument | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A history that is cut at its head before it is sent."""
+
+    location: Location
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call that sends messages, besides their texts.
+
+    Attributes:
+        location: the call.
+        tools: its tool definitions, judged as a whole, if it has any.
+        cache_keys: `prompt_cache_key` and its kin.
+        windows: where the history loses its head.
+        markers: `cache_control` markers that the source shows, in the order of rendering.
+    """
+
+    location: Location
+    tools: Argument | None = None
+    cache_keys: tuple[Argument, ...] = ()
+    windows: tuple[Window, ...] = ()
+    markers: tuple[Marker, ...] = ()
+
+
+class Severity(Enum):
+    """How much a finding weighs; `INFO` never changes an exit code."""
+
+    WARNING = "warning"
+    INFO = "info"
+
+
 class Applicability(Enum):
     """What a fix does to the text that the model reads."""
 
@@ -268,6 +334,7 @@ class Finding:
         template, hole: what the finding is about.
         site: where the template is sent.
         remedy: what a person can do, if `fix` can do nothing.
+        severity: how much it weighs.
     """
 
     code: str
@@ -282,3 +349,4 @@ class Finding:
     hole: Hole | None = None
     site: Site | None = None
     remedy: str | None = None
+    severity: Severity = Severity.WARNING

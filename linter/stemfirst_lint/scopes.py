@@ -47,6 +47,7 @@ class Scope:
         bindings: by name, in order of execution without jumps.
         attributes: of classes: what methods assign to `self.<name>`.
         items: by name of a dict: what statements of this scope put into it, with the keys.
+        mutations: by name of a container: the calls of this scope that add to it.
         returns: of functions: every returned expression with its use.
     """
 
@@ -57,6 +58,7 @@ class Scope:
         "items",
         "kind",
         "module",
+        "mutations",
         "name",
         "node",
         "outer",
@@ -75,6 +77,7 @@ class Scope:
         self.bindings: dict[str, list[Binding]] = {}
         self.attributes: dict[str, list[Binding]] = {}
         self.items: dict[str, list[tuple[ast.expr, Binding]]] = {}
+        self.mutations: dict[str, list[CallUse]] = {}
         self.returns: list[tuple[ast.expr, Use]] = []
         self.outer: set[str] = set()
         self.is_guarded = False

@@ -61,7 +61,7 @@ HOLES = [
     ("", "json.dumps({'q': question})", "parameter", "request"),
     ("", "', '.join(d.text for d in documents)", "parameter", "request"),
     ("", "history", "parameter", "session"),
-    ("", "user_name", "parameter", "tenant"),
+    ("", "user_name", "identity", "tenant"),
     ("q = question", "q", "parameter", "request"),
     ("", "index.search(question)", "parameter", "request"),
     ("", "input('? ')", "argument", "request"),

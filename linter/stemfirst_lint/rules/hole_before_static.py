@@ -20,7 +20,17 @@ _SEND = (
     "    return client.chat.completions.create(\n"
     '        messages=[{"role": "user", "content": text}])\n'
 )
-_OWN_RULES = (Kind.CLOCK, Kind.RANDOM, Kind.SET)
+_OWN_RULES = (
+    Kind.CLOCK,
+    Kind.RANDOM,
+    Kind.SET,
+    Kind.LISTING,
+    Kind.SHUFFLED,
+    Kind.COUNTER,
+    Kind.IDENTITY,
+    Kind.ENVIRONMENT,
+)
+"""Kinds that another rule reports, with another remedy."""
 
 
 class HoleBeforeStatic(Rule):
@@ -126,7 +136,7 @@ class HoleBeforeStatic(Rule):
         """Yield at most one finding: the first hole that varies before enough stable text."""
         if site.follows_history:
             return
-        hole = next((h for h in site.template.holes if _varies(h)), None)
+        hole = next((h for h in site.template.holes if _varies(h, site)), None)
         if hole is None:
             return
         texts = stable_behind(site, hole)
@@ -146,6 +156,8 @@ class HoleBeforeStatic(Rule):
         )
 
 
-def _varies(hole: Hole) -> bool:
+def _varies(hole: Hole, site: Site) -> bool:
+    if hole.verdict.kind is Kind.RETRIEVAL and site.role == "system":
+        return False
     tier = hole.verdict.tier
     return tier is not None and tier > Tier.STATIC and hole.verdict.kind not in _OWN_RULES

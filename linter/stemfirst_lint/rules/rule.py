@@ -9,8 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from stemfirst.tiers import Tier
+
 from stemfirst_lint.gain import Count, Counter
-from stemfirst_lint.model import Finding, Hole, Site, Text
+from stemfirst_lint.model import (
+    Argument,
+    Finding,
+    Hole,
+    Kind,
+    Location,
+    Request,
+    Severity,
+    Site,
+    Text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +48,29 @@ class Rule:
     code: ClassVar[str]
     name: ClassVar[str]
     cases: ClassVar[tuple[Case, ...]] = ()
+    severity: ClassVar[Severity] = Severity.WARNING
 
     def check(self, site: Site, limits: Limits) -> Iterator[Finding]:
         """Yield the findings of this rule at a site."""
-        raise NotImplementedError
+        yield from ()
+
+    def check_request(self, request: Request, limits: Limits) -> Iterator[Finding]:
+        """Yield the findings of this rule at a call that sends messages."""
+        yield from ()
+
+    def finding_at(
+        self, location: Location, message: str, remedy: str, about: Argument | None = None
+    ) -> Finding:
+        """Return a finding of this rule at a request, which no rewriting of a text can mend."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            message=message,
+            location=location,
+            evidence=about.verdict.evidence if about is not None else (),
+            remedy=remedy,
+            severity=self.severity,
+        )
 
     def finding(self, site: Site, hole: Hole, message: str, count: Count) -> Finding:
         """Return a finding of this rule at a hole."""
@@ -54,7 +85,34 @@ class Rule:
             template=site.template,
             hole=hole,
             site=site,
+            severity=self.severity,
         )
+
+    def holes_of(
+        self, site: Site, limits: Limits, kinds: tuple[Kind, ...], *, always: bool
+    ) -> Iterator[tuple[Hole, Count]]:
+        """Yield the holes of some kinds that stand before stable text worth the least gain.
+
+        Args:
+            site: where the template is sent.
+            limits: how to measure.
+            kinds: the kinds that the rule is about.
+            always: report a system message before tools or a history whatever the count.
+        """
+        if site.follows_history:
+            return
+        for hole in site.template.holes:
+            if hole.verdict.kind not in kinds:
+                if (hole.verdict.tier or Tier.STATIC) >= Tier.REQUEST:
+                    return  # what follows is read again already
+                continue
+            texts = stable_in_request(site, hole, limits)
+            is_always = always and precedes_conversation(site)
+            if not is_always and limits.counter.is_surely_below(texts, limits.min_gain_tokens):
+                continue
+            count = limits.counter.count(*texts)
+            if is_always or count.tokens >= limits.min_gain_tokens:
+                yield hole, count
 
 
 def stable_behind(site: Site, hole: Hole) -> tuple[str, ...]:
