@@ -108,8 +108,8 @@ class Prompt:
         """Return what is sent when each hole is filled with `str(value)`.
 
         Raises:
-            MissingValueError: a hole got no value.
-            PromptError: a value was given that no hole asks for.
+            MissingValueError: a hole got no value, or None.
+            PromptError: a value was given that no hole asks for, or bytes.
         """
         given = {**(values or {}), **more}
         _refuse_unknown_values(self.messages, given)
@@ -191,14 +191,17 @@ def _render_message(
 
 def _value(segment: Segment, given: Mapping[str, object]) -> str:
     assert isinstance(segment.content, Hole)
-    try:
-        return str(given[segment.content.name])
-    except KeyError:
-        place = f" (built at {segment.origin})" if segment.origin else ""
-        name = segment.content.name
-        raise MissingValueError(
-            f"no value for the {segment.tier.label} hole {name!r}{place}: pass render({name}=...)"
-        ) from None
+    name = segment.content.name
+    value = given.get(name)
+    if value is not None and not isinstance(value, bytes):
+        return str(value)
+    place = f" (built at {segment.origin})" if segment.origin else ""
+    hole = f"the {segment.tier.label} hole {name!r}{place}"
+    if isinstance(value, bytes):
+        raise PromptError(f"{hole} takes text, got bytes: decode them yourself")
+    if name in given:
+        raise MissingValueError(f'{hole} got None: pass "" where there is nothing to say')
+    raise MissingValueError(f"no value for {hole}: pass render({name}=...)")
 
 
 def _refuse_unknown_values(messages: tuple[Message, ...], given: Mapping[str, object]) -> None:

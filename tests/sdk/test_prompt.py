@@ -205,6 +205,15 @@ def test_a_missing_value_is_named_with_its_place():
     assert "render(n=...)" in str(caught.value)
 
 
+def test_a_value_that_would_be_sent_as_none_or_as_bytes_is_refused():
+    prompt = Prompt(static("a"), request(hole("n")))
+    with pytest.raises(MissingValueError, match=r"the request hole 'n'.* got None"):
+        prompt.render(n=None)
+    with pytest.raises(PromptError, match="got bytes"):
+        prompt.render(n=b"x")
+    assert prompt.render(n=0).messages[-1]["content"] == "0"
+
+
 def test_a_value_without_a_hole_is_refused():
     with pytest.raises(PromptError, match="no hole is called 'm'"):
         Prompt(static("a"), request(hole("n"))).render(n=1, m=2)
