@@ -69,13 +69,13 @@ def test_the_demo_shows_more_hits_after_the_fix_and_a_hole_changes_the_table(app
     assert max(map(len, whole.stdout.splitlines())) <= 80
     assert "stemfirst check" in whole.stdout
 
-    # A clock inside a sentence of the policy is nothing that a rewrite may move.
+    # "below" ties the clock's block to its place, so no rewrite may move it.
     prompts = app / "prompts.py"
     text = prompts.read_text("utf-8")
     sentence = "## Tone\n- Answer in the language"
     assert sentence in text
     prompts.write_text(
-        text.replace(sentence, "## Tone\n- It is {now} for you. Answer in the language"), "utf-8"
+        text.replace(sentence, "## Tone\n- As said below, it is {now}. Answer in the language"), "utf-8"
     )
     holed = demo("--app", str(app))
     assert holed.returncode == 0, holed.stderr
