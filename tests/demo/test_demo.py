@@ -53,8 +53,7 @@ def hits(output: str) -> tuple[float, float]:
     return float(before.rstrip(" %")), float(after.rstrip(" %"))
 
 
-@pytest.mark.timeout(400)  # two whole demos, each of which may take three minutes
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600)  # two whole demos, each of which may take three minutes
 def test_the_demo_shows_more_hits_after_the_fix_and_a_hole_changes_the_table(app: Path) -> None:
     whole = demo("--app", str(app))
     assert whole.returncode == 0, whole.stderr
