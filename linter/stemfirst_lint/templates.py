@@ -289,8 +289,9 @@ class Reader:
         for part in parts:
             inner = call if call and part.use.scope is call.function else None
             added = self._part(part, inner)
-            if pieces and added and separator:
-                last = added[0].location
+            if pieces and separator:
+                source = part.use.scope.module.source
+                last = added[0].location if added else source.place(part.node)  # an empty line
                 place = replace(last, end_line=last.line, end_column=last.column)
                 pieces.append(Text(separator, place))
             pieces.extend(added)

@@ -14,7 +14,7 @@ from stemfirst_lint.errors import LintError
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
     from stemfirst_lint.fix.apply import Outcome
-    from stemfirst_lint.fix.rewrite import Done, Left
+    from stemfirst_lint.fix.changes import Done, Left
 
 
 @click.command()
@@ -133,7 +133,7 @@ def _say(text: str, *, err: bool) -> None:
 
 
 def _line_of(place: Done | Left) -> str:
-    from stemfirst_lint.fix.rewrite import Left
+    from stemfirst_lint.fix.changes import Left
     from stemfirst_lint.model import Applicability
 
     codes = ", ".join(dict.fromkeys(finding.code for finding in place.findings))

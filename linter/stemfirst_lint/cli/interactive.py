@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from stemfirst_lint.fix.rewrite import Done
+from stemfirst_lint.fix.changes import Done
 from stemfirst_lint.model import Applicability
 
 _KEYS = "y - make it, n - leave it, a - make it and all others, q - leave it and all others"

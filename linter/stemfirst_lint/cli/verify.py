@@ -18,7 +18,7 @@ from stemfirst_lint.errors import LintError
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
-    from stemfirst_lint.fix.rewrite import Done
+    from stemfirst_lint.fix.changes import Done
     from stemfirst_lint.fix.trial import Agreement, Answer
 
 _TRIES = 3

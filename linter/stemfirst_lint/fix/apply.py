@@ -21,7 +21,7 @@ from stemfirst_lint.source import OVERLAY, read_bytes
 TYPE_CHECKING = False  # `typing` costs more than the whole module
 if TYPE_CHECKING:
     from stemfirst_lint.config import Config
-    from stemfirst_lint.fix.rewrite import Approve, Rewrite
+    from stemfirst_lint.fix.changes import Approve, Rewrite
 
 _MAX_ROUNDS = 8
 
@@ -109,7 +109,8 @@ def _round(
     approve: Approve | None,
 ) -> bool:
     """Rewrite every file once, sets first, and return whether anything changed."""
-    from stemfirst_lint.fix.rewrite import Rewrite, rewrite  # loads libcst
+    from stemfirst_lint.fix.changes import Rewrite
+    from stemfirst_lint.fix.rewrite import rewrite  # loads libcst
 
     changed = False
     sets = [finding for finding in findings if finding.code == "SF201"]

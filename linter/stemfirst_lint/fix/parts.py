@@ -14,7 +14,6 @@ import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stemfirst_lint.fix.flat import Flat
 from stemfirst_lint.fix.literal import LiteralError
 from stemfirst_lint.fix.purity import Effect, effect_of
 from stemfirst_lint.fix.sums import take_apart_sum
@@ -246,30 +245,3 @@ def order_of(
         wanted.append(holder)
     wanted = [number for number in dict.fromkeys(group) if number not in wanted] + wanted
     return [number for holder in wanted for number in range(len(spans)) if group[number] == holder]
-
-
-def permuted(
-    parts: Parts, flat: Flat, spans: Sequence[tuple[int, int]], order: Sequence[int]
-) -> tuple[str, tuple[int, ...]]:
-    """Return the flat text and the order of the holes that an order of the parts gives."""
-    text = parts.separator.join(flat.text[slice(*spans[number])] for number in order)
-    holes = tuple(hole for number in order for hole in flat.holes_in(*spans[number]))
-    return text, holes
-
-
-def swapped(source: str, offset: int, parts: Sequence[Part], order: Sequence[int]) -> str:
-    """Return `source` with each part in the place that the order gives it.
-
-    Args:
-        source: the text from the first part's start to the last one's end.
-        offset: where `source` starts in the file.
-        parts: in their old order.
-        order: the old numbers in the new order.
-    """
-    out: list[str] = []
-    at = offset
-    for place, number in zip(parts, order, strict=True):
-        out.append(source[at - offset : place.start - offset])
-        out.append(source[parts[number].start - offset : parts[number].end - offset])
-        at = place.end
-    return "".join(out)

@@ -217,7 +217,9 @@ class _Planner:
     def _hold_end(self, ranks: list[int]) -> None:
         """Give the closing cue, and the question that comes last of all holes, the last ranks."""
         end = len(ranks)
-        if ranks and self._blocks[-1].shape is Shape.CUE:
+        if ranks and (
+            self._blocks[-1].shape is Shape.CUE or words.ends_in_cue(self._safety.texts[-1])
+        ):
             ranks[-1] = _CUE_RANK
             end -= 1
         varying = [block for block, rank in enumerate(ranks) if 0 < rank < _QUESTION_RANK]

@@ -12,95 +12,33 @@ import re
 import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.fillings import read_dollar, read_markers
+from stemfirst_lint.fix.changes import Approve, Done, Left, Rewrite
 from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, take_apart
-from stemfirst_lint.fix.parts import order_of, parts_at, permuted, spans_of, swapped
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import (
     Edit,
     ProofError,
     prove_file,
     prove_literal,
-    prove_words,
-    rebuilt,
     reordered,
 )
 from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.fix.spelling import spell
 from stemfirst_lint.fix.sums import Growth, growth_at, take_apart_growth, take_apart_sum
-from stemfirst_lint.model import Applicability, Finding, Form, Location, Piece, Template, Text
+from stemfirst_lint.fix.swap import MAX_ROUNDS, swapped
+from stemfirst_lint.model import Applicability, Finding, Form, Location, Piece, Template
 from stemfirst_lint.source import Source
 
 _RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
-_MAX_ROUNDS = 4
 _ITERATED = re.compile(r"(?:\b(?:list|tuple|enumerate|map)\(|\bin)$|\bmap\([\w.]+,$")
 _COMMENT_BEHIND = re.compile(r"[ \t]*#(?!\s*(?:noqa|type:|pragma|pylint|fmt))")
 _OTHER_SORTED = re.compile(
     r"^\s*(?:def\s+sorted\b|sorted\s*=|from\s.*\simport\s.*\bsorted\b)", re.MULTILINE
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A change that passed every proof.
-
-    Attributes:
-        location: the literal, or the set, that changed; a place in the old text.
-        findings: what it mends.
-        applicability: what it does to the text that the model reads.
-        before, after: forfeited text, both zero for a set.
-        notes: for a risky change, what to look at.
-        old_source, new_source: the expression that changes, as it stood and as it will stand.
-        old_template, new_template: what it renders; None for a set.
-    """
-
-    location: Location
-    findings: tuple[Finding, ...]
-    applicability: Applicability
-    before: Forfeit
-    after: Forfeit
-    notes: tuple[Refusal, ...] = ()
-    old_source: str = ""
-    new_source: str = ""
-    old_template: Template | None = None
-    new_template: Template | None = None
-
-    @property
-    def old_text(self) -> str:
-        """What it renders now, with `{name}` for each hole; empty for a set."""
-        return shown(self.old_template) if self.old_template else ""
-
-    @property
-    def new_text(self) -> str:
-        """What it will render; empty for a set."""
-        return shown(self.new_template) if self.new_template else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A place that stays as it is, and why, in one line each."""
-
-    location: Location
-    findings: tuple[Finding, ...]
-    reasons: tuple[Refusal, ...]
-    applicability: Applicability | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rewrite:
-    """What became of one file; `new` equals `old` if nothing changed."""
-
-    path: str
-    old: bytes
-    new: bytes
-    done: tuple[Done, ...]
-    left: tuple[Left, ...]
-
-
-Approve = Callable[[Done], bool]
-"""Says whether a change may be made."""
 
 
 def rewrite(
@@ -254,7 +192,8 @@ class _FileRewriter:
         start, end = self._range(place)
         growth: Growth | None = None
         if template.form is Form.JOIN:
-            self._swap(place, findings, plan, role)
+            replan = partial(plan_for, risky=is_risky, min_gain=self._min_gain, role=role)
+            self._swap(place, findings, plan, replan)
             return
         if template.is_scattered:
             growth = growth_at(self._text, start, end)
@@ -292,51 +231,36 @@ class _FileRewriter:
             self._edits.append(Edit(start, end, new))
             self._done.append(done)
 
-    def _swap(self, place: Location, findings: list[Finding], plan: Plan, role: str | None) -> None:
+    def _swap(
+        self, place: Location, findings: list[Finding], plan: Plan, replan: Callable[..., Plan]
+    ) -> None:
         """Give the parts of a joined list their new places; they are not cut."""
         old = findings[0].template
         assert old is not None
         assert plan.applicability is not None
-        template, best = old, plan.applicability
-        start, end = self._range(place)  # the call of `join`; swapping keeps all lengths
-        text = self._text
         try:
-            for _ in range(_MAX_ROUNDS):
-                parts = parts_at(text, start, end)
-                spans = spans_of(parts, plan.flat.text)
-                order = order_of(spans, [(b.start, b.end) for b in plan.blocks], plan.order)
-                flat, holes = permuted(parts, plan.flat, spans, order)
-                prove_words(flat, plan)
-                first, last = parts.parts[0].start, parts.parts[-1].end
-                source = swapped(text[first:last], first, parts.parts, order)
-                text = text[:first] + source + text[last:]
-                if [p.text for p in parts_at(text, start, end).parts] != [
-                    parts.parts[number].text for number in order
-                ]:
-                    raise ProofError("a part is lost or changed")
-                template = rebuilt(template, flat, [plan.flat.holes[hole] for hole in holes])
-                after = plan_for(template, risky=best is Applicability.RISKY, role=role,
-                                 min_gain=self._min_gain)  # fmt: skip
-                if after.applicability is None or _RANK[after.applicability] > _RANK[best]:
-                    break
-                plan = after
-            else:
-                raise ProofError("the order does not settle")
-            before = plan_for(old, risky=True, role=role).before
-            if after.before.characters >= before.characters:
-                raise ProofError("the new order forfeits as much as the old one")
+            swap = swapped(self._text, self._range(place), old, plan, replan)
         except LintError as error:
             self._refuse(place, findings, Refusal(str(error), "reorder it by hand"))
             return
-        if any(edit.start < last and first < edit.end for edit in self._edits):
+        start, end = swap.start, swap.end
+        if any(edit.start < end and start < edit.end for edit in self._edits):
             self._refuse(place, findings, Refusal("another change overlaps it", "run fix again"))
             return
-        notes = plan.refusals if best is Applicability.RISKY else ()
-        shown_old = self._text[first:last]
-        done = Done(place, tuple(findings), best, before, after.before, notes, shown_old, source,
-                    old, template)  # fmt: skip
+        done = Done(
+            place,
+            tuple(findings),
+            plan.applicability,
+            plan.before,
+            swap.after,
+            plan.refusals if plan.applicability is Applicability.RISKY else (),
+            self._text[start:end],
+            swap.source,
+            old,
+            swap.template,
+        )
         if self._is_approved(done):
-            self._edits.append(Edit(first, last, source))
+            self._edits.append(Edit(start, end, swap.source))
             self._done.append(done)
 
     def _spelled(
@@ -355,7 +279,7 @@ class _FileRewriter:
         before = plan.before.characters
         applicability = plan.applicability
         assert applicability is not None
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             literal = _read(source, template, growth)
             if template.form is Form.FORMAT and applicability is Applicability.RISKY:
                 literal = number_fields(literal)
@@ -390,13 +314,6 @@ class _FileRewriter:
         if not self._edits:
             new = self._data
         return Rewrite(self._path, self._data, new, tuple(self._done), tuple(self._left))
-
-
-def shown(template: Template) -> str:
-    """Return a template's text with the name of each hole between braces."""
-    return "".join(
-        piece.text if isinstance(piece, Text) else f"{{{piece.name}}}" for piece in template.pieces
-    )
 
 
 def _read(source: str, template: Template, growth: Growth | None) -> Literal:

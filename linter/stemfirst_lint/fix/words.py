@@ -242,6 +242,11 @@ def is_cue(line: str) -> bool:
     return bool(_CUE_LINE.fullmatch(line.strip(" \t\n")))
 
 
+def ends_in_cue(text: str) -> bool:
+    """True if the last words of `text` ask the model to go on ("Summarise it. Title:")."""
+    return bool(re.search(r"(?:^|[.!?\n]\s*)[^.!?\n\ufffc]{1,40}[:=>→]\s*$", text))
+
+
 def has_role_marker(text: str) -> bool:
     """True if `text` switches the speaker inside one string."""
     return bool(_ROLE_MARKER.search(text))

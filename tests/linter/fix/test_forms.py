@@ -44,6 +44,29 @@ FORMS = {
         + '    text += f"Question: {question}"\n'
         + SEND,
     ),
+    "a list that is joined where it stands": (
+        ASK
+        + '    text = "\\n".join([\n        "Context:",\n        context,\n        "",\n'
+        + '        "R\\n",\n        f"Question: {question}",\n    ])\n'
+        + SEND,
+        ASK
+        + '    text = "\\n".join([\n        "R\\n",\n        "Context:",\n        context,\n'
+        + '        "",\n        f"Question: {question}",\n    ])\n'
+        + SEND,
+    ),
+    "a list that statements fill": (
+        "def ask(client, question, context, tips):\n    parts = []\n"
+        "    # what we know\n    parts.append(f'Context: {context}')  # long\n"
+        "    if context:\n        parts.append('Be quick.')\n"
+        "    parts.append('R\\n')\n    parts += [f'Question: {question}']\n"
+        "    text = '\\n\\n'.join(parts)\n" + SEND,
+        "def ask(client, question, context, tips):\n    parts = []\n"
+        "    if context:\n        parts.append('Be quick.')\n"
+        "    parts.append('R\\n')\n"
+        "    # what we know\n    parts.append(f'Context: {context}')  # long\n"
+        "    parts += [f'Question: {question}']\n"
+        "    text = '\\n\\n'.join(parts)\n" + SEND,
+    ),
     "a template with dollar signs": (
         'from string import Template\n\nP = Template("""Context: ${context}\n\nR for $$5\n\n'
         'Question: $question""")\n\n\n'
@@ -105,6 +128,42 @@ def test_stable_text_comes_first_in(before: str, after: str, tmp_path: Path) -> 
     assert not outcome.remaining
     again = fix_paths((str(app),), Config(), allow=Applicability.REORDER)
     assert not again.changed
+
+
+LISTS = {
+    "a comment in a display": (
+        '    text = "\\n\\n".join([\n        f"Context: {context}",  # long\n        "R\\n",\n'
+        '        f"Question: {question}",\n    ])\n',
+        "a comment stands in the list",
+    ),
+    "a part that reads what a loop leaves behind": (
+        "    parts = []\n    parts.append(f'Context: {context}')\n    for tip in context:\n"
+        "        parts.append(tip)\n    parts.append(f'Tip: {tip}')\n    parts.append('R\\n')\n"
+        "    text = '\\n\\n'.join(parts)\n",
+        "a part reads what an earlier one leaves behind",
+    ),
+    "another statement between": (
+        "    parts = []\n    parts.append(f'Context: {context}')\n    log(parts)\n"
+        "    parts.append('R\\n')\n    text = '\\n\\n'.join(parts)\n",
+        "other statements stand between",
+    ),
+    "a condition with an effect": (
+        "    parts = []\n    parts.append(f'Context: {context}')\n    if client.next():\n"
+        "        parts.append('Be quick.')\n    parts.append('R\\n')\n"
+        "    text = '\\n\\n'.join(parts)\n",
+        "a condition between its parts has an effect",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "reason"), LISTS.values(), ids=LISTS)
+def test_a_joined_list_is_left_alone_with(body: str, reason: str, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(_ruled(ASK + body + SEND))
+    outcome = fix_paths((str(app),), Config(), allow=Applicability.RISKY)
+    assert app.read_text() == _ruled(ASK + body + SEND)
+    (rewrite,) = outcome.rewrites
+    assert reason in str(rewrite.left[0].reasons[0])
 
 
 def _ruled(source: str) -> str:

@@ -10,10 +10,11 @@ import sys
 import pytest
 from fix_sources import RULES, findings
 from stemfirst_lint.errors import LintError
+from stemfirst_lint.fix.changes import Rewrite
 from stemfirst_lint.fix.literal import LiteralError, take_apart
 from stemfirst_lint.fix.plan import plan_for
 from stemfirst_lint.fix.prove import Edit, ProofError, prove_file, prove_literal
-from stemfirst_lint.fix.rewrite import Rewrite, rewrite
+from stemfirst_lint.fix.rewrite import rewrite
 from stemfirst_lint.fix.spelling import spell
 from stemfirst_lint.model import Applicability
 

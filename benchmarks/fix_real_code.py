@@ -1,0 +1,378 @@
+"""Run `fix` over published packages and write what became of it into docs/real-code.md.
+
+    python benchmarks/fix_real_code.py [--keep FOLDER] [--packages NAME ...] [--sample FILE]
+
+Works on copies. Published prompts are short, and of most values nobody can show that they vary;
+so that there is enough to judge, the rewriting is tried on every prompt that `check` sees, as if
+each value that nothing is known about came with the request and nobody else read the text, and
+from a gain of one page (16 tokens) on. Checks for every package that each file still parses, that
+a second run changes nothing, and that the text in front of the first varying value of every
+rewritten template grew: both versions are rendered here, with a sentinel for each value, by code
+that shares nothing with the linter. Sixty changes are drawn with a fixed seed; their verdicts
+stand in benchmarks/fix_real_code_verdicts.json, written by someone who read each diff as the
+maintainer would. `--sample` writes the sixty diffs to a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import random
+import re
+import shutil
+import string
+import tempfile
+import textwrap
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from real_code import PACKAGES, ROOT, install
+from stemfirst.tiers import Tier
+from stemfirst_lint.check import check_paths
+from stemfirst_lint.config import Config
+from stemfirst_lint.errors import LintError
+from stemfirst_lint.fix.apply import fix_paths
+from stemfirst_lint.fix.changes import Done, Rewrite
+from stemfirst_lint.fix.rewrite import rewrite
+from stemfirst_lint.model import (
+    Applicability,
+    Evidence,
+    Finding,
+    Form,
+    Kind,
+    Template,
+    Verdict,
+)
+
+REPORT = ROOT / "docs" / "real-code.md"
+VERDICTS = ROOT / "benchmarks" / "fix_real_code_verdicts.json"
+SEED = 20261123
+SAMPLE = 60
+MIN_GAIN_TOKENS = 16
+AS_IF = Verdict(Tier.REQUEST, Kind.PARAMETER, (Evidence("taken as varying for this trial"),))
+MARK = "<!-- made by benchmarks/fix_real_code.py -->"
+
+
+@dataclass
+class Result:
+    """What one package gave."""
+
+    package: str
+    usual: Counter[str] = field(default_factory=Counter)
+    files: int = 0
+    seconds: float = 0.0
+    done: list[Done] = field(default_factory=list)
+    risky: list[Done] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    left_forms: Counter[str] = field(default_factory=Counter)
+    unparsed: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
+    not_grown: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def examine(package: str, original: Path) -> Result:
+    """Fix a copy of one package twice, and plan the risky changes too."""
+    result = Result(package)
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / package
+        shutil.copytree(original, copy)
+        prefix = f"{copy}{os.sep}"
+        usual = fix_paths((str(copy),), Config(), allow=Applicability.RISKY, write=False)
+        result.usual = Counter(
+            done.applicability.value for rewrite in usual.changed for done in rewrite.done
+        )
+        result.usual["left"] = sum(len(rewrite.left) for rewrite in usual.rewrites)
+        start = time.perf_counter()
+        first = rewritten(copy, Applicability.REORDER, result.failures)
+        daring = rewritten(copy, Applicability.RISKY, result.failures)
+        result.seconds = time.perf_counter() - start
+        for rewrite in first:
+            if rewrite.new != rewrite.old:
+                result.files += 1
+                Path(rewrite.path).write_bytes(rewrite.new)
+                try:
+                    ast.parse(rewrite.new)
+                except SyntaxError as error:
+                    result.unparsed.append(f"{rewrite.path.removeprefix(prefix)}: {error}")
+            for left in rewrite.left:
+                reason = left.reasons[0].reason if left.reasons else "no fix is known"
+                result.reasons[general(reason)] += 1
+                template = left.findings[0].template
+                result.left_forms[template.form.value if template else "none"] += 1
+        result.done = collect(first, prefix, result.not_grown)
+        again = rewritten(copy, Applicability.REORDER, result.failures)
+        result.unsettled = [r.path.removeprefix(prefix) for r in again if r.new != r.old]
+        result.risky = [
+            done
+            for done in collect(daring, prefix, result.not_grown)
+            if done.applicability is Applicability.RISKY
+        ]
+    return result
+
+
+def rewritten(copy: Path, allow: Applicability, failures: list[str]) -> list[Rewrite]:
+    """Return what becomes of every prompt of a package, written nowhere."""
+    by_file: dict[str, list[Finding]] = {}
+    for site in check_paths((str(copy),), Config()).sites:
+        holes = [hole for hole in site.template.holes if hole.verdict.tier is None]
+        pieces = tuple(
+            replace(piece, verdict=AS_IF) if piece in holes else piece
+            for piece in site.template.pieces
+        )
+        template = replace(site.template, pieces=pieces, is_shared=False)
+        if any(hole.verdict.tier for hole in template.holes):
+            place = template.location
+            finding = Finding("SF301", "hole-before-static", "", place, 0, template=template)
+            by_file.setdefault(place.path, []).append(replace(finding, site=site))
+    found: list[Rewrite] = []
+    for path, findings in by_file.items():
+        try:
+            data = Path(path).read_bytes()
+            found.append(rewrite(path, data, findings, allow=allow, min_gain=MIN_GAIN_TOKENS))
+        except LintError as error:
+            failures.append(str(error))
+    return found
+
+
+def collect(rewrites: list[Rewrite], prefix: str, not_grown: list[str]) -> list[Done]:
+    """Return the changes, and note those whose rendered prefix did not grow."""
+    found: list[Done] = []
+    for made in rewrites:
+        for done in made.done:
+            found.append(done)
+            template = done.findings[0].template
+            if template is None or not done.old_text:
+                continue  # a set that is sorted
+            before = stable_prefix(done.old_source, template)
+            after = stable_prefix(done.new_source, template)
+            if after <= before:
+                place = str(done.location).removeprefix(prefix)
+                not_grown.append(f"{place}: {before} -> {after} characters")
+    return found
+
+
+def stable_prefix(source: str, template: Template) -> int:
+    """Return how many characters two renderings with other values have in common."""
+    varying = {
+        normal(hole.name if template.form is Form.FORMAT else hole.source)
+        for hole in template.holes
+        if hole.verdict.tier
+    }
+    texts = [render(source, template.form, varying, value) for value in ("1", "2")]
+    return next(
+        (at for at, (one, two) in enumerate(zip(*texts, strict=False)) if one != two),
+        min(map(len, texts)),
+    )
+
+
+def normal(source: str) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.unparse(ast.parse(f"(\n{source}\n)", mode="eval"))
+    except SyntaxError:
+        return source
+
+
+def render(source: str, form: Form, varying: set[str], value: str) -> str:
+    """Return what the source renders, each value by its expression, the varying ones marked."""
+
+    def shown(expression: str) -> str:
+        return f"[{expression}{value if expression in varying else ''}]"
+
+    def text(node: ast.expr) -> str:
+        match node:
+            case ast.Constant(value=str(constant)):
+                return constant
+            case ast.JoinedStr(values=values):
+                return "".join(map(text, values))
+            case ast.FormattedValue(value=inner):
+                return shown(ast.unparse(inner))
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return text(left) + text(right)
+        return shown(ast.unparse(node))
+
+    grows = re.search(r"\n([ \t]*)(\w+)[ \t]*\+=", source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if form is Form.CONCAT and grows:
+            head = f"if 1:\n {grows[1]}" if grows[1] else ""
+            body = re.sub(rf"(?m)^{grows[1]}(?={grows[2]}\b)", f" {grows[1]}", source)
+            tree = ast.parse(f"{head}{grows[2]} ={body if head else source}")
+            values = [n.value for n in ast.walk(tree) if isinstance(n, ast.Assign | ast.AugAssign)]
+            return "".join(map(text, values))
+        node = ast.parse(f"(\n{source}\n)", mode="eval").body
+    whole = text(node)
+    if form is not Form.FORMAT:
+        return whole
+    automatic = 0
+    out = ""
+    for literal, name, _, _ in string.Formatter().parse(whole):
+        out += literal
+        if name is not None:
+            out += shown(normal(name or str(automatic)))
+            automatic += not name
+    return out
+
+
+def general(reason: str) -> str:
+    """Return a reason without the words of one prompt."""
+    reason = re.sub(r"[“`][^”`]*[”`]", "“…”", reason)
+    reason = re.sub(r"\{[^}]*\}+", "{…}", reason)
+    reason = re.sub(r"\b\d+\b", "N", reason)
+    return re.sub(r"^.*libcst cannot", "libcst cannot", reason)
+
+
+def drawn(results: list[Result]) -> list[tuple[str, Done]]:
+    """Return all `reorder` changes, and `risky` ones until there are sixty."""
+    generator = random.Random(SEED)
+    chosen: list[tuple[str, Done]] = []
+    for is_risky in (False, True):
+        everything = sorted(
+            (
+                (key_of(r.package, done), done)
+                for r in results
+                for done in (r.risky if is_risky else r.done)
+                if done.old_text and (done.applicability is Applicability.RISKY) == is_risky
+            ),
+            key=lambda pair: pair[0],
+        )
+        size = min(SAMPLE - len(chosen), len(everything))
+        chosen += sorted(generator.sample(everything, size), key=lambda pair: pair[0])
+    return chosen
+
+
+def key_of(package: str, done: Done) -> str:
+    """Return what a verdict is filed under: the package, its file and the line."""
+    path = done.location.path.split(f"{os.sep}{package}{os.sep}", 1)[-1]
+    return f"{package} {path}:{done.location.line}"
+
+
+def page(results: list[Result]) -> str:
+    """Return the part of the page that is about `fix`."""
+    verdicts = json.loads(VERDICTS.read_text("utf-8")) if VERDICTS.exists() else {}
+    out = [
+        MARK,
+        "",
+        "## What `fix` does",
+        "",
+        f"Made by `benchmarks/fix_real_code.py` on {date.today().isoformat()} on copies of the "
+        "packages above. *As installed*: `fix` and `fix --risky` as they are. The other columns "
+        "are a trial of the rewriting on every prompt that was seen, as if each value that nothing "
+        "is known about came with the request and nobody else read the text, from a gain of "
+        f"{MIN_GAIN_TOKENS} tokens on. *Settled*: a second run changed nothing. *Grew*: rendered "
+        "with sentinel values, the text in front of the first varying value is longer than before.",
+        "",
+        "| package | as installed: changed, `risky`, left | trial: changed | files | parse | "
+        "settled | grew | `risky` | left |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    rows = [*results, total(results)]
+    for r in rows:
+        name = f"**{r.package}**" if r is rows[-1] else r.package
+        moved = sum(bool(done.old_text) for done in [*r.done, *r.risky])
+        usual = r.usual["reorder"] + r.usual["identical"]
+        out.append(
+            f"| {name} | {usual}, {r.usual['risky']}, {r.usual['left']} | {len(r.done)} | "
+            f"{r.files} | {r.files - len(r.unparsed)} of {r.files} | "
+            f"{r.files - len(r.unsettled)} of {r.files} | {moved - len(r.not_grown)} of {moved} | "
+            f"{len(r.risky)} | {sum(r.reasons.values())} |"
+        )
+    everything = rows[-1]
+    out += ["", "| form | changed | `risky` | left |", "|---|--:|--:|--:|"]
+    changed, risky = by_form(everything.done), by_form(everything.risky)
+    for name in sorted({*changed, *risky, *everything.left_forms}):
+        out.append(f"| {name} | {changed[name]} | {risky[name]} | {everything.left_forms[name]} |")
+    out += ["", "| why it was left | places |", "|---|--:|"]
+    out += [
+        f"| {reason.replace('|', '&#124;')} | {count} |"
+        for reason, count in everything.reasons.most_common()
+    ]
+    faults = [
+        *everything.unparsed, *everything.unsettled, *everything.not_grown, *everything.failures
+    ]  # fmt: skip
+    if faults:
+        out += ["", "What went wrong:", "", *(f"- {fault}" for fault in faults)]
+    chosen = drawn(results)
+    out += ["", f"### {len(chosen)} changes drawn at random (seed {SEED})", ""]
+    out.append("Would a careful maintainer merge it?")
+    for kind in (Applicability.REORDER, Applicability.RISKY):
+        judged = [
+            verdicts[key] for key, done in chosen if done.applicability is kind and key in verdicts
+        ]
+        right = sum(verdict["right"] for verdict in judged)
+        out.append(f"`{kind.value}`: {right} of {len(judged)} judged.")
+    out += ["", "| change | | verdict |", "|---|---|---|"]
+    for key, done in chosen:
+        verdict = verdicts.get(key)
+        said = "not yet judged"
+        if verdict:
+            said = f"**{'merge' if verdict['right'] else 'do not merge'}**: {verdict['why']}"
+        package, _, place = key.partition(" ")
+        out.append(f"| {package} `{place}` | `{done.applicability.value}` | {said} |")
+    return "\n".join(out) + "\n"
+
+
+def by_form(done: list[Done]) -> Counter[str]:
+    templates = (change.findings[0].template for change in done)
+    return Counter(template.form.value if template else "none" for template in templates)
+
+
+def total(results: list[Result]) -> Result:
+    """Return the sum of all packages."""
+    whole = Result("all")
+    for r in results:
+        whole.files += r.files
+        whole.usual += r.usual
+        whole.done += r.done
+        whole.risky += r.risky
+        whole.reasons += r.reasons
+        whole.left_forms += r.left_forms
+        for name in ("unparsed", "unsettled", "not_grown", "failures"):
+            getattr(whole, name).extend(f"{r.package}: {fault}" for fault in getattr(r, name))
+    return whole
+
+
+def write_sample(path: Path, results: list[Result]) -> None:
+    """Write the drawn changes as they render, before and after."""
+    parts = []
+    for key, done in drawn(results):
+        notes = "; ".join(note.reason for note in done.notes)
+        parts.append(f"{'=' * 100}\n{key} {done.applicability.value} {notes}\n")
+        parts.append(f"{'-' * 40} before\n{done.old_text}\n")
+        parts.append(f"{'-' * 40} after\n{done.new_text}\n")
+        parts.append(f"{'-' * 40} source\n{textwrap.dedent(done.new_source)}\n")
+    path.write_text("".join(parts), "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--packages", nargs="+", default=PACKAGES)
+    parser.add_argument("--sample", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.keep or Path(scratch)
+        results = []
+        for package in options.packages:
+            install(package, folder)
+            result = examine(package, folder / package)
+            results.append(result)
+            print(f"{package}: {len(result.done)} changed, {len(result.risky)} risky, "
+                  f"{sum(result.reasons.values())} left, {result.seconds:.0f} s")  # fmt: skip
+    if options.sample:
+        write_sample(options.sample, results)
+    text = REPORT.read_text("utf-8") if REPORT.exists() else "# Real code\n\n"
+    REPORT.write_text(text.partition(MARK)[0].rstrip() + "\n\n" + page(results), "utf-8")
+    print(f"wrote {REPORT.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
