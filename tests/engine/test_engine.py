@@ -326,6 +326,90 @@ def test_a_model_that_raises_fails_its_step_and_the_engine_goes_on(
     assert ask(engine, text(20)).finish.reason is FinishReason.LENGTH
 
 
+def test_only_the_request_that_the_model_raises_on_fails(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine()
+    expected = [ask(engine, text(20, seed=n), max_tokens=8).token_ids for n in range(5)]
+    engine.flush()
+    run = engine._runner.run
+    bad = text(20, seed=9)
+
+    def raising(work: list[Any]) -> Any:
+        for item in work:
+            if item.sequence.request.token_ids.tolist() == bad:
+                raise IndexError("a bug in the model's code")
+        return run(work)
+
+    monkeypatch.setattr(engine._runner, "run", raising)
+    release = hold(engine)
+    good = [submit(engine, text(20, seed=n), max_tokens=8) for n in range(5)]
+    failing = submit(engine, bad)
+    release.set()
+    failed = failing.result(timeout=60).finish
+    assert failed.reason is FinishReason.ERROR
+    assert failed.error == "the model failed on this request; try again"
+    assert [handle.result(timeout=60).token_ids for handle in good] == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(torch.OutOfMemoryError("CUDA out of memory"), id="cuda"),
+        pytest.param(RuntimeError("DefaultCPUAllocator: can't allocate memory"), id="cpu"),
+    ],
+)
+def test_with_too_little_memory_the_batch_shrinks_and_everybody_is_answered(
+    error: Exception, start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine(page=4, chunk_tokens=64)
+    prompts = [text(50, seed=n) for n in range(5)]
+    expected = [ask(engine, prompt, max_tokens=8).token_ids for prompt in prompts]
+    engine.flush()
+    run = engine._runner.run
+    refused: list[int] = []
+
+    def scarce(work: list[Any]) -> Any:
+        tokens = sum(item.new_tokens for item in work)
+        if tokens > 13:
+            refused.append(tokens)
+            raise error
+        return run(work)
+
+    monkeypatch.setattr(engine._runner, "run", scarce)
+    release = hold(engine)
+    handles = [submit(engine, prompt, max_tokens=8) for prompt in prompts]
+    release.set()
+    for handle, want in zip(handles, expected, strict=True):
+        done = handle.result(timeout=60)
+        assert done.token_ids == want
+        report = done.finish.report
+        assert report.cached_tokens + report.computed_tokens == 50
+    assert refused
+    assert refused[-1] < refused[0], "what is planned shrinks too"
+
+
+def test_a_request_that_finds_no_memory_at_all_is_told_so(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine()
+    run = engine._runner.run
+    bad = text(20, seed=9)
+
+    def scarce(work: list[Any]) -> Any:
+        for item in work:
+            if item.sequence.request.token_ids.tolist() == bad:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(work)
+
+    monkeypatch.setattr(engine._runner, "run", scarce)
+    failed = ask(engine, bad).finish
+    assert failed.reason is FinishReason.ERROR
+    assert failed.error is not None
+    assert "ran out of memory on this request" in failed.error
+    assert ask(engine, text(20)).finish.reason is FinishReason.LENGTH
+
+
 def test_a_listener_that_raises_ends_its_own_request(start_engine: StartEngine) -> None:
     engine = start_engine()
 

@@ -105,9 +105,11 @@ class Runner:
         page = self._pool.page
         kv_tokens = np.array([item.sequence.computed + 1 for item in work], dtype=np.int64)
         used = -(-kv_tokens // page)
-        table = np.zeros((len(work), int(used.max())), dtype=np.int64)
+        table = np.empty((len(work), int(used.max())), dtype=np.int64)
         for row, (item, pages) in enumerate(zip(work, used.tolist(), strict=True)):
             table[row, :pages] = item.sequence.row[:pages]
+            # Masked, and still multiplied by 0: another's pages may hold NaN.
+            table[row, pages:] = item.sequence.row[0]
         return kv_tokens, table
 
     def _forward(

@@ -25,6 +25,9 @@ class EngineConfig:
         has_cuda_graphs: True replays recorded decode steps on CUDA, each verified at start;
             off until it was measured on a GPU.
         has_cascade: False reads a prefix once for each request on the CPU too.
+        is_deterministic: every request's numbers are the same bit for bit, cold and warm, alone
+            and among others, in any precision: chunks and matches are cut at multiples of
+            `chunk_tokens`, each is computed alone, and generated tokens are not cached.
         is_checked: `check()` after every step; for tests.
 
     Raises:
@@ -39,6 +42,7 @@ class EngineConfig:
     has_kernels: bool = True
     has_cuda_graphs: bool = False
     has_cascade: bool = True
+    is_deterministic: bool = False
     is_checked: bool = False
 
     def __post_init__(self) -> None:
@@ -53,3 +57,8 @@ class EngineConfig:
             raise ConfigError(f"chunk_tokens must be at least 1, got {self.chunk_tokens}")
         if self.max_running < 1:
             raise ConfigError(f"max_running must be at least 1, got {self.max_running}")
+        if self.is_deterministic and self.chunk_tokens % self.page:
+            raise ConfigError(
+                "in deterministic mode chunk_tokens must be a multiple of the page of "
+                f"{self.page} tokens, got {self.chunk_tokens}"
+            )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stemfirst_server.engine.batch import Runner, packed
+from stemfirst_server.engine.batch import Runner
 from stemfirst_server.engine.commands import Abort, Command, Job, Stop, Submit
 from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.engine.handle import Handle
@@ -35,8 +35,9 @@ from stemfirst_server.engine.request import (
     TokenEvent,
 )
 from stemfirst_server.engine.sampling import Choice
-from stemfirst_server.engine.scheduler import Scheduler, Work
+from stemfirst_server.engine.scheduler import Scheduler
 from stemfirst_server.engine.sequence import Phase, Sequence
+from stemfirst_server.engine.step import Outcome, Stepper
 from stemfirst_server.engine.totals import Totals
 from stemfirst_server.errors import (
     ConfigError,
@@ -97,6 +98,7 @@ class Engine:
         if step_type is AttentionStep and self.config.has_cascade:
             step_type = best_step(loaded.model.device)
         self._runner = Runner(loaded.model, pool, step_type, path.recordings)
+        self._stepper = Stepper(self._runner, is_each_alone=self.config.is_deterministic)
         self._cache = PageCache(pages=pages, page=page)
         self._scheduler = Scheduler(self._cache, self.config)
         self._end_tokens = frozenset(loaded.info.end_token_ids)
@@ -254,68 +256,35 @@ class Engine:
             self._stats = self._totals.snapshot(self._scheduler)
 
     def _step(self) -> None:
-        work = packed(self._scheduler.plan(time.perf_counter()))
+        work = self._scheduler.plan(time.perf_counter())
         if not work:
             return
         started = time.perf_counter()
-        try:
-            logits = self._runner.run(work)
-            best = logits.max(-1)
-            likeliest = best.indices.tolist()
-            is_finite = best.values.isfinite().tolist()
-        except Exception:  # noqa: BLE001
-            # Whatever the model's code raises, the requests of this step fail and others go on.
-            _log.exception("a step of %d requests failed", len(work))
-            for item in work:
-                self._fail(item.sequence, "the model failed on this request; try again")
-            self._after_step()
-            return
-        chosen = self._choose(work, logits, likeliest, is_finite)
+        done = self._stepper.run(work)
         now = time.perf_counter()
-        self._account(work, (now - started) * 1e3)
-        for item, choice in zip(work, chosen, strict=True):
-            sequence = item.sequence
-            if isinstance(choice, RequestFailedError):
-                self._fail(sequence, str(choice))
+        self._account(done.outcomes, (now - started) * 1e3)
+        for outcome in done.outcomes:
+            sequence = outcome.work.sequence
+            if isinstance(outcome.choice, RequestFailedError):
+                self._fail(sequence, str(outcome.choice))
                 continue
-            self._scheduler.computed(item)
+            self._scheduler.computed(outcome.work)
             if sequence.computed == sequence.length:
-                self._add_token(sequence, choice, now)
-        self._after_step()
+                self._add_token(sequence, outcome.choice, now)
+        self._scheduler.adapt(ran_short=done.ran_short)
+        self._totals.steps += 1
+        self._stats = self._totals.snapshot(self._scheduler)
+        if self.config.is_checked:
+            self._scheduler.check()
 
-    def _choose(
-        self,
-        work: list[Work],
-        logits: torch.Tensor,
-        likeliest: list[int],
-        is_finite: list[bool],
-    ) -> list[Choice | RequestFailedError | None]:
-        """Return each one's token, its fault, or None where more prefill follows."""
-        chosen: list[Choice | RequestFailedError | None] = []
-        for row, item in enumerate(work):
-            sequence = item.sequence
-            params = sequence.request.sampling
-            if not is_finite[row]:
-                chosen.append(
-                    RequestFailedError("the model's numbers are not finite for this prompt")
-                )
-            elif item.new_tokens < sequence.remaining or params.max_tokens == 0:
-                chosen.append(None)
-            elif params.is_greedy and params.logprobs is None and not params.changes_logits:
-                chosen.append(Choice(likeliest[row]))
-            else:
-                chosen.append(_chosen(sequence, logits[row]))
-        return chosen
-
-    def _account(self, work: list[Work], step_ms: float) -> None:
-        tokens = sum(item.new_tokens for item in work)
-        for item in work:
-            sequence = item.sequence
-            if sequence.computed < sequence.prompt_tokens or item.new_tokens > 1:
-                share = step_ms * item.new_tokens / tokens
-                sequence.spans.append(
-                    ChunkSpan(sequence.computed, item.new_tokens, share, is_alone=len(work) == 1)
-                )
+    def _account(self, outcomes: tuple[Outcome, ...], step_ms: float) -> None:
+        tokens = sum(outcome.work.new_tokens for outcome in outcomes)
+        for outcome in outcomes:
+            sequence, new_tokens = outcome.work.sequence, outcome.work.new_tokens
+            if sequence.computed < sequence.prompt_tokens or new_tokens > 1:
+                share = step_ms * new_tokens / tokens
+                is_alone = len(outcomes) == 1
+                sequence.spans.append(ChunkSpan(sequence.computed, new_tokens, share, is_alone))
 
     def _add_token(self, sequence: Sequence, choice: Choice | None, now: float) -> None:
         if choice is None:  # max_tokens is 0
@@ -365,12 +334,6 @@ class Engine:
             _log.exception("the listener of request %s failed", sequence.request_id)
             if not isinstance(event, FinishEvent):
                 self._inbox.put(Abort(sequence.request_id))
-
-    def _after_step(self) -> None:
-        self._totals.steps += 1
-        self._stats = self._totals.snapshot(self._scheduler)
-        if self.config.is_checked:
-            self._scheduler.check()
 
     def _close(self) -> None:
         """End every request and answer every job; nothing new comes in any more."""
@@ -422,16 +385,3 @@ class Engine:
                 raise EngineStoppedError("the engine is stopping")
             self._inbox.put(job)
         return job.outcome.result()
-
-
-def _chosen(sequence: Sequence, logits: torch.Tensor) -> Choice | RequestFailedError:
-    try:
-        return sequence.sampler.choose(
-            logits, prompt=sequence.request.token_ids, output=sequence.output
-        )
-    except RequestFailedError as error:
-        return error
-    except Exception:  # noqa: BLE001
-        # One request's parameters may hit a fault of ours or torch's; only it must fail.
-        _log.exception("sampling failed for request %s", sequence.request_id)
-        return RequestFailedError("the sampling parameters could not be applied")

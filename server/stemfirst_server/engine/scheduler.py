@@ -17,7 +17,7 @@ The rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,11 +28,13 @@ from stemfirst_server.memory.radix import TOKEN_BYTES
 if TYPE_CHECKING:
     from stemfirst_server.engine.config import EngineConfig
     from stemfirst_server.memory.cache import PageCache
+    from stemfirst_server.memory.radix import Match
 
 _AGEING_TOKENS = 1000.0
 _MOST_AGE_S = 10.0
 # Matching is microseconds, but it is done for each waiting request before each admission.
 _MOST_LOOKUPS = 64
+_STEPS_TO_WIDEN = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +60,10 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.preemptions = 0
+        # Matches and chunks end at multiples of this.
+        self._grain = config.chunk_tokens if config.is_deterministic else cache.page
+        self._most_tokens = config.chunk_tokens
+        self._steps_since_shortage = 0
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence."""
@@ -74,7 +80,7 @@ class Scheduler:
             # An earlier one in this loop may have pushed it out.
             if sequence.phase is Phase.RUNNING and self._take_pages(sequence, 1, work):
                 work[sequence.order] = Work(sequence, 1)
-        budget = self.config.chunk_tokens
+        budget = self._most_tokens
         for sequence in [s for s in self.running if s.is_prefilling]:
             if budget <= 0:
                 break
@@ -83,7 +89,10 @@ class Scheduler:
             admitted = self._admit(now)
             if admitted is None:
                 break
-            budget -= self._add_chunk(admitted, budget, work)
+            tokens = self._add_chunk(admitted, budget, work)
+            if not tokens:
+                break
+            budget -= tokens
         return tuple(work.values())
 
     def computed(self, work: Work) -> None:
@@ -96,6 +105,19 @@ class Scheduler:
         sequence.computed_prompt_tokens += max(0, done_to - sequence.accounted_tokens)
         if before < sequence.prompt_tokens:
             self._store(sequence)
+
+    def adapt(self, *, ran_short: bool) -> None:
+        """Plan smaller steps after one that the device had no memory for, then larger again."""
+        if ran_short:
+            # Deterministic chunks keep their length.
+            least = self.config.chunk_tokens if self.config.is_deterministic else self.page
+            self._most_tokens = max(least, self._most_tokens // 2)
+            self._steps_since_shortage = 0
+        elif self._most_tokens < self.config.chunk_tokens:
+            self._steps_since_shortage += 1
+            if self._steps_since_shortage >= _STEPS_TO_WIDEN:
+                self._most_tokens = min(self.config.chunk_tokens, self._most_tokens * 2)
+                self._steps_since_shortage = 0
 
     def finish(self, sequence: Sequence, *, is_stored: bool) -> None:
         """Let a running or waiting sequence go; cache its output too if `is_stored`."""
@@ -127,11 +149,21 @@ class Scheduler:
         """Add the next chunk of a prefill; return its tokens, 0 if there were no pages."""
         if sequence.phase is not Phase.RUNNING:
             return 0
-        tokens = min(budget, sequence.remaining)
-        if not self._take_pages(sequence, tokens, work):
+        tokens = self._chunk_tokens(sequence, budget)
+        if not tokens or not self._take_pages(sequence, tokens, work):
             return 0
         work[sequence.order] = Work(sequence, tokens)
         return tokens
+
+    def _chunk_tokens(self, sequence: Sequence, budget: int) -> int:
+        """Return how many tokens to compute next; 0 to wait for a larger budget."""
+        if not self.config.is_deterministic:
+            return min(budget, sequence.remaining)
+        if sequence.computed >= sequence.prompt_tokens:
+            return 1  # generated before a preemption, one by one as it was then
+        to_edge = self._grain - sequence.computed % self._grain
+        tokens = min(to_edge, sequence.prompt_tokens - sequence.computed)
+        return tokens if tokens <= budget else 0
 
     def _take_pages(self, sequence: Sequence, tokens: int, work: dict[int, Work]) -> bool:
         """Give a sequence the pages for its next tokens; False if it was preempted for them."""
@@ -169,7 +201,7 @@ class Scheduler:
         """Cache the whole pages that a sequence has computed, and share them from now on."""
         if not (sequence.request.can_write_cache and self.config.has_prefix_cache):
             return
-        pages = sequence.computed // self.page
+        pages = self._storable_tokens(sequence) // self.page
         if pages <= sequence.shared_pages:
             return
         assert sequence.node is not None
@@ -186,6 +218,13 @@ class Scheduler:
         whole_prompt_pages = min(pages, sequence.prompt_tokens // self.page)
         written = whole_prompt_pages - max(done.existing_pages, held_from)
         sequence.cache_write_tokens += max(0, written) * self.page
+
+    def _storable_tokens(self, sequence: Sequence) -> int:
+        if not self.config.is_deterministic:
+            return sequence.computed
+        # What was computed in other shapes than a prompt's whole chunks has other bits.
+        whole = min(sequence.computed, sequence.prompt_tokens)
+        return whole - whole % self._grain
 
     def _admit(self, now: float) -> Sequence | None:
         """Start the best waiting sequence that has the memory and nobody to wait for."""
@@ -209,10 +248,18 @@ class Scheduler:
         return sorted(oldest[:_MOST_LOOKUPS], key=worth, reverse=True)
 
     def _cached_tokens(self, sequence: Sequence) -> int:
+        data = sequence.data[: self._matchable_tokens(sequence) * TOKEN_BYTES]
+        found = self.cache.tree.lookup(sequence.request.namespace, data)
+        return found - found % self._grain
+
+    def _matchable_tokens(self, sequence: Sequence) -> int:
+        """Return how many tokens may be cached; the last one is always computed."""
         if not self._can_read(sequence):
             return 0
-        data = sequence.data[: (sequence.length - 1) * TOKEN_BYTES]
-        return self.cache.tree.lookup(sequence.request.namespace, data)
+        if self.config.is_deterministic:
+            # The same text in another prompt was computed in another shape than one by one.
+            return min(sequence.length - 1, sequence.prompt_tokens)
+        return sequence.length - 1
 
     def _can_read(self, sequence: Sequence) -> bool:
         return sequence.request.can_read_cache and self.config.has_prefix_cache
@@ -230,8 +277,8 @@ class Scheduler:
             ):
                 continue
             if needed is None:
-                needed = self._cached_tokens(sequence) + self.page
-                if needed > sequence.length - 1:
+                needed = self._cached_tokens(sequence) + self._grain
+                if needed > self._matchable_tokens(sequence):
                     return False
             if other.computed < needed <= other.prompt_tokens:
                 end = needed * TOKEN_BYTES
@@ -241,9 +288,7 @@ class Scheduler:
 
     def _begin(self, sequence: Sequence, now: float) -> bool:
         """Match, lock, and only then see whether the rest finds room; undo if not."""
-        namespace = sequence.request.namespace
-        limit = sequence.length - 1 if self._can_read(sequence) else 0
-        found = self.cache.match(namespace, sequence.data, limit_tokens=limit)
+        found = self._match(sequence, self._matchable_tokens(sequence))
         promised = sum(self._pages(s.length) - s.row_pages for s in self.running)
         needed = self._pages(sequence.length) - len(found.pages)
         if needed + promised > self.cache.available_pages and self.running:
@@ -259,6 +304,22 @@ class Scheduler:
         hit = min(found.tokens, sequence.prompt_tokens)
         sequence.cached_tokens += max(0, hit - sequence.accounted_tokens)
         return True
+
+    def _match(self, sequence: Sequence, limit: int) -> Match:
+        """Return the longest cached prefix that may be used, locked."""
+        namespace, data = sequence.request.namespace, sequence.data
+        longest = self.cache.match(namespace, data, limit_tokens=limit)
+        rest = longest.tokens % self._grain
+        if not rest:
+            return longest
+        # The prompt diverges where it does; only the use of what matches is cut.
+        used = self.cache.match(namespace, data, limit_tokens=longest.tokens - rest)
+        self.cache.release(longest.node)
+        return replace(
+            used,
+            divergence_token=longest.divergence_token,
+            is_diverged=longest.is_diverged,
+        )
 
     def _pages(self, tokens: int) -> int:
         return -(-tokens // self.page)
