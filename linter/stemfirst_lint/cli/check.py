@@ -120,4 +120,5 @@ def _show(outcome: Outcome, options: Options) -> int:
         return 2
     if report.failures:
         return 2
-    return 1 if report.findings and not options.exit_zero else 0
+    is_clean = all(finding.severity.value == "info" for finding in report.findings)
+    return 0 if is_clean or options.exit_zero else 1

@@ -24,6 +24,7 @@ def json_findings(report: Report) -> list[dict[str, Any]]:
             "code": finding.code,
             "name": finding.name,
             "message": finding.message,
+            "severity": finding.severity.value,
             "forfeited_tokens": finding.forfeited_tokens,
             "forfeited_is_estimate": finding.forfeited_is_estimate,
             "applicability": finding.applicability.value if finding.applicability else None,

@@ -38,9 +38,11 @@ def full_lines(report: Report, *, fixed: int = 0, is_coloured: bool = False) -> 
 
 
 def mark(finding: Finding) -> str:
-    """Return `[fixable] `, `[risky fix] ` or nothing."""
+    """Return `[fixable] `, `[info] `, `[risky fix] ` or nothing."""
     if is_fixable(finding):
         return "[fixable] "
+    if finding.severity.value == "info":
+        return "[info] "
     return "[risky fix] " if finding.applicability is not None else ""
 
 

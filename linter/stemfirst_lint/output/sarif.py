@@ -95,7 +95,7 @@ def _result(finding: Finding, fingerprint: str, index: int) -> dict[str, Any]:
     return {
         "ruleId": finding.code,
         "ruleIndex": index,
-        "level": "warning",
+        "level": "note" if finding.severity.value == "info" else "warning",
         "message": {"text": message(finding)},
         "locations": [_location(finding.location)],
         "relatedLocations": related,
