@@ -46,9 +46,15 @@ class Answer:
     """The response as the openai package gives it."""
 
     @property
+    def parsed(self) -> Any:
+        """The answer as one of the type that `response_format` named; None without one."""
+        return getattr(self.raw.choices[0].message, "parsed", None) if self.raw.choices else None
+
+    @property
     def message(self) -> dict[str, Any]:
         """The model's message as it goes into the history, for `session([...])`."""
-        return self.raw.choices[0].message.model_dump(exclude_none=True, mode="json")
+        message = self.raw.choices[0].message
+        return message.model_dump(exclude_none=True, mode="json", exclude={"parsed"})
 
     def __str__(self) -> str:
         return self.text

@@ -21,9 +21,11 @@ COMMANDS = {
         "stemfirst_lint.cli.verify:verify",
         "Ask a model what it says to prompts before and after their fix.",
     ),
+    "lock": ("stemfirst_lint.cli.lock:lock", "Pin stable prefixes, or check that they stand."),
     "audit": ("stemfirst_lint.cli.audit:audit", "Find what recorded requests lost, and why."),
     "explain": ("stemfirst.explain:explain", "Show where a request leaves what was cached."),
     "rule": ("stemfirst_lint.cli.rule:rule", "Explain a rule: what, why, fix, examples."),
+    "lsp": ("stemfirst_lint.cli.lsp:lsp", "Serve editors: findings, evidence and fixes."),
     "serve": (
         "stemfirst_server.cli:serve",
         "Serve a model with a prefix cache that reports savings.",
@@ -34,7 +36,8 @@ COMMANDS = {
 
 EXTRA_OF = {"torch": "server", "transformers": "server", "fastapi": "server", "uvicorn": "server",
             "pydantic": "server", "prometheus_client": "server", "tokenizers": "server",
-            "jinja2": "server", "numpy": "server", "openai": "client", "rich": "demo"}  # fmt: skip
+            "jinja2": "server", "numpy": "server", "openai": "client", "rich": "demo",
+            "pygls": "lsp", "lsprotocol": "lsp"}  # fmt: skip
 """Top-level module -> the extra of this distribution that brings it."""
 
 

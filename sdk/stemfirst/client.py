@@ -81,7 +81,8 @@ class Client(_Hinting, openai.OpenAI):
             model: by default the one that the server serves, where it is stemfirst's own.
             values: values of the prompt's holes, by name.
             session_id: keeps a conversation on one replica; by default derived from the prompt.
-            arguments: values of holes too, and options of `chat.completions.create`.
+            arguments: values of holes too, and options of `chat.completions.create`;
+                `response_format` may be a pydantic model, of which `answer.parsed` is one then.
 
         Raises:
             ClientError: an argument is ambiguous or misplaced, or no model is named.
@@ -91,7 +92,7 @@ class Client(_Hinting, openai.OpenAI):
         asked = _asked(prompt, model, values, session_id, arguments)
         ready = _ready(self, asked, self.capabilities())
         with sending(asked.rendered):
-            completion = self.chat.completions.create(**ready)
+            completion = _method(self.chat.completions, ready)(**ready)
         return answer_of(cast("ChatCompletion", completion))
 
     def stream(
@@ -147,7 +148,7 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
         asked = _asked(prompt, model, values, session_id, arguments)
         ready = _ready(self, asked, await self.capabilities())
         with sending(asked.rendered):
-            completion = await self.chat.completions.create(**ready)
+            completion = await _method(self.chat.completions, ready)(**ready)
         return answer_of(cast("ChatCompletion", completion))
 
     async def stream(
@@ -178,6 +179,12 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
             self._servers.fail(where, is_final=_is_final(error))
             return None
         return self._servers.learn(where, answer)
+
+
+def _method(completions: Any, ready: Mapping[str, Any]) -> Any:
+    """Return what sends: `parse` where the answer is to be one of a type, else `create`."""
+    wanted = ready.get("response_format")
+    return completions.parse if isinstance(wanted, type) else completions.create
 
 
 def _ready(

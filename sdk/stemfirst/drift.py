@@ -7,12 +7,11 @@ or for a whole process with the environment variable STEMFIRST_DEV=1.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,12 +95,3 @@ def _warn(segment: RenderedSegment, before: str) -> None:
         StaticChangedWarning,
         stacklevel=4,
     )
-
-
-def digest_of_static(segments: Iterable[RenderedSegment]) -> Mapping[str, str]:
-    """Return the SHA-256 of each named static segment's UTF-8, as a lock file holds it."""
-    return {
-        segment.name: hashlib.sha256(segment.text.encode("utf-8", "surrogatepass")).hexdigest()
-        for segment in segments
-        if segment.tier is Tier.STATIC and segment.name
-    }

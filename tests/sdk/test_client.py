@@ -177,6 +177,23 @@ def test_structured_output_keeps_its_savings(peer):
     assert savings_of(parsed).cached_tokens == book.cached_tokens == 1_536
 
 
+def test_ask_gives_an_answer_of_the_type_that_was_asked_for(peer):
+    import pydantic
+
+    class Place(pydantic.BaseModel):
+        city: str
+
+    peer.pieces = ('{"city":', ' "Ulm"}')
+    with Client(base_url=peer.url, api_key="sk-test") as client:
+        answer = client.ask(Prompt(request("Where?")), model="m", response_format=Place)
+        plain = client.ask(Prompt(request("Where?")), model="m")
+    assert answer.parsed == Place(city="Ulm")
+    assert peer.posts[0].body["response_format"]["type"] == "json_schema"
+    assert answer.message == {"role": "assistant", "content": '{"city": "Ulm"}'}
+    assert answer.savings.cached_tokens == 1_536
+    assert plain.parsed is None
+
+
 def test_the_responses_api_is_watched_too(peer):
     client = client_of(peer)
     with ledger() as book:
