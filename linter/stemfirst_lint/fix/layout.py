@@ -39,8 +39,10 @@ def arrange(text: str, blocks: Sequence[Block], order: Sequence[int]) -> tuple[R
     first = order[0]
     runs: list[Run] = []
     head = text[: blocks[0].start]
-    if first == 0 or "\n" not in head:
+    if first == 0:
         runs.append(Span(0, blocks[0].start))
+    elif "\n" not in head:
+        runs += (Span(0, blocks[0].start), indents.beyond(first))
     else:
         runs.append(Span(0, head.rindex("\n") + 1))
         runs.append(indents.of(first))
@@ -88,6 +90,10 @@ class _Indents:
         known = [indent for indent in self._own if indent is not None]
         tail = re.findall(r"\n([ \t]*)(?=\S)", text)
         self._common = min(known or tail, key=len, default="")
+
+    def beyond(self, index: int) -> str:
+        """What a block is indented more than the others: code keeps that behind a quote, too."""
+        return self.of(index).removeprefix(self._common)
 
     def of(self, index: int) -> str:
         own = self._own[index]

@@ -78,6 +78,10 @@ MOVES = {
         f"Time: {{now}}\n    {RULES}\n    Be brief.\n",
         "RULES\n    Be brief.\n    Time: {now}\n",
     ),
+    "code that comes first keeps its indentation": (
+        f"Time: {{now}}\n\n    def f():\n        return 1\n\n{RULES}\n",
+        "    def f():\n        return 1\n\nRULES\n\nTime: {now}\n",
+    ),
     "a comparison is no pointer": (
         f"Time: {{now}}\n\nRefuse refunds above 250 euros. {RULES}\n",
         "Refuse refunds above 250 euros. RULES\n\nTime: {now}\n",
