@@ -57,7 +57,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stemfirst.cli.import_module", fail)
     with pytest.raises(click.ClickException, match=r"stemfirst\[server\]"):
         load(COMMANDS["serve"][0])
-    assert set(EXTRA_OF.values()) == {"client", "server", "demo"}
+    assert set(EXTRA_OF.values()) == {"client", "server", "demo", "lsp"}
 
 
 def test_a_defect_of_ours_exits_with_two_not_one() -> None:

@@ -54,31 +54,43 @@ def _in_file(path: str, findings: list[Finding], reason: str) -> tuple[int, list
     from stemfirst_lint.fix.apply import replace_file
 
     data = read_bytes(path)
-    text = decode(path, data)
+    new, left = commented(path, decode(path, data), findings, reason)
+    if len(left) < len(findings):
+        replace_file(path, data, _encoded(path, new, data))
+    return len(findings) - len(left), left
+
+
+def commented(
+    path: str, text: str, findings: list[Finding], reason: str
+) -> tuple[str, list[Finding]]:
+    """Return a file's text with comments that silence findings, and those that stay loud.
+
+    Args:
+        path: the file, which all findings are in.
+        text: its text, without a byte order mark.
+        findings: of exactly this text.
+        reason: one line that follows the codes.
+
+    Raises:
+        UnreadableFile: the text has line ends that `ast` and this count differently.
+    """
     lines = text.splitlines(keepends=True)
     if len(lines) != len(text.split("\n")) - text.endswith("\n"):
         raise UnreadableFile(path, "has line ends that this cannot keep; add the comments by hand")
     closed = _lines_that_take_a_comment(text)
-    left: list[Finding] = []
     for finding in findings:
         place = finding.template.location if finding.template else finding.location
-        tried = [finding.location.line, place.end_line, place.line]
-        if place.path != finding.location.path:
-            tried = [finding.location.line]
+        tried = [finding.location.line]
+        if place.path == finding.location.path:
+            tried += [place.end_line, place.line]
         line = next((each for each in tried if each in closed), None)
-        if line is None:
-            left.append(finding)
-            continue
-        lines[line - 1] = _with_comment(lines[line - 1], finding.code, reason)
+        if line is not None:
+            lines[line - 1] = _with_comment(lines[line - 1], finding.code, reason)
     new = "".join(lines)
     if ast.dump(parse(path, new)) != ast.dump(parse(path, text)):
-        return 0, findings
+        return text, findings
     comments = suppressions(path, new)
-    left = [finding for finding in findings if not silencing(finding, comments)]
-    if len(left) < len(findings):
-        encoded = _encoded(path, new, data)
-        replace_file(path, data, encoded)
-    return len(findings) - len(left), left
+    return new, [finding for finding in findings if not silencing(finding, comments)]
 
 
 def _with_comment(line: str, code: str, reason: str) -> str:

@@ -117,7 +117,7 @@ def _round(
     for wanted in (sets, findings):
         by_file: dict[str, list[Finding]] = {}
         for finding in wanted:
-            by_file.setdefault(_file_of(finding), []).append(finding)
+            by_file.setdefault(file_of(finding), []).append(finding)
         for path, group in by_file.items():
             if any(str(failure).startswith(f"{path}: ") for failure in failures):
                 continue
@@ -150,7 +150,7 @@ def _write(drafts: dict[str, Rewrite], failures: list[LintError]) -> None:
             del drafts[path]
 
 
-def _file_of(finding: Finding) -> str:
+def file_of(finding: Finding) -> str:
     """Return the file that a fix of `finding` changes: the template's, or the set's."""
     if finding.code == "SF201":
         place = finding.hole.set_location if finding.hole else None

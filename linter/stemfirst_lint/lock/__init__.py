@@ -1,0 +1,1 @@
+"""Stable prefixes in a file that goes into the repository, so that none moves unnoticed."""

@@ -1,0 +1,97 @@
+"""The stable prefix of each prompt in source: the text before the first hole that may vary.
+
+Knows sites and tiers. Knows nothing of the lock's file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import sha256
+
+from stemfirst_lint.errors import UnreadableFile
+from stemfirst_lint.model import Location, Site, Text
+from stemfirst_lint.scan import find_sites, scan
+
+TYPE_CHECKING = False  # `typing` costs start-up time
+if TYPE_CHECKING:
+    from stemfirst_lint.config import Config
+
+MIN_PREFIX_BYTES = 64
+"""About 16 tokens, a page of the bundled server: what is shorter is hardly ever cached."""
+
+_BLOCK = re.compile(r".*?(?:\n[ \t]*)+\n|.+\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A prompt's stable prefix.
+
+    Attributes:
+        key: the file and the name that the prompt is known by, whatever its line.
+        location: the template.
+        text: what is stable; a value from configuration stands as its source between NULs.
+    """
+
+    key: str
+    location: Location
+    text: str
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The text in paragraphs, each with the blank lines behind it."""
+        return tuple(_BLOCK.findall(self.text))
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each block's UTF-8, in hex."""
+        return tuple(
+            sha256(block.encode("utf-8", "surrogatepass")).hexdigest() for block in self.blocks
+        )
+
+
+def stable_prefixes(
+    paths: tuple[str, ...], config: Config, root: str, failures: list[UnreadableFile]
+) -> dict[str, Prefix]:
+    """Return the stable prefixes below paths, by key, in order of place.
+
+    Args:
+        paths: files and folders.
+        config: what to leave out, and declared tiers.
+        root: the folder that keys are relative to.
+        failures: files that could not be checked are appended here.
+    """
+    scanned = scan(paths, config, failures)
+    if not scanned.candidates:
+        return {}
+    _, sites = find_sites(scanned, config, failures, has_constants=True)
+    seen: Counter[str] = Counter()
+    found: dict[str, Prefix] = {}
+    for site in sites:
+        text = _stable_text(site)
+        if len(text.encode("utf-8", "surrogatepass")) < MIN_PREFIX_BYTES:
+            continue
+        place = site.template.location
+        path = os.path.relpath(os.path.realpath(place.path), os.path.realpath(root))
+        key = f"{path.replace(os.sep, '/')}::{site.template.name or site.role or 'prompt'}"
+        seen[key] += 1
+        if seen[key] > 1:  # told apart by their order
+            key += f"#{seen[key]}"
+        found[key] = Prefix(key, place, text)
+    return found
+
+
+def _stable_text(site: Site) -> str:
+    parts: list[str] = []
+    for piece in site.template.pieces:
+        if isinstance(piece, Text):
+            parts.append(piece.text)
+        elif piece.constant_text is not None:
+            parts.append(piece.constant_text)
+        elif piece.verdict.is_stable:
+            parts.append(f"\0{piece.source}\0")
+        else:
+            break
+    return "".join(parts)

@@ -1,0 +1,233 @@
+"""The protocol's side of the language server: messages in, diagnostics, hovers and edits out.
+
+Knows positions in the client's units and when to check again. All checks run on the loop's thread:
+files are stood in for by documents meanwhile, and two checks at once would see each other's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from importlib.metadata import version
+from typing import Any
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+from pygls.uris import from_fs_path, to_fs_path
+from pygls.workspace import ServerTextPosition, ServerTextRange, TextDocument
+
+from stemfirst_lint.errors import LintError
+from stemfirst_lint.lsp.state import Change, State
+from stemfirst_lint.model import Finding, Location
+
+_DELAY_S = 0.2
+"""An author types; a check of every key would be one too many."""
+
+SOURCE = "stemfirst"
+
+
+class Server(LanguageServer):
+    """A language server with the state of its workspace."""
+
+    def __init__(self) -> None:
+        super().__init__(SOURCE, version("stemfirst"))
+        self.state = State(())
+        self._pending: asyncio.TimerHandle | None = None
+
+    def soon(self) -> None:
+        """Check when the author has stopped typing."""
+        if self._pending is not None:
+            self._pending.cancel()
+        self._pending = asyncio.get_running_loop().call_later(_DELAY_S, self.check)
+
+    def check(self) -> None:
+        """Check now and publish what changed."""
+        self._pending = None
+        try:
+            shown = self.state.check()
+        except LintError as error:
+            self.window_show_message(
+                types.ShowMessageParams(types.MessageType.Error, f"stemfirst: {error}")
+            )
+            return
+        for path in sorted(shown):
+            self.text_document_publish_diagnostics(
+                types.PublishDiagnosticsParams(_uri(path), self._diagnostics(path))
+            )
+
+    def _diagnostics(self, path: str) -> list[types.Diagnostic]:
+        document = self.workspace.get_text_document(_uri(path))
+        found = [self._diagnostic(finding, document) for finding in self._of(path)]
+        if path in self.state.failures:
+            start = types.Position(0, 0)
+            found.append(
+                types.Diagnostic(
+                    types.Range(start, start),
+                    self.state.failures[path],
+                    severity=types.DiagnosticSeverity.Error,
+                    source=SOURCE,
+                )
+            )
+        return found
+
+    def _diagnostic(self, finding: Finding, document: TextDocument) -> types.Diagnostic:
+        related = [
+            types.DiagnosticRelatedInformation(
+                types.Location(
+                    _uri(step.location.path),
+                    client_range(
+                        self.workspace.get_text_document(_uri(step.location.path)), step.location
+                    ),
+                ),
+                step.text,
+            )
+            for step in finding.evidence
+            if step.location is not None
+        ]
+        return types.Diagnostic(
+            client_range(document, finding.location),
+            finding.message,
+            severity=types.DiagnosticSeverity.Warning,
+            code=finding.code,
+            source=SOURCE,
+            related_information=related,
+        )
+
+    def at(self, uri: str, wanted: types.Range) -> list[Finding]:
+        """Return the findings whose place meets a range of a document."""
+        document = self.workspace.get_text_document(uri)
+        found: list[Finding] = []
+        for finding in self._of(os.path.realpath(_path(uri))):
+            place = client_range(document, finding.location)
+            if _order(place.start) <= _order(wanted.end) and _order(wanted.start) <= _order(
+                place.end
+            ):
+                found.append(finding)
+        return found
+
+    def _of(self, path: str) -> tuple[Finding, ...]:
+        return self.state.findings.get(path, ())
+
+
+def make_server() -> Server:
+    """Return a server with all its features; the caller starts it."""
+    server = Server()
+
+    @server.feature(types.INITIALIZED)
+    def _initialized(ls: Server, params: types.InitializedParams) -> None:
+        folders = [_path(uri) for uri in ls.workspace.folders]
+        root = ls.workspace.root_path
+        ls.state.folders = tuple(folders or ([root] if root else []))
+
+    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
+    def _opened(ls: Server, params: types.DidOpenTextDocumentParams) -> None:
+        ls.state.documents[os.path.realpath(_path(params.text_document.uri))] = (
+            params.text_document.text
+        )
+        ls.soon()
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def _changed(ls: Server, params: types.DidChangeTextDocumentParams) -> None:
+        uri = params.text_document.uri
+        text = ls.workspace.get_text_document(uri).source
+        ls.state.documents[os.path.realpath(_path(uri))] = text
+        ls.soon()
+
+    @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
+    def _saved(ls: Server, params: types.DidSaveTextDocumentParams) -> None:
+        ls.soon()
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def _closed(ls: Server, params: types.DidCloseTextDocumentParams) -> None:
+        path = os.path.realpath(_path(params.text_document.uri))
+        ls.state.documents.pop(path, None)
+        ls.text_document_publish_diagnostics(
+            types.PublishDiagnosticsParams(params.text_document.uri, [])
+        )
+        ls.soon()
+
+    @server.feature(types.TEXT_DOCUMENT_HOVER)
+    def _hover(ls: Server, params: types.HoverParams) -> types.Hover | None:
+        here = types.Range(params.position, params.position)
+        found = ls.at(params.text_document.uri, here)
+        if not found:
+            return None
+        text = "\n\n---\n\n".join(_markdown(finding) for finding in found)
+        return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text))
+
+    @server.feature(
+        types.TEXT_DOCUMENT_CODE_ACTION,
+        types.CodeActionOptions(code_action_kinds=[types.CodeActionKind.QuickFix]),
+    )
+    def _actions(ls: Server, params: types.CodeActionParams) -> list[types.CodeAction]:
+        return [
+            _action(ls, change, finding, params.context.diagnostics)
+            for finding in ls.at(params.text_document.uri, params.range)
+            for change in ls.state.changes(finding)
+        ]
+
+    return server
+
+
+def client_range(document: TextDocument, place: Location) -> types.Range:
+    """Return a place in the client's units; beyond the text it ends where the text ends."""
+    return document.range_to_client_units(
+        ServerTextRange(
+            ServerTextPosition(place.line - 1, place.column - 1),
+            ServerTextPosition(place.end_line - 1, place.end_column - 1),
+        )
+    )
+
+
+def _action(ls: Server, change: Change, finding: Finding, diagnostics: Any) -> types.CodeAction:
+    document = ls.workspace.get_text_document(_uri(change.path))
+    edit = types.TextEdit(*_difference(document, change.text))
+    return types.CodeAction(
+        change.title,
+        kind=types.CodeActionKind.QuickFix,
+        is_preferred=change.is_safe,
+        diagnostics=[each for each in diagnostics if each.code == finding.code],
+        edit=types.WorkspaceEdit(changes={_uri(change.path): [edit]}),
+    )
+
+
+def _difference(document: TextDocument, new: str) -> tuple[types.Range, str]:
+    """The lines that differ, as one edit: cursors and folds elsewhere stay."""
+    old_lines = document.source.splitlines(keepends=True)
+    new_lines = new.splitlines(keepends=True)
+    shorter = min(len(old_lines), len(new_lines))
+    head = next((i for i in range(shorter) if old_lines[i] != new_lines[i]), shorter)
+    tail = next(
+        (i for i in range(shorter - head) if old_lines[-1 - i] != new_lines[-1 - i]),
+        shorter - head,
+    )
+    end = len(old_lines) - tail
+    text = "".join(new_lines[head : len(new_lines) - tail])
+    return types.Range(types.Position(head, 0), types.Position(end, 0)), text
+
+
+def _markdown(finding: Finding) -> str:
+    lines = [f"**{finding.code}** `{finding.name}`: {finding.message}", ""]
+    for step in finding.evidence:
+        where = ""
+        if step.location is not None:
+            where = f" (`{os.path.basename(step.location.path)}:{step.location.line}`)"
+        lines.append(f"- {step.text}{where}")
+    if finding.remedy:
+        lines += ["", finding.remedy]
+    return "\n".join([*lines, "", f"`stemfirst rule {finding.code}` explains the rule."])
+
+
+def _order(position: types.Position) -> tuple[int, int]:
+    return position.line, position.character
+
+
+def _uri(path: str) -> str:
+    uri = from_fs_path(os.path.abspath(path))
+    assert isinstance(uri, str)
+    return uri
+
+
+def _path(uri: str) -> str:
+    path = to_fs_path(uri)
+    return path if isinstance(path, str) else uri

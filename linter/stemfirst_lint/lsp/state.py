@@ -1,0 +1,132 @@
+"""What a language server knows between two messages: open documents, and what was found.
+
+Knows files and findings; nothing of the protocol. Documents stand in for their files, so that
+findings are those of the text in the editor.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from stemfirst_lint.add_ignore import commented
+from stemfirst_lint.check import check_paths
+from stemfirst_lint.config import Config, load_config
+from stemfirst_lint.errors import LintError
+from stemfirst_lint.files import python_files
+from stemfirst_lint.model import Applicability, Finding
+from stemfirst_lint.source import OVERLAY, decode, read_bytes
+
+MAX_PROJECT_FILES = 400
+"""Larger folders are not checked as a whole on every change, only the open documents are."""
+
+_REASON = "reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file's new text that mends or silences one finding."""
+
+    title: str
+    path: str
+    text: str
+    is_safe: bool
+
+
+class State:
+    """Open documents and their findings.
+
+    Invariant: `findings` is what a check of `documents` and the files beside them gave last.
+    """
+
+    def __init__(self, folders: tuple[str, ...]) -> None:
+        self.folders = folders
+        self.documents: dict[str, str] = {}
+        self.findings: dict[str, tuple[Finding, ...]] = {}
+        self.failures: dict[str, str] = {}
+
+    def check(self) -> set[str]:
+        """Check anew and return the paths whose findings are to be shown again.
+
+        Raises:
+            LintError: the settings cannot be obeyed.
+        """
+        before = {*self.findings, *self.failures}
+        self.findings, self.failures = {}, {}
+        if self.documents:
+            self._stand_in()
+            try:
+                report = check_paths(self._paths(), self._config())
+            finally:
+                OVERLAY.clear()
+            for finding in report.findings:
+                path = os.path.realpath(finding.location.path)
+                self.findings[path] = (*self.findings.get(path, ()), finding)
+            for failure in report.failures:
+                path, _, reason = str(failure).partition(": ")
+                self.failures[os.path.realpath(path)] = reason
+        return {*before, *self.findings, *self.failures, *self.documents}
+
+    def changes(self, finding: Finding) -> list[Change]:
+        """Return what could be done about a finding, the best first."""
+        self._stand_in()
+        try:
+            return [*self._fixes(finding), *self._silence(finding)]
+        finally:
+            OVERLAY.clear()
+
+    def _fixes(self, finding: Finding) -> list[Change]:
+        if finding.applicability is None:
+            return []
+        from stemfirst_lint.fix.apply import file_of
+        from stemfirst_lint.fix.rewrite import rewrite
+
+        path = file_of(finding)
+        try:
+            made = rewrite(
+                path,
+                read_bytes(path),
+                [finding],
+                allow=finding.applicability,
+                min_gain=self._config().min_gain,
+            )
+            if not made.done:
+                return []
+            text = decode(path, made.new)
+        except LintError:  # a proof failed: there is nothing to offer
+            return []
+        is_safe = finding.applicability is not Applicability.RISKY
+        title = {
+            Applicability.IDENTICAL: "Sort what has no order",
+            Applicability.REORDER: "Move stable text to the front",
+            Applicability.RISKY: "Move stable text to the front (read the result)",
+        }[finding.applicability]
+        return [Change(f"{title} ({finding.code})", path, text, is_safe)]
+
+    def _silence(self, finding: Finding) -> list[Change]:
+        path = finding.location.path
+        try:
+            text = decode(path, read_bytes(path))
+            new, left = commented(path, text, [finding], _REASON)
+        except LintError:
+            return []
+        if left:
+            return []
+        return [Change(f"Silence {finding.code} here", path, new, is_safe=False)]
+
+    def _stand_in(self) -> None:
+        OVERLAY.clear()
+        for path, text in self.documents.items():
+            OVERLAY[os.path.realpath(path)] = text.encode("utf-8", "surrogatepass")
+
+    def _config(self) -> Config:
+        start = self.folders[0] if self.folders else next(iter(self.documents), ".")
+        return load_config(start)
+
+    def _paths(self) -> tuple[str, ...]:
+        """The folders of the workspace, if they are small, and the open documents."""
+        config = self._config()
+        for count, _ in enumerate(python_files(self.folders, config, [])):
+            if count >= MAX_PROJECT_FILES:
+                return tuple(self.documents)
+        return (*self.folders, *self.documents)
