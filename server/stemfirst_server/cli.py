@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -67,6 +68,14 @@ LEVELS = ("debug", "info", "warning", "error")
     help="Most requests that decode together.",
 )
 @click.option(
+    "--max-queued-requests",
+    "most_queued",
+    default=256,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Most requests that wait beside those; more get 429 and a time to try again.",
+)
+@click.option(
     "--enable-prefix-caching/--no-prefix-caching",
     " /--no-enable-prefix-caching",
     "has_prefix_cache",
@@ -100,7 +109,23 @@ LEVELS = ("debug", "info", "warning", "error")
     multiple=True,
     envvar="STEMFIRST_API_KEY",
     metavar="KEY",
-    help="Accept only requests with this key; may be repeated. Also: STEMFIRST_API_KEY.",
+    help="Accept only requests with this key, each key with a cache of its own; may be "
+    "repeated. Also: STEMFIRST_API_KEY.",
+)
+@click.option(
+    "--api-keys-file",
+    "keys_file",
+    type=click.Path(path_type=Path),
+    metavar="TOML",
+    help="Tenants, their hashed keys and limits: see docs/security.md.",
+)
+@click.option(
+    "--admin-key",
+    "admin_keys",
+    multiple=True,
+    envvar="STEMFIRST_ADMIN_KEY",
+    metavar="KEY",
+    help="Key of /metrics where keys are asked for. Also: STEMFIRST_ADMIN_KEY.",
 )
 @click.option(
     "--shutdown-timeout",
@@ -118,7 +143,7 @@ def serve(log_level: str, **flags: object) -> None:
     serves a small model of random weights: its text is noise, its timings are real.
     """
     from stemfirst_server.errors import ConfigError
-    from stemfirst_server.serving import ServerProcess, base_url, listen
+    from stemfirst_server.serving import ServerProcess, base_url, is_loopback, listen
     from stemfirst_server.settings import ServeSettings
 
     # Threads of a matrix product that spin for one another lose the core to whoever else runs:
@@ -136,8 +161,12 @@ def serve(log_level: str, **flags: object) -> None:
     settings = ServeSettings(**flags)  # type: ignore[arg-type]
     try:
         settings.engine_config()  # said now, not after a model was loaded
+        keys = settings.keys()
         listener = listen(settings.host, settings.port)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
-    logging.getLogger("stemfirst.serve").info("starting at %s", base_url(listener))
+    log = logging.getLogger("stemfirst.serve")
+    log.info("starting at %s", base_url(listener))
+    if not keys.are_asked_for and not is_loopback(listener):
+        log.warning("anyone who reaches this address may ask: --api-keys-file or --api-key")
     ServerProcess(settings, listener).run()

@@ -7,6 +7,7 @@
     ├── InvalidRequestError       the request can never succeed as it stands
     │   └── ContextLengthError    more tokens than the model, or the pool, can hold
     ├── ConfigError               a setting of the server itself is out of range
+    ├── OverloadedError           no room for this request now
     ├── RequestFailedError        this one request broke; all others go on
     └── EngineStoppedError        nobody is there to do the work
 
@@ -52,6 +53,20 @@ class ContextLengthError(InvalidRequestError):
 
 class ConfigError(ServerError):
     """A setting of the server is out of range."""
+
+
+class OverloadedError(ServerError):
+    """There is no room now; the same request may succeed later.
+
+    Attributes:
+        reason: `queue_full`, `tenant_limit` or `bodies_too_large`.
+        retry_after_s: whole seconds after which trying again makes sense.
+    """
+
+    def __init__(self, message: str, *, reason: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 class RequestFailedError(ServerError):

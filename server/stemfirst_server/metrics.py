@@ -55,6 +55,12 @@ class Metrics:
             ("model_name", "reason"),
             registry=self._registry,
         )
+        self._refused = Counter(
+            "stemfirst_refused_requests",
+            "Requests that found no room, by reason.",
+            ("model_name", "reason"),
+            registry=self._registry,
+        )
         self._model = model
         self._saved = _SavedCollector(labels)
         self._registry.register(self._saved)
@@ -79,6 +85,10 @@ class Metrics:
             self._missed.labels(self._model, missed).inc(counted.computed_tokens)
         if saved is not None and reason.value in ("stop", "length"):
             self._saved.add(saved.ms)
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was told to come again later."""
+        self._refused.labels(self._model, reason).inc()
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
 import os
 import signal
@@ -59,7 +60,7 @@ class ServerProcess:
         self._error: ServerError | None = None
         self._is_interrupted = False
         config = uvicorn.Config(
-            make_app(self._slot, api_keys=settings.api_keys),
+            make_app(self._slot, keys=settings.keys()),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -197,3 +198,8 @@ def base_url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Return whether only this machine reaches the listener."""
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from stemfirst_server.engine.config import EngineConfig
+from stemfirst_server.tenants import Keys, keys_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,11 @@ class ServeSettings:
         is_deterministic: a hit changes no bit of an answer; slower.
         price_per_hour: of the device, in USD; None: money is not reported.
         calibration_s: most seconds to measure prefill before the first request.
-        api_keys: accepted keys; empty: everybody may ask.
+        most_queued: requests that may wait beside those that run; more are told to come later.
+        api_keys: accepted keys, each a tenant of its own.
+        admin_keys: keys of the operator's routes.
+        keys_file: TOML file of tenants and their hashed keys, or None. Without any key at all
+            everybody may ask, as one tenant.
         shutdown_s: seconds that SIGTERM leaves to running requests.
     """
 
@@ -46,8 +52,19 @@ class ServeSettings:
     is_deterministic: bool = False
     price_per_hour: float | None = None
     calibration_s: float = 6.0
+    most_queued: int = 256
     api_keys: tuple[str, ...] = ()
+    admin_keys: tuple[str, ...] = ()
+    keys_file: Path | None = None
     shutdown_s: float = 30.0
+
+    def keys(self) -> Keys:
+        """Return who may ask.
+
+        Raises:
+            ConfigError: the key file cannot be used.
+        """
+        return keys_of(self.api_keys, self.admin_keys, self.keys_file)
 
     def engine_config(self) -> EngineConfig:
         """Return the engine's share of the settings.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from stemfirst_server.api.admission import Admission
 from stemfirst_server.api.service import Served, Service
 from stemfirst_server.engine.engine import Engine
 from stemfirst_server.errors import ModelFilesError, UnsupportedModelError
@@ -87,6 +88,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
             created_s=int(time.time()),
         ),
         cost_model,
+        Admission(config.max_running + settings.most_queued),
     )
 
 

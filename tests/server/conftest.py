@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -75,6 +76,38 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The demo model's server, shared by the session."""
     served = Served(
         tmp_path_factory.mktemp("server"), "--port", "0", "--gpu-price-per-hour", "3.6", *SMALL
+    )
+    try:
+        yield served.wait_until_ready()
+    finally:
+        served.close()
+
+
+TENANT_KEYS = {"acme": ("acme-1", "acme-2"), "globex": ("globex-1",), "small": ("small-1",)}
+ADMIN_KEY = "operator-1"
+
+
+def hashed(key: str) -> str:
+    """Return a key as the key file holds it."""
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of three tenants, one with a limit, with room for four requests at once."""
+    folder = tmp_path_factory.mktemp("guarded")
+    lines = []
+    for name, keys in TENANT_KEYS.items():
+        lines += [f"[tenants.{name}]", f"keys = {[hashed(key) for key in keys]}"]
+        lines += ["most_requests = 1"] * (name == "small")
+    lines += ["[admin]", f"keys = {[hashed(ADMIN_KEY)]}"]
+    (folder / "keys.toml").write_text("\n".join(lines), "utf-8")
+    flags = ("--port", "0", "--pool-tokens", "40960", "--calibration-seconds", "0")
+    served = Served(
+        folder,
+        *flags,
+        *("--max-num-seqs", "2", "--max-queued-requests", "2"),
+        *("--api-keys-file", str(folder / "keys.toml"), "--api-key", "lone-1"),
     )
     try:
         yield served.wait_until_ready()

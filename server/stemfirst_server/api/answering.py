@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from stemfirst_server.api import failures, openai
 from stemfirst_server.api.generation import Generation, Piece
+from stemfirst_server.api.messages import MessagesShape
+from stemfirst_server.api.narrated import Narrated, Origin
+from stemfirst_server.api.responses import ResponsesShape
 from stemfirst_server.engine.request import GenerationRequest
 from stemfirst_server.errors import InvalidRequestError, RequestFailedError
 from stemfirst_server.namespaces import namespace
@@ -26,14 +29,20 @@ from stemfirst_server.tokens.template import conversation
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from stemfirst_server.api.admission import Seats
+    from stemfirst_server.api.messages import MessagesRequest
+    from stemfirst_server.api.responses import ResponsesRequest
     from stemfirst_server.api.schema import ChatRequest, CompletionRequest, Sampled
     from stemfirst_server.api.service import PromptTokens, Service
     from stemfirst_server.engine.request import RequestReport, SamplingParams
+    from stemfirst_server.tenants import Tenant
+    from stemfirst_server.tokens.template import Conversation
 
 MOST_PROMPTS = 256
 """Prompts times choices of one request at most."""
 
-Shape = openai.ChatShape | openai.CompletionShape
+OpenAIShape = openai.ChatShape | openai.CompletionShape
+Shape = OpenAIShape | Narrated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,16 +77,71 @@ async def chat(body: ChatRequest, request: Request, service: Service) -> Respons
         continue_final_message=body.continue_final_message,
         options=body.chat_template_kwargs,
     )
+    vocabulary = service.vocabulary
+    return await _converse(
+        body, request, service, asked, sampling,
+        lambda model, _: openai.ChatShape(_head("chatcmpl", model), vocabulary),
+    )  # fmt: skip
+
+
+async def message(body: MessagesRequest, request: Request, service: Service) -> Response:
+    """Answer `POST /v1/messages`."""
+    sampling = body.sampling()
+    asked, paths = body.conversation()
+    return await _converse(
+        body, request, service, asked, sampling,
+        lambda model, tokens: MessagesShape(_head("msg", model), tokens),
+        Origin(body.model_dump(include={"system", "messages", "tools"}), paths),
+    )  # fmt: skip
+
+
+async def response(body: ResponsesRequest, request: Request, service: Service) -> Response:
+    """Answer `POST /v1/responses`."""
+    sampling = body.sampling()
+    asked, paths = body.conversation()
+    return await _converse(
+        body, request, service, asked, sampling,
+        lambda model, _: ResponsesShape(_head("resp", model), body),
+        Origin(body.model_dump(include={"instructions", "input", "tools"}), paths),
+        field="input",
+    )  # fmt: skip
+
+
+async def count(body: MessagesRequest, request: Request, service: Service) -> dict[str, int]:
+    """Answer `POST /v1/messages/count_tokens`."""
+    _model(body, service)
+    asked, _ = body.conversation()
+    tenant: Tenant = request.state.tenant
+    space = namespace(service.served.names[0], tenant.name, body.cache_salt)
+    with service.admission.take(1, tenant):
+        prompt = await service.chat_prompt(asked, space)
+    return {"input_tokens": len(prompt.encoded.token_ids)}
+
+
+async def _converse(
+    body: Sampled,
+    request: Request,
+    service: Service,
+    asked: Conversation,
+    sampling: SamplingParams,
+    shape_of: Callable[[str, int], Shape],
+    origin: Origin | None = None,
+    *,
+    field: str = "messages",
+) -> Response:
+    """Answer a conversation in the shape that `shape_of(model, prompt tokens)` makes."""
     model = _model(body, service)
-    space = namespace(service.served.names[0], _tenant(request), body.cache_salt)
-    began = time.monotonic()
-    prompt = await service.chat_prompt(asked, space)
-    tokenize_ms = (time.monotonic() - began) * 1000
-    service.check_length(prompt, sampling.max_tokens, "messages")
-    shape = openai.ChatShape(_head("chatcmpl", model), service.vocabulary)
-    return await _answer(
-        body, request, service, shape, [prompt], [""], sampling, space, tokenize_ms
-    )
+    tenant: Tenant = request.state.tenant
+    space = namespace(service.served.names[0], tenant.name, body.cache_salt)
+    with service.admission.take(body.choices, tenant) as seats:
+        began = time.monotonic()
+        prompt = await service.chat_prompt(asked, space, origin)
+        tokenize_ms = (time.monotonic() - began) * 1000
+        service.check_length(prompt, sampling.max_tokens, field)
+        shape = shape_of(model, len(prompt.encoded.token_ids))
+        return await _answer(
+            body, request, service, seats, shape, [prompt], [""], sampling, space, tokenize_ms
+        )
 
 
 async def completion(body: CompletionRequest, request: Request, service: Service) -> Response:
@@ -91,32 +155,35 @@ async def completion(body: CompletionRequest, request: Request, service: Service
             parameter="prompt",
         )
     model = _model(body, service)
-    space = namespace(service.served.names[0], _tenant(request), body.cache_salt)
-    began = time.monotonic()
+    tenant: Tenant = request.state.tenant
+    space = namespace(service.served.names[0], tenant.name, body.cache_salt)
     is_list = isinstance(body.prompt, list) and not isinstance(asked[0], list)
-    prompts = [
-        await service.text_prompt(prompt, space, ("prompt", index) if is_list else ("prompt",))
-        for index, prompt in enumerate(asked)
-    ]
-    tokenize_ms = (time.monotonic() - began) * 1000
-    for tokens in prompts:
-        service.check_length(tokens, sampling.max_tokens, "prompt")
-    echoes = [""] * len(asked)
-    if body.echo:
-        echoes = [
-            prompt if isinstance(prompt, str) else service.vocabulary.decode(prompt)
-            for prompt in asked
+    with service.admission.take(len(asked) * body.choices, tenant) as seats:
+        began = time.monotonic()
+        prompts = [
+            await service.text_prompt(prompt, space, ("prompt", index) if is_list else ("prompt",))
+            for index, prompt in enumerate(asked)
         ]
-    shape = openai.CompletionShape(_head("cmpl", model), service.vocabulary)
-    return await _answer(
-        body, request, service, shape, prompts, echoes, sampling, space, tokenize_ms
-    )
+        tokenize_ms = (time.monotonic() - began) * 1000
+        for tokens in prompts:
+            service.check_length(tokens, sampling.max_tokens, "prompt")
+        echoes = [""] * len(asked)
+        if body.echo:
+            echoes = [
+                prompt if isinstance(prompt, str) else service.vocabulary.decode(prompt)
+                for prompt in asked
+            ]
+        shape = openai.CompletionShape(_head("cmpl", model), service.vocabulary)
+        return await _answer(
+            body, request, service, seats, shape, prompts, echoes, sampling, space, tokenize_ms
+        )
 
 
 async def _answer(
     body: Sampled,
     request: Request,
     service: Service,
+    seats: Seats,
     shape: Shape,
     prompts: Sequence[PromptTokens],
     echoes: Sequence[str],
@@ -143,7 +210,7 @@ async def _answer(
         tuple(prompts),
         tuple(echoes),
         choices,
-        Generation(service, service.vocabulary, requests, body.stops),
+        Generation(seats.over(service), service.vocabulary, requests, body.stops),
         sampling.logprobs is not None,
         request.state.api_key,
         tokenize_ms,
@@ -169,11 +236,15 @@ async def _gathered(job: Job) -> list[openai.Answer]:
 def _whole(job: Job, answers: Sequence[openai.Answer]) -> Response:
     counted = _counted(job, answers)
     report = job.service.report(counted[0], job.prompts[0], job.body.stemfirst, job.api_key)
-    body = openai.with_fields(
-        job.shape.whole(answers, job.wants_logprobs),
-        {"usage": openai.usage(counted, sum(answer.output_tokens for answer in answers))},
-        openai.report_field(report, counted[0]),
-    )
+    field = openai.report_field(report, counted[0])
+    if isinstance(job.shape, openai.ChatShape | openai.CompletionShape):
+        body = openai.with_fields(
+            job.shape.whole(answers, job.wants_logprobs),
+            {"usage": openai.usage(counted, sum(answer.output_tokens for answer in answers))},
+            field,
+        )
+    else:
+        body = job.shape.whole(answers[0], counted[0], field)
     return JSONResponse(body, headers=openai.headers(report, job.tokenize_ms))
 
 
@@ -186,9 +257,15 @@ async def _stream(job: Job, watching: asyncio.Task[None]) -> Response:
         watching.cancel()
         raise
 
+    shape = job.shape
+    if isinstance(shape, openai.ChatShape | openai.CompletionShape):
+        story = _events(job, shape, first, pieces)
+    else:
+        story = _narrated(job, shape, first, pieces)
+
     async def events() -> AsyncIterator[bytes]:
         try:
-            async for event in _events(job, first, pieces):
+            async for event in story:
                 yield event
         finally:
             watching.cancel()
@@ -199,14 +276,16 @@ async def _stream(job: Job, watching: asyncio.Task[None]) -> Response:
     )
 
 
-async def _events(job: Job, first: Piece, pieces: AsyncIterator[Piece]) -> AsyncIterator[bytes]:
+async def _events(
+    job: Job, shape: OpenAIShape, first: Piece, pieces: AsyncIterator[Piece]
+) -> AsyncIterator[bytes]:
     answers = [openai.Answer() for _ in range(_count(job))]
     for index, _ in enumerate(answers):
-        opening = job.shape.opening(index)
+        opening = shape.opening(index)
         if opening is not None:
             yield _event(opening)
         elif echo := job.echoes[index // job.choices]:
-            yield _event(job.shape.piece(index, echo, (), None, False))
+            yield _event(shape.piece(index, echo, (), None, False))
     piece: Piece | None = first
     left = len(answers)
     try:
@@ -214,10 +293,10 @@ async def _events(job: Job, first: Piece, pieces: AsyncIterator[Piece]) -> Async
             _add(answers[piece.choice], piece, keep_tokens=False)
             left -= piece.finish is not None
             if piece.text or piece.finish or job.wants_logprobs:
-                chunk = job.shape.piece(
+                chunk = shape.piece(
                     piece.choice, piece.text, piece.tokens, piece.finish, job.wants_logprobs
                 )
-                for event in _with_account(job, answers, chunk) if left == 0 else [chunk]:
+                for event in _with_account(job, shape, answers, chunk) if left == 0 else [chunk]:
                     yield _event(event)
             piece = await anext(pieces, None)
     except RequestFailedError as error:
@@ -225,8 +304,30 @@ async def _events(job: Job, first: Piece, pieces: AsyncIterator[Piece]) -> Async
     yield b"data: [DONE]\n\n"
 
 
+async def _narrated(
+    job: Job, shape: Narrated, first: Piece, pieces: AsyncIterator[Piece]
+) -> AsyncIterator[bytes]:
+    answer = openai.Answer()
+    for event in shape.begin():
+        yield _named_event(event)
+    piece: Piece | None = first
+    try:
+        while piece is not None:
+            _add(answer, piece, keep_tokens=False)
+            for event in shape.piece(piece.text) if piece.text else ():
+                yield _named_event(event)
+            piece = await anext(pieces, None)
+    except RequestFailedError as error:
+        yield _named_event(shape.failure(failures.from_server_error(error)))
+        return
+    counted = _counted(job, [answer])[0]
+    report = job.service.report(counted, job.prompts[0], job.body.stemfirst, job.api_key)
+    for event in shape.end(answer, counted, openai.report_field(report, counted)):
+        yield _named_event(event)
+
+
 def _with_account(
-    job: Job, answers: Sequence[openai.Answer], last: openai.Json
+    job: Job, shape: OpenAIShape, answers: Sequence[openai.Answer], last: openai.Json
 ) -> list[openai.Json]:
     """Return the last chunk, with usage and report on it or on one of their own behind it."""
     counted = _counted(job, answers)
@@ -235,7 +336,7 @@ def _with_account(
     field = openai.report_field(report, counted[0])
     match job.body.wants_usage:
         case True:
-            return [last, openai.with_fields(job.shape.closing(), usage, field)]
+            return [last, openai.with_fields(shape.closing(), usage, field)]
         case False:
             return [openai.with_fields(last, field)]
         case None:
@@ -259,6 +360,7 @@ def _add(answer: openai.Answer, piece: Piece, *, keep_tokens: bool) -> None:
         answer.finish = piece.finish
         answer.report = piece.report
         answer.output_tokens = piece.output_tokens
+        answer.stop = piece.stop
 
 
 def _count(job: Job) -> int:
@@ -267,6 +369,10 @@ def _count(job: Job) -> int:
 
 def _event(body: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(body, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
+
+
+def _named_event(body: dict[str, Any]) -> bytes:
+    return f"event: {body['type']}\n".encode() + _event(body)
 
 
 async def _abort_on_disconnect(request: Request, generation: Generation) -> None:
@@ -287,11 +393,6 @@ def _model(body: Sampled, service: Service) -> str:
     if body.model is not None and body.model not in names:
         raise failures.unknown_model(body.model, names)
     return body.model or names[0]
-
-
-def _tenant(request: Request) -> str:
-    """Return the tenant that authentication named; with one set of keys there is one."""
-    return ""
 
 
 def _head(prefix: str, model: str) -> openai.Head:

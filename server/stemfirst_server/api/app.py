@@ -16,9 +16,12 @@ from starlette.exceptions import HTTPException
 from stemfirst_server.api import answering, failures, openai
 from stemfirst_server.api.edge import Edge
 from stemfirst_server.api.failures import ApiError
+from stemfirst_server.api.messages import MessagesRequest
+from stemfirst_server.api.responses import ResponsesRequest
 from stemfirst_server.api.schema import ChatRequest, CompletionRequest
-from stemfirst_server.errors import ServerError
+from stemfirst_server.errors import OverloadedError, ServerError
 from stemfirst_server.metrics import CONTENT_TYPE
+from stemfirst_server.tenants import Keys
 
 if TYPE_CHECKING:
     from stemfirst_server.api.service import Service
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("stemfirst.api")
 
 WIRE_VERSION = 1
-MOST_BODY_BYTES = 64 * 1024 * 1024
+MOST_BODY_BYTES = 64 * 2**20
+MOST_HELD_BYTES = 512 * 2**20
 
 
 class Slot:
@@ -47,14 +51,23 @@ class Slot:
 
 
 def make_app(
-    slot: Slot, *, api_keys: tuple[str, ...] = (), most_body_bytes: int = MOST_BODY_BYTES
+    slot: Slot,
+    *,
+    keys: Keys | None = None,
+    most_body_bytes: int = MOST_BODY_BYTES,
+    most_held_bytes: int = MOST_HELD_BYTES,
 ) -> Edge:
     """Return the ASGI app; it answers before the model is loaded, if only to say so."""
     app = FastAPI(title="stemfirst", docs_url=None, redoc_url=None)
-    _add_failures(app)
+    _add_failures(app, slot)
     _add_answers(app, slot)
     _add_facts(app, slot)
-    return Edge(app, api_keys=api_keys, most_body_bytes=most_body_bytes)
+    return Edge(
+        app,
+        keys=keys or Keys(),
+        most_body_bytes=most_body_bytes,
+        most_held_bytes=most_held_bytes,
+    )
 
 
 def _add_answers(app: FastAPI, slot: Slot) -> None:
@@ -62,6 +75,21 @@ def _add_answers(app: FastAPI, slot: Slot) -> None:
     async def chat_completions(body: ChatRequest, request: Request) -> Response:
         """Answer a conversation."""
         return await answering.chat(body, request, slot.get())
+
+    @app.post("/v1/messages", response_model=None)
+    async def messages(body: MessagesRequest, request: Request) -> Response:
+        """Answer a conversation, as Anthropic's clients ask."""
+        return await answering.message(body, request, slot.get())
+
+    @app.post("/v1/messages/count_tokens")
+    async def count_tokens(body: MessagesRequest, request: Request) -> dict[str, int]:
+        """Say how long a conversation is, as Anthropic's clients ask."""
+        return await answering.count(body, request, slot.get())
+
+    @app.post("/v1/responses", response_model=None)
+    async def responses(body: ResponsesRequest, request: Request) -> Response:
+        """Answer a conversation, in OpenAI's newer shape."""
+        return await answering.response(body, request, slot.get())
 
     @app.post("/v1/completions", response_model=None)
     async def completions(body: CompletionRequest, request: Request) -> Response:
@@ -148,28 +176,30 @@ def _capabilities(service: Service) -> dict[str, Any]:
     }
 
 
-def _add_failures(app: FastAPI) -> None:
+def _add_failures(app: FastAPI, slot: Slot) -> None:
     @app.exception_handler(ApiError)
-    async def api_error(_: Request, error: ApiError) -> Response:
-        return error.response()
+    async def api_error(request: Request, error: ApiError) -> Response:
+        return error.response(request.url.path)
 
     @app.exception_handler(ServerError)
     async def server_error(request: Request, error: ServerError) -> Response:
         answer = failures.from_server_error(error)
+        if isinstance(error, OverloadedError) and slot.service is not None:
+            slot.service.metrics.refused(error.reason)
         if answer.status == 500:
             log.error("%s failed: %s", request.state.request_id, error)
-        return answer.response()
+        return answer.response(request.url.path)
 
     @app.exception_handler(RequestValidationError)
-    async def validation(_: Request, error: RequestValidationError) -> Response:
-        return failures.from_validation(error.errors()).response()
+    async def validation(request: Request, error: RequestValidationError) -> Response:
+        return failures.from_validation(error.errors()).response(request.url.path)
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
+    async def http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
             message = "There is no such route; the API is under /v1"
         elif error.status_code == 405:
             message = "This route does not take this method"
         else:
             message = str(error.detail)
-        return ApiError(error.status_code, message).response()
+        return ApiError(error.status_code, message).response(request.url.path)

@@ -6,23 +6,38 @@ text. Written against ASGI itself, because wrapping streams costs what streaming
 
 from __future__ import annotations
 
-import hmac
 import logging
 import re
 import time
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from stemfirst_server.api.failures import ApiError, internal_error
+from stemfirst_server.api import failures
+from stemfirst_server.api.failures import ApiError
+from stemfirst_server.errors import OverloadedError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from stemfirst_server.tenants import Keys
+
 log = logging.getLogger("stemfirst.requests")
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+OPERATORS_ROUTES = frozenset({"/metrics"})
+"""Routes that tell of all tenants."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """Bytes of one request's body that were read."""
+
+    nbytes: int = 0
 
 
 class Edge:
@@ -30,14 +45,19 @@ class Edge:
 
     Args:
         app: what answers.
-        api_keys: accepted keys; none means that everybody may ask.
+        keys: who may ask, and whose request it is.
         most_body_bytes: larger bodies are refused before they are read whole.
+        most_held_bytes: bodies of all requests under way together.
     """
 
-    def __init__(self, app: ASGIApp, *, api_keys: tuple[str, ...], most_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, keys: Keys, most_body_bytes: int, most_held_bytes: int
+    ) -> None:
         self._app = app
-        self._api_keys = tuple(key.encode() for key in api_keys)
+        self._keys = keys
         self._most_body_bytes = most_body_bytes
+        self._most_held_bytes = most_held_bytes
+        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens inside."""
@@ -48,7 +68,9 @@ class Edge:
         given = headers.get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})
-        scope["state"] |= {"request_id": request_id, "api_key": bearer(headers)}
+        key = key_of(headers)
+        scope["state"] |= {"request_id": request_id, "api_key": key}
+        held = _Held()
         began = time.monotonic()
         status = 0
 
@@ -60,20 +82,18 @@ class Edge:
             await send(message)
 
         try:
-            refusal = self._refusal(scope, headers)
-            if refusal is not None:
-                await refusal.response()(scope, receive, sending)
-            else:
-                await self._app(scope, self._bounded(receive), sending)
+            self._admit(scope, headers, key)
+            await self._app(scope, self._bounded(receive, held), sending)
         except ApiError as error:
             if status:
                 raise
-            await error.response()(scope, receive, sending)
+            await error.response(scope["path"])(scope, receive, sending)
         except Exception:
             log.exception("%s failed", request_id)
             if not status:
-                await internal_error().response()(scope, receive, sending)
+                await failures.internal_error().response(scope["path"])(scope, receive, sending)
         finally:
+            self._held_bytes -= held.nbytes
             log.info(
                 "%s %s %s %s %.0f ms",
                 request_id,
@@ -83,33 +103,42 @@ class Edge:
                 (time.monotonic() - began) * 1000,
             )
 
-    def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
+    def _admit(self, scope: Scope, headers: Headers, key: str | None) -> None:
+        """Refuse a request by its head alone, or note whose it is.
+
+        Raises:
+            ApiError: it is too large, or its key does not open this route.
+        """
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._most_body_bytes:
-            return self._too_large()
-        if not self._api_keys or not scope["path"].startswith("/v1"):
-            return None
-        key = (bearer(headers) or "").encode()
-        # Every key is compared, so that the time tells nothing about which one nearly fits.
-        if sum(hmac.compare_digest(key, known) for known in self._api_keys):
-            return None
-        return ApiError(
-            401,
-            "The API key is missing or wrong: send it as Authorization: Bearer <key>",
-            kind="authentication_error",
-            code="invalid_api_key",
-        )
+            raise self._too_large()
+        path = scope["path"]
+        if path in OPERATORS_ROUTES:
+            if self._keys.guards_operations and not self._keys.is_admin(key):
+                raise failures.not_an_operator()
+        elif path.startswith("/v1"):
+            tenant = self._keys.tenant(key)
+            if tenant is None:
+                raise failures.wrong_key()
+            scope["state"]["tenant"] = tenant
 
-    def _bounded(self, receive: Receive) -> Receive:
-        seen = 0
-
+    def _bounded(self, receive: Receive, held: _Held) -> Receive:
         async def receiving() -> Message:
-            nonlocal seen
             message = await receive()
             if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > self._most_body_bytes:
+                more = len(message.get("body", b""))
+                held.nbytes += more
+                self._held_bytes += more
+                if held.nbytes > self._most_body_bytes:
                     raise self._too_large()
+                if self._held_bytes > self._most_held_bytes:
+                    raise failures.from_server_error(
+                        OverloadedError(
+                            "the requests under way are too large together; try again later",
+                            reason="bodies_too_large",
+                            retry_after_s=1,
+                        )
+                    )
             return message
 
         return receiving
@@ -122,7 +151,9 @@ class Edge:
         )
 
 
-def bearer(headers: Headers) -> str | None:
-    """Return the key of an Authorization header, or None."""
+def key_of(headers: Headers) -> str | None:
+    """Return the key of a request, as OpenAI's or Anthropic's clients send it, or None."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() or None if scheme.lower() == "bearer" else None
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    return headers.get("x-api-key", "").strip() or None

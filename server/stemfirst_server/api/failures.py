@@ -11,18 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from stemfirst_server.errors import (
     ContextLengthError,
     EngineStoppedError,
     InvalidRequestError,
+    OverloadedError,
     ServerError,
 )
 
 
-class ApiError(Exception):
-    """An answer that is an error.
+class ApiError(HTTPException):
+    """An answer that is an error; the kind of exception that FastAPI lets pass while it reads.
 
     Attributes:
         status: of the HTTP response.
@@ -43,7 +45,7 @@ class ApiError(Exception):
         code: str | None = None,
         retry_after_s: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(status, message)
         self.status = status
         self.message = message
         self.kind = kind
@@ -62,14 +64,32 @@ class ApiError(Exception):
             }
         }
 
-    def response(self) -> JSONResponse:
-        """Return the whole response."""
+    def response(self, path: str) -> JSONResponse:
+        """Return the whole response, in the shape that clients of the route at `path` read."""
         headers = {}
         if self.retry_after_s is not None:
             headers["retry-after"] = str(self.retry_after_s)
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
-        return JSONResponse(self.body(), self.status, headers=headers)
+        body = anthropic_body(self) if path.startswith("/v1/messages") else self.body()
+        return JSONResponse(body, self.status, headers=headers)
+
+
+_ANTHROPIC_KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
+
+
+def anthropic_body(error: ApiError) -> dict[str, Any]:
+    """Return an error's JSON in Anthropic's shape; a field at fault is named in the message."""
+    kind = "api_error" if error.status >= 500 else "invalid_request_error"
+    kind = _ANTHROPIC_KINDS.get(error.status, kind)
+    return {"type": "error", "error": {"type": kind, "message": error.message}}
 
 
 def unknown_model(asked: str, served: Sequence[str]) -> ApiError:
@@ -93,6 +113,26 @@ def not_ready() -> ApiError:
     )
 
 
+def wrong_key() -> ApiError:
+    """Return the answer to a key that is nobody's."""
+    return ApiError(
+        401,
+        "The API key is missing or wrong: send it as Authorization: Bearer <key> or x-api-key",
+        kind="authentication_error",
+        code="invalid_api_key",
+    )
+
+
+def not_an_operator() -> ApiError:
+    """Return the answer to a tenant, or nobody, on an operator's route."""
+    return ApiError(
+        403,
+        "This route is the operator's: send the key of --admin-key as Authorization: Bearer <key>",
+        kind="permission_error",
+        code="admin_key_needed",
+    )
+
+
 def internal_error() -> ApiError:
     """Return the answer to a fault of ours; what it was stands in the log only."""
     return ApiError(
@@ -111,6 +151,14 @@ def from_server_error(error: ServerError) -> ApiError:
         )
     if isinstance(error, InvalidRequestError):
         return ApiError(400, str(error), parameter=error.parameter)
+    if isinstance(error, OverloadedError):
+        return ApiError(
+            429,
+            str(error),
+            kind="rate_limit_error",
+            code=error.reason,
+            retry_after_s=error.retry_after_s,
+        )
     if isinstance(error, EngineStoppedError):
         return ApiError(
             503,

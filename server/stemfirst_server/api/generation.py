@@ -47,6 +47,7 @@ class Piece:
         finish: `stop`, `length` or `abort` on the last piece of a choice, else None.
         report: the engine's account, on the last piece.
         output_tokens: tokens of this choice so far.
+        stop: the stop string that ended it, on the last piece.
     """
 
     choice: int
@@ -55,6 +56,7 @@ class Piece:
     finish: str | None = None
     report: RequestReport | None = None
     output_tokens: int = 0
+    stop: str | None = None
 
 
 class _Choice:
@@ -178,4 +180,5 @@ class Generation:
             FinishReason.STOP.value if is_stopped else finish.reason.value,
             finish.report,
             choice.output_tokens,
+            choice.matcher.matched if is_stopped else None,
         )

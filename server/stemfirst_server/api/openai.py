@@ -261,6 +261,7 @@ class Answer:
     tokens: list[TokenEvent] = field(default_factory=list)
     report: RequestReport | None = None
     output_tokens: int = 0
+    stop: str | None = None
 
 
 def finite(logprob: float | None) -> float | None:

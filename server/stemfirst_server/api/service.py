@@ -15,6 +15,7 @@ import numpy as np
 from stemfirst.chain import ChainKey
 from stemfirst.wire import hint_from_json
 
+from stemfirst_server.api.narrated import Origin
 from stemfirst_server.engine.request import FinishEvent, token_array
 from stemfirst_server.errors import ContextLengthError, InvalidRequestError
 from stemfirst_server.metrics import Metrics
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from stemfirst.wire import Report
     from transformers import PreTrainedTokenizerBase
 
+    from stemfirst_server.api.admission import Admission
     from stemfirst_server.engine.config import EngineConfig
     from stemfirst_server.engine.engine import Engine
     from stemfirst_server.engine.request import (
@@ -100,19 +102,23 @@ class Service:
         tokenizer: PreTrainedTokenizerBase,
         served: Served,
         cost_model: CostModel,
+        admission: Admission,
     ) -> None:
         backend = tokenizer.backend_tokenizer
         self.engine = engine
         self.config = config
         self.served = served
         self.cost_model = cost_model
+        self.admission = admission
         self.vocabulary = Vocabulary(backend)
         self.metrics = Metrics(served.names[0], engine.stats)
         self._encoder = Encoder(backend)
         self._template = ChatTemplate(tokenizer)
 
-    async def chat_prompt(self, asked: Conversation, namespace: str) -> PromptTokens:
-        """Return the tokens of a conversation.
+    async def chat_prompt(
+        self, asked: Conversation, namespace: str, origin: Origin | None = None
+    ) -> PromptTokens:
+        """Return the tokens of a conversation, converted from another body if `origin` says so.
 
         Raises:
             InvalidRequestError: the template refused it.
@@ -124,9 +130,14 @@ class Service:
 
         size = sum(len(str(message.get("content"))) for message in asked.messages)
         text, encoded = await _beside(make, size)
-        body = {"messages": asked.messages, "tools": asked.tools}
+        if origin is None:
+            origin = Origin({"messages": asked.messages, "tools": asked.tools}, {})
+        paths = origin.paths
         return PromptTokens(
-            encoded, len(text), lambda: place_conversation(asked, text, self._template), body
+            encoded,
+            len(text),
+            lambda: place_conversation(asked, text, self._template).renamed(paths),
+            origin.body,
         )
 
     async def text_prompt(

@@ -71,6 +71,12 @@ class Placement:
             return self.places[index]
         return None
 
+    def renamed(self, paths: Mapping[Path, Path]) -> Placement:
+        """Return the same places with paths of another body; those not in `paths` stay."""
+        return Placement(
+            tuple(replace(place, path=paths.get(place.path, place.path)) for place in self.places)
+        )
+
 
 NOWHERE = Placement(())
 
