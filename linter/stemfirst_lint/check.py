@@ -141,7 +141,7 @@ def _planned(finding: Finding, config: Config) -> Finding:
     from stemfirst_lint.fix.plan import plan_for, sort_applicability
     from stemfirst_lint.model import Applicability, Kind
 
-    if finding.hole.verdict.kind is Kind.SET:
+    if finding.hole.verdict.kind in (Kind.SET, Kind.LISTING):
         return replace(finding, applicability=sort_applicability(finding.hole))
     role = finding.site.role if finding.site is not None else None
     plan = plan_for(finding.template, min_gain=config.min_gain, role=role)

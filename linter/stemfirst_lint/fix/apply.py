@@ -113,7 +113,7 @@ def _round(
     from stemfirst_lint.fix.rewrite import rewrite  # loads libcst
 
     changed = False
-    sets = [finding for finding in findings if finding.code == "SF201"]
+    sets = [finding for finding in findings if finding.code in ("SF201", "SF202")]
     for wanted in (sets, findings):
         by_file: dict[str, list[Finding]] = {}
         for finding in wanted:
@@ -155,6 +155,8 @@ def file_of(finding: Finding) -> str:
     if finding.code == "SF201":
         place = finding.hole.set_location if finding.hole else None
         return place.path if place else finding.location.path
+    if finding.code == "SF202" and finding.hole and finding.hole.value_location:
+        return finding.hole.value_location.path
     return finding.template.location.path if finding.template else finding.location.path
 
 

@@ -16,6 +16,7 @@ from stemfirst_lint.fix import words
 from stemfirst_lint.fix.blocks import Block, Shape, blocks_of
 from stemfirst_lint.fix.flat import Flat, flatten
 from stemfirst_lint.fix.layout import Run, arrange, text_of
+from stemfirst_lint.fix.listings import listings_in
 from stemfirst_lint.fix.safety import Refusal, Safety
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Applicability, Form, Hole, Kind, Template
@@ -133,9 +134,12 @@ def plan_for(
 def sort_applicability(hole: Hole) -> Applicability | None:
     """Return what putting `sorted(...)` around a set does to the text, or None if it cannot.
 
-    Members that are joined or listed come out in a canonical order (`identical`); a set that is
-    printed itself changes its brackets, which a person should see (`risky`).
+    Members that are joined or listed, and files that are listed, come out in a canonical order
+    (`identical`); a set that is printed itself changes its brackets, which a person should see
+    (`risky`).
     """
+    if hole.verdict.kind is Kind.LISTING:
+        return Applicability.IDENTICAL if listings_in(hole.source) else None
     if hole.verdict.kind is not Kind.SET or hole.set_location is None:
         return None
     if hole.set_location == hole.value_location or hole.set_location == hole.location:

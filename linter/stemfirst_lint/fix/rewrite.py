@@ -17,6 +17,7 @@ from functools import partial
 from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.fillings import read_dollar, read_markers
 from stemfirst_lint.fix.changes import Approve, Done, Left, Rewrite
+from stemfirst_lint.fix.listings import listings_in
 from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, take_apart
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import (
@@ -34,6 +35,10 @@ from stemfirst_lint.model import Applicability, Finding, Form, Location, Piece, 
 from stemfirst_lint.source import Source
 
 _RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
+_MOVED = frozenset(
+    {"SF101", "SF102", "SF103", "SF104", "SF105", "SF106", "SF107", "SF205", "SF301", "SF302"}
+)
+"""Rules whose fault a better order of the text mends."""
 _ITERATED = re.compile(r"(?:\b(?:list|tuple|enumerate|map)\(|\bin)$|\bmap\([\w.]+,$")
 _COMMENT_BEHIND = re.compile(r"[ \t]*#(?!\s*(?:noqa|type:|pragma|pylint|fmt))")
 _OTHER_SORTED = re.compile(
@@ -123,6 +128,11 @@ class _FileRewriter:
                     self._refuse(finding.location, [finding], _no_set())
                 elif place.path == self._path:
                     sets.setdefault(place, []).append(finding)
+            elif finding.code == "SF202":
+                self._sort_listings(finding)
+            elif finding.code not in _MOVED:
+                reason = Refusal("no rewriting of text mends it", finding.remedy or "see the rule")
+                self._refuse(finding.location, [finding], reason)
             elif finding.template is not None and finding.template.location.path == self._path:
                 orders.setdefault(finding.template.location, []).append(finding)
         for place, group in sets.items():
@@ -172,6 +182,27 @@ class _FileRewriter:
         if self._is_approved(done):
             self._edits.append(Edit(start, end, new))
             self._done.append(done)
+
+    def _sort_listings(self, finding: Finding) -> None:
+        hole = finding.hole
+        place = hole.value_location if hole is not None else None
+        found = listings_in(hole.source) if hole is not None else ()
+        if hole is None or place is None or not found or _OTHER_SORTED.search(self._text):
+            reason = Refusal("the files are listed elsewhere", "put `sorted(...)` around it there")
+            self._refuse(finding.location, [finding], reason)
+            return
+        if place.path != self._path:
+            return
+        start, _ = self._range(place)
+        none = Forfeit(0, 0)
+        for first, last in found:
+            first, last = start + first, start + last
+            old = self._text[first:last]
+            edit = Edit(first, last, f"sorted({old})")
+            done = Done(place, (finding,), Applicability.IDENTICAL, none, none, (), old, edit.new)
+            if edit not in self._edits and self._is_approved(done):
+                self._edits.append(edit)
+                self._done.append(done)
 
     def _is_approved(self, done: Done) -> bool:
         if self._approve is None or self._approve(done):

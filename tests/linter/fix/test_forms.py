@@ -67,6 +67,17 @@ FORMS = {
         "    parts += [f'Question: {question}']\n"
         "    text = '\\n\\n'.join(parts)\n" + SEND,
     ),
+    "files in no order": (
+        "import os\n\n\n"
+        + ASK
+        + "    text = f\"Files: {', '.join(os.listdir('a'))}\\n\\nR\\n\\nQuestion: {question}\"\n"
+        + SEND,
+        "import os\n\n\n"
+        + ASK
+        + "    text = f\"Files: {', '.join(sorted(os.listdir('a')))}\\n\\nR\\n\\n"
+        + 'Question: {question}"\n'
+        + SEND,
+    ),
     "a template with dollar signs": (
         'from string import Template\n\nP = Template("""Context: ${context}\n\nR for $$5\n\n'
         'Question: $question""")\n\n\n'
