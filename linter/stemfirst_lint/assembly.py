@@ -14,6 +14,7 @@ from stemfirst_lint.arguments import Call
 from stemfirst_lint.fillings import Given, read_dollar, read_markers
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.fstrings import fields_of
+from stemfirst_lint.jinja import read_jinja
 from stemfirst_lint.literals import FormatField, FormatText, Run, read_format
 from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Template
 from stemfirst_lint.model import Text as TextPiece
@@ -55,7 +56,7 @@ class Assembler:
         runs = runs_of(literal)
         if runs is None or not literal.node.value:
             return None
-        location = literal.source.location(*literal.source.span(literal.node))
+        location = literal.source.location(*literal.span)
         pieces: list[Piece] = [text_of(run, literal.source) for run in runs]
         return Template(Form.CONSTANT, location, merged(pieces), literal.name)
 
@@ -140,6 +141,8 @@ class Assembler:
             parts = read_dollar(text)
         elif filling.form is Form.REPLACE:
             parts = read_markers(text, tuple(filling.given.named))
+        elif filling.form is Form.JINJA:
+            parts = read_jinja(text)
         else:
             parts = read_format(text)
         if parts is None or not any(isinstance(part, FormatField) for part in parts):
@@ -153,7 +156,7 @@ class Assembler:
                 pieces.append(TextPiece(part.text, place))
                 continue
             base = part.name
-            if filling.form is Form.FORMAT:
+            if filling.form in (Form.FORMAT, Form.JINJA):
                 base = part.name.partition(".")[0].partition("[")[0]
             value: tuple[ast.expr, Use] | None = None
             is_positional = not base or base.isdigit()
@@ -169,7 +172,7 @@ class Assembler:
         call = filling.call
         return Template(
             filling.form,
-            literal.source.location(*literal.source.span(literal.node)),
+            literal.source.location(*literal.span),
             merged(pieces),
             literal.name,
             calls=(filling.use.scope.module.source.place(call),) if call is not None else (),

@@ -39,8 +39,9 @@ def grown_list(project: Project, node: ast.expr, use: Use, hops: int = 0) -> lis
                 else Grown(element, use)
                 for element in node.elts
             ]
-        case ast.ListComp(generators=[ast.comprehension(iter=inner, ifs=[ast.Name()])]) if (
-            isinstance(node.elt, ast.Name)
+        case (
+            ast.ListComp(elt=ast.Name(), generators=[ast.comprehension(iter=inner, ifs=[_])])
+            | ast.GeneratorExp(elt=ast.Name(), generators=[ast.comprehension(iter=inner, ifs=[_])])
         ):
             return grown_list(project, inner, use, hops + 1)  # [p for p in parts if p]
         case ast.ListComp() | ast.GeneratorExp():

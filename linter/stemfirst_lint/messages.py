@@ -43,8 +43,13 @@ TEMPLATE_CLASSES: dict[str, str | None] = {
     "QuestionAnswerPrompt": None,
     "RefinePrompt": None,
     "SummaryPrompt": None,
+    "PromptBuilder": None,
+    "RichPromptTemplate": None,
 }
-"""Classes that hold a `str.format` template, with the role that they stand for."""
+"""Classes that hold a template, with the role that they stand for."""
+
+JINJA_CLASSES = frozenset({"PromptBuilder", "RichPromptTemplate"})
+"""Those of them whose template is Jinja."""
 
 _ROLE = re.compile(r"(system|developer|user|human|assistant|ai|tool)$", re.IGNORECASE)
 _ROLES = {"developer": "system", "human": "user", "ai": "assistant"}

@@ -17,17 +17,29 @@ from stemfirst_lint.verdicts import join
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A constant string where it stands, and the name that it is bound to."""
+    """A constant string where it stands, and the name that it is bound to.
+
+    `is_file` tells that it is the whole text of a file that is no source.
+    """
 
     node: ast.Constant
     source: Source
     name: str | None
+    is_file: bool = False
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The offsets of its beginning and end."""
+        return (0, len(self.source.text)) if self.is_file else self.source.span(self.node)
 
 
 def runs_of(literal: Literal) -> list[Run] | None:
     """Return the text of a literal with its offsets, or None if the source does not show it."""
+    if literal.is_file:
+        text = literal.source.text
+        return [Run(text, 0, len(text), ((0, 0),))] if text else None
     try:
-        pieces = read_literal(literal.source.text, *literal.source.span(literal.node))
+        pieces = read_literal(literal.source.text, *literal.span)
     except IndexError:
         return None
     if pieces is None or any(isinstance(piece, Field) for piece in pieces):

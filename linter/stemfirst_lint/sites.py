@@ -14,9 +14,11 @@ from dataclasses import replace
 
 from stemfirst_lint import known
 from stemfirst_lint.constants import Constants, NotConstant
+from stemfirst_lint.fillings import Given, given_in
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.messages import (
+    JINJA_CLASSES,
     MESSAGE_CLASSES,
     TEMPLATE_CLASSES,
     History,
@@ -234,6 +236,11 @@ class Finder:
                     ):
                         self._named(binding.value, binding.use, name)
             owner = scope.owner
+            for name, bindings in (owner.attributes if owner is not None else {}).items():
+                if known.PROMPT_NAME.search(name):
+                    for binding in bindings:
+                        if binding.use.scope is scope and binding.value is not None:
+                            self._named(binding.value, binding.use, name)
             if known.PROMPT_NAME.search(scope.name) or (
                 owner is not None and known.PROMPT_OWNER.search(owner.name)
             ):
@@ -270,18 +277,46 @@ class Finder:
                             self._unfilled(element.elts[1], call, role_of(element.elts[0]))
 
     def _class_template(self, call: CallUse, role: str | None) -> None:
-        if _keyword(call.node, "template_format") is not None:
-            return  # another syntax than that of str.format
-        node = _keyword(call.node, "template")
+        syntax = _keyword(call.node, "template_format")
+        form = Form.FORMAT
+        if isinstance(syntax, ast.Constant) and syntax.value in (
+            "jinja2",
+            "mustache",
+        ):
+            form = Form.JINJA
+        elif syntax is not None:
+            return  # a syntax that we cannot tell
+        if last_name(call.node.func) in JINJA_CLASSES:
+            form = Form.JINJA
+        node = _keyword(call.node, "template") or _keyword(call.node, "template_str")
         if node is None and call.node.args:
             node = call.node.args[0]
         if node is not None:
-            self._unfilled(node, call, role)
+            self._unfilled(node, call, role, form)
 
-    def _unfilled(self, node: ast.expr, call: CallUse, role: str | None) -> None:
-        for template in self.reader.unfilled(node, call.use):
+    def _unfilled(
+        self, node: ast.expr, call: CallUse, role: str | None, form: Form = Form.FORMAT
+    ) -> None:
+        given = self._partial(call)
+        for template in self.reader.unfilled(node, call.use, given, form):
             place = call.use.scope.module.source.place(node)
             self._add(Site(template, Sink.TEMPLATE_CLASS, place, role))
+
+    def _partial(self, call: CallUse) -> Given:
+        """The values that a template class is made with, or gets by `.partial(...)`."""
+        given = Given()
+        variables = _keyword(call.node, "partial_variables")
+        if variables is not None:
+            made = ast.Call(ast.Name("dict"), [], [ast.keyword(None, variables)])
+            given.named.update(given_in(made, call.use, self.reader.origins).named)
+        for site in call.use.scope.module.calls.get("partial", ()):
+            function = site.node.func
+            if isinstance(function, ast.Attribute) and any(
+                origin.node is call.node
+                for origin in self.reader.origins.of(function.value, site.use)
+            ):
+                given.named.update(given_in(site.node, site.use, self.reader.origins).named)
+        return given
 
     # Together
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.assembly import Assembler, Filling
+from stemfirst_lint.data_files import DataFiles
 from stemfirst_lint.fillings import Given, given_in, replaced_in
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.growth import Grown, grown_list
@@ -35,6 +36,7 @@ class Reader:
         self.project = flow.project
         self.origins = Origins(flow.project)
         self.assembler = Assembler(flow)
+        self.files = DataFiles(self.origins)
         self._steps = 0
 
     def templates(
@@ -192,6 +194,8 @@ class Reader:
                     if isinstance(made, ast.Call) and made.args and _is_dollar(made.func):
                         found.extend(self._filled(made.args[0], origin.use, filling))
                 return found
+            case "render" | "render_async":
+                return self._rendered(node, function.value, use, call)
             case "replace" if len(node.args) >= 2:
                 return self._replaced(node, use, call, name, hops)
             case "join" if len(node.args) == 1:
@@ -203,6 +207,27 @@ class Reader:
                 return self.templates(function.value, use, call, name, hops + 1)
         return None
 
+    def _rendered(
+        self, node: ast.Call, receiver: ast.expr, use: Use, call: Call | None
+    ) -> list[Template]:
+        """The templates of `Template(text).render(...)` and `env.get_template(...).render(...)`."""
+        given = given_in(node, use, self.origins, is_mapping=True)
+        filling = Filling(Form.JINJA, given, node, use, call)
+        found: list[Template] = []
+        for origin in self.origins.of(receiver, use):
+            made = origin.node
+            if not isinstance(made, ast.Call) or not made.args:
+                continue
+            if last_name(made.func) == "get_template":
+                file = self.files.read_by(origin)
+                if file is not None:
+                    literal = Literal(ast.Constant(file.text), file, None, is_file=True)
+                    template = self.assembler.filled(literal, filling)
+                    found += [template] if template is not None else []
+            elif last_name(made.func) in ("Template", "from_string"):
+                found += self._filled(made.args[0], origin.use, filling)
+        return found[:_MAX_VARIANTS]
+
     def _filled(self, receiver: ast.expr, use: Use, filling: Filling) -> list[Template]:
         found: list[Template] = []
         for literal in self._literals(receiver, use):
@@ -213,19 +238,24 @@ class Reader:
 
     def _literals(self, node: ast.expr, use: Use) -> list[Literal]:
         """The constant strings that an expression may be."""
-        return [
-            Literal(origin.node, origin.use.scope.module.source, origin.name)
-            for origin in self.origins.of(node, use)
-            if isinstance(origin.node, ast.Constant) and isinstance(origin.node.value, str)
-        ]
+        found: list[Literal] = []
+        for origin in self.origins.of(node, use):
+            if isinstance(origin.node, ast.Constant) and isinstance(origin.node.value, str):
+                source = origin.use.scope.module.source
+                found.append(Literal(origin.node, source, origin.name))
+            elif (file := self.files.read_by(origin)) is not None:
+                found.append(Literal(ast.Constant(file.text), file, None, is_file=True))
+        return found
 
-    def unfilled(self, node: ast.expr, use: Use, given: Given | None = None) -> list[Template]:
+    def unfilled(
+        self, node: ast.expr, use: Use, given: Given | None = None, form: Form = Form.FORMAT
+    ) -> list[Template]:
         """Return the format templates that an expression may hold, judged by their fields' names.
 
         For constants that are given to a template class, which fills them somewhere else; `given`
         holds the values that it was made with.
         """
-        return self._filled(node, use, Filling(Form.FORMAT, given or Given(), None, use, None))
+        return self._filled(node, use, Filling(form, given or Given(), None, use, None))
 
     def _replaced(
         self, node: ast.Call, use: Use, call: Call | None, name: str | None, hops: int

@@ -1,0 +1,150 @@
+"""Finds the text files that code reads as prompts.
+
+Knows `open`, `read_text`, `get_template`, package resources and the project's own loaders. A file
+must lie where the code says, or below a folder of prompts near it. Knows nothing of templates.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+
+from stemfirst_lint.errors import UnreadableFile
+from stemfirst_lint.index import ModuleIndex
+from stemfirst_lint.origins import Origin, Origins
+from stemfirst_lint.project import Defined
+from stemfirst_lint.scopes import ScopeKind, Use, last_name
+from stemfirst_lint.source import Source, read_bytes
+
+_SUFFIXES = (".txt", ".md", ".j2", ".jinja", ".jinja2", ".prompt", ".tmpl", ".mustache", ".xml")
+_FOLDERS = ("", "prompts", "templates", "prompt", "prompt_templates", "resources")
+_READS = frozenset({"read_text", "read", "open", "read_file"})
+_LOADS = ("prompt", "template", "load", "read", "render")
+_ANCESTORS = 5
+_MAX_HOPS = 6
+_MAX_CHARACTERS = 200_000
+
+
+class DataFiles:
+    """The text files of one project, each read once."""
+
+    def __init__(self, origins: Origins) -> None:
+        self.origins = origins
+        self.project = origins.project
+        self._sources: dict[str, Source | None] = {}
+
+    def read_by(self, origin: Origin) -> Source | None:
+        """Return the text file whose contents a call returns, or None."""
+        node, use = origin.node, origin.use
+        if not isinstance(node, ast.Call):
+            return None
+        callee = last_name(node.func) or ""
+        module = use.scope.module
+        if callee in _READS:
+            parts = self._parts(node, use, 0)
+            return self._source(module, parts, ("",)) if parts else None
+        if callee in ("get_template", "select_template"):
+            return self._named(module, node, ("",))
+        meaning = self.project.meaning(node.func, use)
+        if (
+            isinstance(meaning, Defined)
+            and meaning.scope.kind is ScopeKind.FUNCTION
+            and any(word in callee.lower() for word in _LOADS)
+        ):
+            found = self._named(module, node, ("", *_SUFFIXES))
+            return found or self._named(meaning.scope.module, node, ("", *_SUFFIXES))
+        return None
+
+    def _named(
+        self, module: ModuleIndex, node: ast.Call, suffixes: tuple[str, ...]
+    ) -> Source | None:
+        """The file that the constant arguments of a loader name."""
+        values = [*node.args, *(k.value for k in node.keywords)]
+        constants = [value.value for value in values if isinstance(value, ast.Constant)]
+        parts = [text for text in constants if isinstance(text, str)]
+        for count in range(len(parts), 0, -1):
+            found = self._source(module, parts[:count], suffixes)
+            if found is not None:
+                return found
+        return None
+
+    def _parts(self, node: ast.expr, use: Use, hops: int) -> list[str] | None:
+        """The constant parts of a path; None where something unknown is a part of it."""
+        if hops > _MAX_HOPS:
+            return None
+        match node:
+            case ast.Constant(value=str(text)):
+                return [text]
+            case ast.Name(id="__file__"):
+                return []
+            case ast.Name():
+                found = self.origins.of(node, use)
+                if len(found) == 1:
+                    return self._parts(found[0].node, found[0].use, hops + 1)
+                return None
+            case ast.BinOp(op=ast.Div()):
+                return self._joined([node.left, node.right], use, hops)
+            case ast.Attribute():
+                if node.attr in ("parent", "parents"):
+                    return []
+                found = self.origins.of(node, use)
+                if len(found) == 1 and found[0].node is not node:
+                    return self._parts(found[0].node, found[0].use, hops + 1)
+                return None
+            case ast.Subscript():
+                return []  # parents[1]
+            case ast.Call():
+                name = last_name(node.func) or ""
+                if name in ("dirname", "abspath", "realpath", "resolve", "absolute"):
+                    return []
+                if name in ("Path", "join", "str", "open", "PurePath", "joinpath", *_READS):
+                    receiver: list[ast.expr] = []
+                    if isinstance(node.func, ast.Attribute) and name not in ("join", "Path"):
+                        receiver = [node.func.value]
+                    arguments = node.args[:1] if name == "open" else node.args
+                    return self._joined([*receiver, *arguments], use, hops)
+                if name == "files" and node.args:
+                    package = self._parts(node.args[0], use, hops + 1)
+                    return package[0].split(".") if package else []
+        return None
+
+    def _joined(self, nodes: list[ast.expr], use: Use, hops: int) -> list[str] | None:
+        parts: list[str] = []
+        for node in nodes:
+            if isinstance(node, ast.Name) and node.id in ("os", "io", "pathlib", "codecs"):
+                continue
+            found = self._parts(node, use, hops + 1)
+            if found is None:
+                return None
+            parts += found
+        return parts
+
+    def _source(
+        self, module: ModuleIndex, parts: list[str], suffixes: tuple[str, ...]
+    ) -> Source | None:
+        """The file of these parts, or of the last of them, near a module."""
+        folder = os.path.dirname(os.path.abspath(module.path))
+        for _ in range(_ANCESTORS):
+            for start in range(len(parts)):
+                tail = os.path.join(*parts[start:]).lstrip("./")
+                for below in _FOLDERS:
+                    for suffix in suffixes:
+                        path = os.path.join(folder, below, tail + suffix)
+                        if path.endswith(_SUFFIXES) and os.path.isfile(path):
+                            return self._at(module, path)
+            if os.path.exists(os.path.join(folder, ".git")):
+                break
+            folder = os.path.dirname(folder)
+        return None
+
+    def _at(self, module: ModuleIndex, path: str) -> Source | None:
+        shown = path if os.path.isabs(module.path) else os.path.relpath(path)
+        if shown not in self._sources:
+            self._sources[shown] = None
+            try:
+                text = read_bytes(path).decode("utf-8")
+            except (UnreadableFile, UnicodeDecodeError):
+                return None  # a path that we misread: no prompt is better than a crash
+            if len(text) <= _MAX_CHARACTERS:
+                self._sources[shown] = Source(shown, text)
+        return self._sources[shown]
