@@ -6,7 +6,9 @@ to watch it go by without changing it. Does not send: the clients do, sync and a
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +33,7 @@ class Call:
     """Watches one request's answer, and settles its ledger entry exactly once."""
 
     __slots__ = (
+        "_before",
         "_ends",
         "_entry",
         "_first_chunk_s",
@@ -47,6 +50,7 @@ class Call:
     ) -> None:
         self._provider = provider
         self._rendered = rendered
+        self._before = _remember(rendered) if rendered else None
         self._entry = open_entry(rendered)
         self._last: object = None
         self._holder: object = None  # what carries the usage
@@ -116,8 +120,32 @@ class Call:
 
     def _read(self, response: object, *, is_complete: bool) -> Savings:
         return Savings.of(
-            response, rendered=self._rendered, provider=self._provider, is_complete=is_complete
+            response,
+            rendered=self._rendered,
+            before=self._before,
+            provider=self._provider,
+            is_complete=is_complete,
         )
+
+
+MOST_REMEMBERED = 64
+"""Prompts of which the last rendering is remembered; their stable texts are held anyway."""
+
+_sent_before: OrderedDict[str, Rendered] = OrderedDict()
+_memory_lock = threading.Lock()
+
+
+def _remember(rendered: Rendered) -> Rendered | None:
+    """Return what was sent before under this prompt's title, and remember this one."""
+    title = rendered.title
+    if title is None:
+        return None
+    with _memory_lock:
+        before = _sent_before.pop(title, None)
+        _sent_before[title] = rendered
+        if len(_sent_before) > MOST_REMEMBERED:
+            _sent_before.popitem(last=False)
+    return before
 
 
 def _says_finished(chunk: object) -> bool:

@@ -16,7 +16,7 @@ import click
 from stemfirst.bodies import runs_of_record
 from stemfirst.divergence import WINDOW, Divergence, Run, diverge
 from stemfirst.errors import PromptError
-from stemfirst.savings import Savings, shown
+from stemfirst.savings import Savings
 
 LOCAL_KEY = "none"
 """Sent as API key where the environment holds none: a server of one's own may want none."""
@@ -83,7 +83,7 @@ def told(found: Divergence, after: tuple[Run, ...]) -> str:
     place = ".".join(map(str, found.at)) or "the end"
     lines = [f"The prompts part at {place}, byte {found.byte:,}"]
     if found.run is not None:
-        origin = f", built at {shown(found.run.origin)}" if found.run.origin else ""
+        origin = f", built at {found.run.origin.short}" if found.run.origin else ""
         lines[0] += f": {found.run.label}{origin}"
     lines += ["", found.difference.window(), ""]
     share = f" ({100 * found.shared_bytes / whole:.0f} %)" if whole else ""

@@ -24,7 +24,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from stemfirst.errors import ClientError
 from stemfirst.rendered import Rendered
-from stemfirst.savings import Savings, shown
+from stemfirst.savings import Savings
 from stemfirst.totals import NOTHING, Causes, Totals, requests_in_words, table, totals_of
 from stemfirst.wire import SegmentUse
 
@@ -52,7 +52,7 @@ class Entry:
     def __init__(self, rendered: Rendered | None = None) -> None:
         self.status = Status.OPEN
         self.savings = Savings(is_complete=False)
-        self.prompt = _prompt_of(rendered)
+        self.prompt = rendered.title if rendered else None
         """What the prompt is called; None for messages that were built by hand."""
         self.labels = {item.id: item.label for item in rendered.segments} if rendered else {}
         """What each of the prompt's segments is called, by its id."""
@@ -272,15 +272,6 @@ def _totals(entries: Iterable[Entry]) -> Totals:
         incomplete=sum(entry.status in (Status.OPEN, Status.CUT_OFF) for entry in held),
         failed=sum(entry.status is Status.FAILED for entry in held),
     )
-
-
-def _prompt_of(rendered: Rendered | None) -> str | None:
-    """Return what to call a prompt: its first named text, else where its first text was built."""
-    texts = [item for item in rendered.segments if not item.is_tool] if rendered else []
-    for item in texts:
-        if item.name:
-            return item.name
-    return shown(texts[0].origin) if texts and texts[0].origin else None
 
 
 @contextmanager

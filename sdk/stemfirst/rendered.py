@@ -85,6 +85,15 @@ class Rendered:
     _messages: tuple[RenderedMessage, ...] = field(repr=False)
 
     @property
+    def title(self) -> str | None:
+        """What to call the prompt: its first named text, else where its first text was built."""
+        texts = [item for item in self.segments if not item.is_tool]
+        for item in texts:
+            if item.name:
+                return item.name
+        return texts[0].origin.short if texts and texts[0].origin else None
+
+    @property
     def messages(self) -> list[dict[str, Any]]:
         """Messages in the shape of the chat API; a fresh copy at each call."""
         return [message.as_json() for message in self._messages]

@@ -7,12 +7,13 @@ process. Does not know how requests are sent, or who adds the savings up.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from stemfirst.prompt import Origin, Rendered
+from stemfirst.divergence import Divergence, diverge, runs_of
+from stemfirst.rendered import Rendered
+from stemfirst.segments import Origin
 from stemfirst.tiers import Tier
 from stemfirst.usage import Usage, usage_of
 from stemfirst.wire import (
@@ -46,6 +47,8 @@ class Missed:
     segment: str | None = None
     tier: Tier | None = None
     origin: Origin | None = None
+    difference: Divergence | None = None
+    """Where the prompt left the one that this process sent before under the same title."""
 
     @property
     def is_avoidable(self) -> bool:
@@ -126,6 +129,7 @@ class Savings:
         response: object,
         *,
         rendered: Rendered | None = None,
+        before: Rendered | None = None,
         provider: str | None = None,
         is_complete: bool = True,
     ) -> Savings:
@@ -136,6 +140,7 @@ class Savings:
                 or as parsed JSON; of OpenAI's chat, responses or legacy API or one that
                 follows it, Anthropic, Bedrock Converse, or Gemini.
             rendered: the prompt as it was sent, to name the segment where it diverged.
+            before: the prompt that was sent before it under the same title, to show both.
             provider: who answered, as an id ("openai") or the base URL of the API; prices are
                 looked up there. By default the vendor that the model's name belongs to.
             is_complete: whether the response was received to its end.
@@ -145,7 +150,8 @@ class Savings:
         report = report_from_json(field_of(response, BODY_FIELD))
         name = model if isinstance(model, str) else None
         if report is not None:
-            return _of_report(report, name, usage, rendered, is_complete)
+            savings = _of_report(report, name, usage, rendered, is_complete)
+            return _compared(savings, rendered, before)
         cost, unpriced = _priced(name, usage, provider)
         return cls(
             model=name,
@@ -179,6 +185,14 @@ class Savings:
             sentence += "; the stream was cut off"
         return sentence + "."
 
+    def explain(self) -> str:
+        """Say it in a sentence; where another prompt was sent before, with both texts.
+
+        The texts are the caller's own, and are for the caller.
+        """
+        difference = self.missed.difference if self.missed else None
+        return f"{self}\n\n{difference}" if difference else str(self)
+
     def _milliseconds(self) -> str | None:
         saved = self.prefill_ms_saved
         if saved is None or not self.cached_tokens:
@@ -210,9 +224,7 @@ def _exponent(value: float) -> int:
 
 def shown(origin: Origin) -> str:
     """Return an origin as a user wants to read it: relative where it lies below the folder."""
-    here = os.getcwd() + os.sep
-    path = origin.path.removeprefix(here)
-    return f"{path}:{origin.line}"
+    return origin.short
 
 
 def field_of(response: object, *names: str) -> Any:
@@ -256,6 +268,15 @@ def _missed(report: Report, rendered: Rendered | None) -> Missed | None:
             label = segment.name or f"{segment.tier.label} text"
             return Missed(miss.tokens, miss.reason, miss.at, label, segment.tier, segment.origin)
     return Missed(miss.tokens, miss.reason, miss.at)
+
+
+def _compared(savings: Savings, rendered: Rendered | None, before: Rendered | None) -> Savings:
+    """Return the savings with the place where the two prompts part, if the miss may lie there."""
+    missed = savings.missed
+    if missed is None or not missed.is_avoidable or rendered is None or before is None:
+        return savings
+    difference = diverge(runs_of(before), runs_of(rendered))
+    return replace(savings, missed=replace(missed, difference=difference))
 
 
 def _priced(

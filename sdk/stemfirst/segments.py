@@ -5,9 +5,9 @@ Knows their fields. Does not know in which order they may stand, or how they are
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
-from os import sep
 from os.path import dirname
 from typing import TypeAlias
 
@@ -24,6 +24,11 @@ class Origin:
     path: str
     line: int
     column: int | None = None
+
+    @property
+    def short(self) -> str:
+        """The place as a user wants to read it: relative where it lies below the folder."""
+        return f"{self.path.removeprefix(os.getcwd() + os.sep)}:{self.line}"
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}" + (f":{self.column}" if self.column is not None else "")
@@ -93,7 +98,7 @@ class Tool:
     origin: Origin | None = None
 
 
-_HERE = dirname(__file__) + sep
+_HERE = dirname(__file__) + os.sep
 
 
 def caller() -> Origin | None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stemfirst.savings import Savings, money, shown
+from stemfirst.savings import Savings, money
 from stemfirst.wire import Cost, Estimate
 
 
@@ -107,7 +107,7 @@ class Causes:
         missed = savings.missed
         if missed is None or not missed.tokens or not missed.is_avoidable:
             return
-        place = missed.origin and shown(missed.origin)
+        place = missed.origin and missed.origin.short
         if not place and missed.at and missed.at.path:
             place = ".".join(map(str, missed.at.path))
         cause = missed.reason.replace("_", " ") + (f" at {place}" if place else "")

@@ -75,7 +75,7 @@ def test_the_plugin_is_there_without_an_import_and_stays_light(pytester):
                 assert not heavy & set(sys.modules)
         """)
     )
-    options = ("-p", "no:cacheprovider", "-p", "no:anyio")
+    options = ("-p", "no:cacheprovider", "-p", "no:anyio", "-p", "no:langsmith_plugin")
     pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
     offered = pytester.runpytest_subprocess(*options, "--fixtures")
     offered.stdout.fnmatch_lines(["stemfirst_server*session scope*", "*bundled server*"])

@@ -87,6 +87,10 @@ def test_a_miss_names_the_segment_and_the_line_that_changed(client):
     start = len(asked.render().segments[-1].text)
     assert start < saved.missed.at.byte <= start + len("\n\nPlan: ")
     assert f"test_with_server.py:{line + 3}" in str(saved)
+    window = saved.explain().splitlines()
+    assert "gold" in window[-3]
+    assert "free" in window[-2]
+    assert window[-2][window[-1].index("^") :].startswith("free")
 
 
 def test_plain_messages_are_reported_too(client):
