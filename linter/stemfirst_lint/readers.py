@@ -1,23 +1,36 @@
-"""Counts who reads a constant's text, under every name that it has in any module.
+"""Finds who else reads a prompt's text: a constant in any module, rendered text where it is made.
 
-Knows aliases, re-exports and star imports. Does not know what a reader does with the text. Where a
-read cannot be told from one of this constant it counts: a text with an unknown second reader is
-not rewritten.
+Knows aliases, re-exports, star imports and the methods that take text apart by its order. Where a
+read cannot be told from one of this text it counts: what has an unknown second reader is not
+rewritten.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stemfirst_lint.model import Form
 from stemfirst_lint.project import Defined, Module, Values
-from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind
+from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, last_name
 
 if TYPE_CHECKING:
     from stemfirst_lint.index import ModuleIndex
     from stemfirst_lint.model import Location, Template
     from stemfirst_lint.project import Project
+
+
+_TAKES_APART = frozenset(
+    {
+        "find", "index", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex",
+        "rpartition", "rsplit", "split", "splitlines", "startswith",
+    }
+)  # fmt: skip
+_SHOWS = frozenset(
+    {"critical", "debug", "error", "exception", "info", "log", "print", "trace", "warn", "warning"}
+)
 
 
 class Readers:
@@ -51,6 +64,24 @@ class Readers:
                 ):
                     reads += attributes
         return reads
+
+    def is_taken_apart(self, template: Template) -> bool:
+        """Return True if the rendered text is cut or searched where it was given a name.
+
+        What is only printed or logged does not count, nor does counting its words.
+        """
+        if template.form is Form.REPLACE:
+            return False  # its markers are replaced: that is how it is filled
+        places = template.calls if template.form is Form.FORMAT else (template.location,)
+        for place in places:
+            module = self.project.modules.get(os.path.abspath(place.path))
+            for scope in self._scopes_of(module) if module is not None else ():
+                for name, bindings in scope.bindings.items():
+                    if any(_holds(binding, place) for binding in bindings) and _is_cut(
+                        scope.node, name
+                    ):
+                        return True
+        return False
 
     def _names(self, own: ModuleIndex, place: Location) -> tuple[bool, set[str]]:
         """Whether a class holds the constant, and the names that its own module gives it."""
@@ -143,6 +174,32 @@ def _below(scope: Scope) -> Iterator[Scope]:
         for binding in bindings:
             if binding.how is Bind.DEFINITION and binding.scope is not None:
                 yield from _below(binding.scope)
+
+
+def _is_cut(root: ast.AST, name: str) -> bool:
+    """Return True if code cuts or searches the text that a name stands for."""
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Call):
+            if last_name(node.func) in _SHOWS:
+                continue
+            if (
+                isinstance(node.func, ast.Attribute)
+                and node.func.attr in _TAKES_APART
+                and isinstance(node.func.value, ast.Name)
+                and node.func.value.id == name
+                and (node.args or node.func.attr == "splitlines")
+            ):
+                return True
+        elif (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == name
+        ):
+            return True
+        pending.extend(ast.iter_child_nodes(node))
+    return False
 
 
 def _holds(binding: Binding, place: Location) -> bool:

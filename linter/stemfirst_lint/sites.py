@@ -328,8 +328,9 @@ class Finder:
         """One site for one text: the strongest sink, the liveliest holes, all its calls."""
         best = min(group, key=lambda s: (s.follows_history, _STRENGTH.index(s.sink)))
         template = merge([site.template for site in (best, *(s for s in group if s is not best))])
-        if template.form is Form.FORMAT:
-            template = replace(template, is_shared=self._is_shared(template))
+        is_shared = template.form is Form.FORMAT and self._is_shared(template)
+        if is_shared or self.readers.is_taken_apart(template):
+            template = replace(template, is_shared=True)
         return replace(best, template=template)
 
     def _is_shared(self, template: Template) -> bool:

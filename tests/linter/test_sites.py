@@ -239,6 +239,27 @@ def test_a_second_reader_counts_under_any_name(reader: str, check: Check) -> Non
     assert site.template.is_shared
 
 
+@pytest.mark.parametrize(
+    ("use", "is_shared"),
+    [
+        ("head, _, rest = text.partition('\\n')", True),
+        ("text = text.replace('Rules', 'RULES')", True),
+        ("key = text[:9]", True),
+        ("lines = text.splitlines()", True),
+        ("print(text[:80])", False),
+        ("words = len(text.split())", False),
+        ("text = text.strip()", False),
+    ],
+)
+@pytest.mark.parametrize("made", ['f"{question} LONG_TEXT"', '"{q} LONG_TEXT".format(q=question)'])
+def test_rendered_text_that_is_cut_has_another_reader(
+    made: str, use: str, is_shared: bool, check: Check
+) -> None:
+    source = f"def ask(client, question):\n    text = {made}\n    {use}\n"
+    (site,) = check(source + SEND).sites
+    assert site.template.is_shared is is_shared
+
+
 def test_what_follows_a_system_message_is_known(check: Check) -> None:
     source = (
         'def tool(name):\n    return {"type": "function", "function": {"name": name}}\n\n'
