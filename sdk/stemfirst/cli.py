@@ -108,7 +108,8 @@ def app() -> None:
 def main() -> None:
     """Run the command line; usage errors and our own failures exit with 2."""
     try:
-        result = app(prog_name="stemfirst", standalone_mode=False)  # an exit code, where the subcommand set one
+        # An exit code, where the subcommand set one.
+        result = app(prog_name="stemfirst", standalone_mode=False)
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:

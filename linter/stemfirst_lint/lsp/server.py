@@ -18,7 +18,7 @@ from pygls.workspace import ServerTextPosition, ServerTextRange, TextDocument
 
 from stemfirst_lint.errors import LintError
 from stemfirst_lint.lsp.state import Change, State
-from stemfirst_lint.model import Finding, Location
+from stemfirst_lint.model import Finding, Location, Severity
 
 _DELAY_S = 0.2
 """An author types; a check of every key would be one too many."""
@@ -87,7 +87,11 @@ class Server(LanguageServer):
         return types.Diagnostic(
             client_range(document, finding.location),
             finding.message,
-            severity=types.DiagnosticSeverity.Warning,
+            severity=(
+                types.DiagnosticSeverity.Information
+                if finding.severity is Severity.INFO
+                else types.DiagnosticSeverity.Warning
+            ),
             code=finding.code,
             source=SOURCE,
             related_information=related,

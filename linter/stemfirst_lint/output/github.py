@@ -23,7 +23,8 @@ def github_lines(report: Report) -> Iterator[str]:
         if place.line == place.end_line:  # GitHub allows columns only on one line
             at += f",col={place.column},endColumn={place.end_column}"
         title = _property(f"stemfirst ({finding.code} {finding.name})")
-        yield f"::warning title={title},{at}::{_data(f'{place}: {finding.code} {text}')}"
+        level = "notice" if finding.severity.value == "info" else "warning"
+        yield f"::{level} title={title},{at}::{_data(f'{place}: {finding.code} {text}')}"
     for failure in report.failures:
         yield f"::error title=stemfirst::{_data(str(failure))}"
 

@@ -22,7 +22,7 @@ def gitlab_issues(report: Report) -> list[dict[str, Any]]:
             "description": message(finding),
             "check_name": f"{finding.code} {finding.name}",
             "fingerprint": fingerprint,
-            "severity": "minor",
+            "severity": "info" if finding.severity.value == "info" else "minor",
             "location": {
                 "path": _posix(finding.location.path),
                 "positions": {
