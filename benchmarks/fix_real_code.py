@@ -367,10 +367,11 @@ def main() -> None:
             results.append(result)
             print(f"{package}: {len(result.done)} changed, {len(result.risky)} risky, "
                   f"{sum(result.reasons.values())} left, {result.seconds:.0f} s")  # fmt: skip
-    if options.sample:
-        write_sample(options.sample, results)
-    text = REPORT.read_text("utf-8") if REPORT.exists() else "# Real code\n\n"
-    REPORT.write_text(text.partition(MARK)[0].rstrip() + "\n\n" + page(results), "utf-8")
+            if options.sample:
+                write_sample(options.sample, results)
+            text = REPORT.read_text("utf-8") if REPORT.exists() else "# Real code\n\n"
+            part = text.partition(MARK)[0].rstrip() + "\n\n" + page(results)
+            REPORT.write_text(part, "utf-8")
     print(f"wrote {REPORT.relative_to(ROOT)}")
 
 

@@ -183,6 +183,8 @@ class _Planner:
                 )
             )
         else:
+            if after.characters * 2 > before.characters:
+                doubts.append(self._halfway(refusals))
             is_doubtful = bool(doubts or self._doubts)
             applicability = Applicability.RISKY if is_doubtful else Applicability.REORDER
             if is_doubtful and not is_daring:
@@ -195,6 +197,14 @@ class _Planner:
         return Refusal(
             "no constant text stands behind it in this message",
             "send it in the newest user message, and keep it there when the turn is stored",
+        )
+
+    def _halfway(self, refusals: list[Refusal]) -> Refusal:
+        """Return why a move is doubtful that leaves most of the text behind the hole."""
+        why = refusals[0].reason if refusals else "another value stays in front"
+        return Refusal(
+            f"the move would stop halfway: {why}",
+            "put all that varies on labelled lines at the end",
         )
 
     def _ranks(self, is_daring: bool) -> tuple[list[int], list[Refusal], list[Refusal]]:

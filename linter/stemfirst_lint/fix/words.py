@@ -141,6 +141,7 @@ _STATEMENT = re.compile(
 _PRONOUN = re.compile(r"\b(?:it|its|itself|them|they|their)\b(?!\s+(?:is|was)\s+\w+\s+(?:to|that))")
 _ANTECEDENT = re.compile(r"\b(?:the|your|our|each|every|any|if|when|whether)\b", re.IGNORECASE)
 _PREMISE = re.compile(r"\W*(?:we|i|suppose|assume|let)\b", re.IGNORECASE)
+_ALL = re.compile(r"\ball\s+(?:of\s+)?(?:the\s+)?$", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z][A-Za-z]+")
 
 
@@ -171,8 +172,8 @@ def pointer_back(text: str, resolve: frozenset[str], forbidden: frozenset[str]) 
                 continue
             return phrase
         noun = next((value for value in match.groups()[1:] if value), None)
-        if noun is None:
-            return phrase
+        if noun is None or _ALL.search(text[: match.start()]):
+            return phrase  # "all the above information" means what moves, too
         if match.group("this_noun") and noun.lower() in _HARMLESS_THIS:
             continue
         stem = _stem(noun)

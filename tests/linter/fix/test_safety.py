@@ -30,6 +30,17 @@ STOPPED = {
         None,
         "points across the move",
     ),
+    "2 deixis: all the above": (
+        f"The shop has information.\n\nSchema: {{schema}}\n\nWith all the above information, "
+        f"write. {RULES}",
+        None,
+        "points across the move",
+    ),
+    "a move that would stop halfway": (
+        f"Context: {{context}}\n\n{RULES}\n\nExample:\nQ: a\nA: b\n\n{RULES}\n\n{RULES}",
+        None,
+        "",
+    ),
     "2 deixis: below": (
         f"Context: {{context}}\n\nObey the section below, then stop.\n\nQ: {{q}}\n\n{RULES}",
         None,
