@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from stemfirst.recording import record as record
     from stemfirst.savings import Savings as Savings
     from stemfirst.savings import savings_of as savings_of
+    from stemfirst.templates import JinjaPrompt as JinjaPrompt
     from stemfirst.tiers import Tier as Tier
     from stemfirst.watching import instrument as instrument
 
@@ -89,6 +90,7 @@ _HOME = {
     **dict.fromkeys(("file", "image"), "stemfirst.messages"),
     **dict.fromkeys(("Savings", "savings_of"), "stemfirst.savings"),
     "Conversation": "stemfirst.conversation",
+    "JinjaPrompt": "stemfirst.templates",
     "Tier": "stemfirst.tiers",
     "order_for_sharing": "stemfirst.ordering",
     "record": "stemfirst.recording",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from stemfirst import drift
 from stemfirst.errors import InversionError, MissingValueError, PromptError
@@ -30,6 +30,9 @@ from stemfirst.segments import Tool as Tool
 from stemfirst.segments import caller
 from stemfirst.tiers import Tier
 from stemfirst.tools import tool as tool
+
+if TYPE_CHECKING:
+    from stemfirst.templates import TemplateString
 
 BLANK_LINE = "\n\n"
 """What separates loose segments of one message."""
@@ -145,6 +148,20 @@ class Prompt:
             PromptError: a message has no role, or content that is neither text, parts nor null.
         """
         return cls(by_position(messages), tools=tools)
+
+    @classmethod
+    def t(cls, template: TemplateString) -> Prompt:
+        r"""Return the prompt of a t-string (Python 3.14) whose format specs name tiers.
+
+        Prompt.t(t"You are …\n\nPlan: {plan:tenant}\n\n{question:request}")
+
+        Raises:
+            PromptError: a value's format spec is no tier.
+            InversionError: a paragraph of fixed text stands behind a value.
+        """
+        from stemfirst.templates import from_template_string
+
+        return from_template_string(template)
 
     def _repr_html_(self) -> str:
         """Show the prompt by tiers in a notebook."""
