@@ -32,6 +32,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+from real_code import FIX_PART as MARK
 from real_code import PACKAGES, ROOT, install
 from stemfirst.tiers import Tier
 from stemfirst_lint.check import check_paths
@@ -56,7 +57,6 @@ SEED = 20261123
 SAMPLE = 60
 MIN_GAIN_TOKENS = 16
 AS_IF = Verdict(Tier.REQUEST, Kind.PARAMETER, (Evidence("taken as varying for this trial"),))
-MARK = "<!-- made by benchmarks/fix_real_code.py -->"
 
 
 @dataclass

@@ -34,6 +34,8 @@ PACKAGES = (
     "llama-index-core", "langchain", "langchain-community", "ragas", "deepeval", "paper-qa",
     "agno", "semantic-kernel", "nemoguardrails", "griptape", "swarms", "llmware",
 )  # fmt: skip
+FIX_PART = "<!-- made by benchmarks/fix_real_code.py -->"
+"""Where the part of the page begins that another script writes."""
 SEED = 20261123
 SAMPLE = 10
 
@@ -213,7 +215,8 @@ def main() -> None:
                   f"findings, {result.hunks} fixes, {len(result.crashes)} crashes")  # fmt: skip
         for package, finding in sample(results):
             print(json.dumps({"key": key_of(package, finding), "message": finding["message"]}))
-    REPORT.write_text(report(results), "utf-8")
+    kept = REPORT.read_text("utf-8").partition(FIX_PART) if REPORT.exists() else ("", "", "")
+    REPORT.write_text("\n".join([report(results), kept[1] + kept[2]]).rstrip() + "\n", "utf-8")
     print(f"wrote {REPORT.relative_to(ROOT)}")
 
 

@@ -141,6 +141,47 @@ def test_stable_text_comes_first_in(before: str, after: str, tmp_path: Path) -> 
     assert not again.changed
 
 
+P = 'P = """Context: {context}\n\nR\n\nQuestion: {question}"""\n'
+MOVED = 'P = """R\n\nContext: {context}\n\nQuestion: {question}"""\n'
+CALL = "    text = P.format(context=context, question=question)\n"
+
+USES = {
+    "an alias": (
+        "T = P\n\n\n" + ASK + CALL.replace("P.", "T.") + SEND,
+        True,
+    ),
+    "keywords in a dict": (
+        "\n\ndef ask(client, **values):\n    text = P.format(**values)\n" + SEND,
+        True,
+    ),
+    "two calls": (
+        "\n\n" + ASK + CALL + SEND + "\n\n" + ASK.replace("ask", "again") + CALL + SEND,
+        True,
+    ),
+    "a second reader further down": (
+        "\n\n" + ASK + CALL + SEND + "\n\ndef show():\n    print(P)\n",
+        False,
+    ),
+    "a decorator and a semicolon": (
+        "\n\n@log\n" + ASK + CALL.replace("\n", ";  x = 1\n") + SEND,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("rest", "is_moved"), USES.values(), ids=USES)
+def test_a_constant_moves_with(rest: str, is_moved: bool, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(_ruled(P + rest))
+    outcome = fix_paths((str(app),), Config(), allow=Applicability.REORDER)
+    if is_moved:
+        assert app.read_text() == _ruled(MOVED + rest)
+    else:
+        assert app.read_text() == _ruled(P + rest)
+        (left,) = outcome.rewrites[0].left
+        assert "also used in another way" in left.reasons[0].reason
+
+
 LISTS = {
     "a comment in a display": (
         '    text = "\\n\\n".join([\n        f"Context: {context}",  # long\n        "R\\n",\n'
