@@ -156,3 +156,53 @@ def test_a_commit_is_stopped_by_the_installed_hook(project: Repository, hooks: R
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "a prompt")
     assert project.git("log", "--format=%s") == "a prompt"
+
+
+def test_hooks_leave_out_excluded_files_that_are_passed(
+    project: Repository, hooks: Repository
+) -> None:
+    (project.path / "pyproject.toml").write_text(
+        '[tool.stemfirst]\nexclude = ["app.py", "prompts.py"]\n'
+    )
+    use(project, hooks, "stemfirst-check", "stemfirst-fix")
+    done = project.precommit("--files", "app.py", "prompts.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project.path / "prompts.py").read_text() == f"PROMPT = {PROMPT}"
+
+
+def test_hooks_take_renamed_and_deleted_files(project: Repository, hooks: Repository) -> None:
+    use(project, hooks, "stemfirst-check")
+    project.commit()
+    project.git("mv", "prompts.py", "texts.py")
+    (project.path / "app.py").write_text(APP.replace("from prompts", "from texts"))
+    project.git("add", "--all")
+    renamed = project.precommit()
+    assert renamed.returncode == 1
+    assert "texts.py:1:" in renamed.stdout
+    project.git("rm", "--quiet", "--force", "app.py", "texts.py")
+    deleted = project.precommit()
+    assert deleted.returncode == 0, deleted.stdout + deleted.stderr
+
+
+def test_the_lock_hook_fails_when_a_prefix_moves_in_a_file_that_is_not_passed(
+    project: Repository, hooks: Repository
+) -> None:
+    (project.path / "prompts.py").write_text(f"PROMPT = {FIXED}")
+    use(project, hooks, "stemfirst-lock")
+    missing = project.precommit("--all-files")
+    assert missing.returncode == 1
+    assert "no such file; write it with `stemfirst lock`" in missing.stdout
+    lock = subprocess.run(
+        [sys.executable, "-m", "stemfirst.cli", "lock"],
+        cwd=project.path, env=project.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "Locked 1 stable prefix" in lock.stdout
+    project.commit()
+    assert project.precommit("--all-files").returncode == 0
+    moved = FIXED.replace("Answer only", "Answer solely", 1)
+    (project.path / "prompts.py").write_text(f"PROMPT = {moved}")
+    project.git("add", "--all")
+    done = project.precommit("--files", "app.py")
+    assert done.returncode == 1
+    assert "SF602 the stable prefix of `PROMPT` moved: block 1" in done.stdout
+    assert "byte 7" in done.stdout

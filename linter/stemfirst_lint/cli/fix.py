@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 )
 @click.option("--min-gain", type=int, metavar="TOKENS", help="Change from this gain on [128].")
 @click.option("--config", "config_path", type=click.Path(), help="Read this pyproject.toml.")
+@click.option(
+    "--force-exclude/--no-force-exclude",
+    default=None,
+    help="Leave out what is excluded, even if it is named [off].",
+)
 def fix(
     paths: tuple[str, ...],
     is_diff: bool,
@@ -41,6 +46,7 @@ def fix(
     model: str | None,
     min_gain: int | None,
     config_path: str | None,
+    force_exclude: bool | None,
 ) -> None:
     """Rewrite the prompts in PATHS so that stable content comes first.
 
@@ -68,7 +74,11 @@ def fix(
     try:
         config = read_config(config_path) if config_path else load_config(paths[0])
         config = config.with_options(
-            select=_split(select), ignore=_split(ignore), min_gain=min_gain, model=model
+            select=_split(select),
+            ignore=_split(ignore),
+            min_gain=min_gain,
+            model=model,
+            forces_exclude=force_exclude,
         )
         allow = Applicability.RISKY if is_risky else Applicability.REORDER
         outcome = fix_paths(paths, config, allow=allow, write=not is_diff, approve=approve)
