@@ -6,6 +6,7 @@ text. Written against ASGI itself, because wrapping streams costs what streaming
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -88,6 +89,10 @@ class Edge:
             if status:
                 raise
             await error.response(scope["path"])(scope, receive, sending)
+        except asyncio.CancelledError:
+            # The process is told to end now; uvicorn would log this as a fault, and send a 500.
+            if not status:
+                await failures.ending().response(scope["path"])(scope, receive, sending)
         except Exception:
             log.exception("%s failed", request_id)
             if not status:

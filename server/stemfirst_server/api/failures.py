@@ -113,6 +113,16 @@ def not_ready() -> ApiError:
     )
 
 
+def ending() -> ApiError:
+    """Return the answer to a request that the end of the server cuts off."""
+    return ApiError(
+        503,
+        "The server is ending and did not finish this request; ask another one",
+        kind="server_error",
+        code="server_ending",
+    )
+
+
 def wrong_key() -> ApiError:
     """Return the answer to a key that is nobody's."""
     return ApiError(
