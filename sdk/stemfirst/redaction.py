@@ -1,7 +1,7 @@
 """Request bodies without their text: keyed digests of the same length in its place.
 
 Knows which strings of a request are text and which are settings. Each line of a text becomes
-as many bytes of hex, chained in steps of `STEP_BYTES`: equal lines stay equal, two texts part
+as many letters, chained in steps of `STEP_BYTES`: equal lines stay equal, two texts part
 where they parted (to a step), lengths stay, and nobody without the key can test a guess.
 What remains readable: roles, types, models, tool names, ids, numbers, where lines end.
 """
@@ -15,6 +15,9 @@ from typing import Any
 
 STEP_BYTES = 8
 """How finely the place of a difference is kept."""
+
+_LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
+"""No digits: a digest must not look like the random ids that audit looks for."""
 
 _KEPT = frozenset({
     "role", "type", "model", "id", "tool_call_id", "call_id", "tool_use_id", "mode", "ttl",
@@ -51,7 +54,7 @@ def redacted_body(body: Mapping[str, Any], key: bytes) -> dict[str, Any]:
 
 
 def redacted_text(text: str, key: bytes) -> str:
-    """Return hex of the text's length in UTF-8, line by line."""
+    """Return letters of the text's length in UTF-8, line by line."""
     return _Redaction(key).text(text)
 
 
@@ -90,5 +93,5 @@ class _Redaction:
             start = number * STEP_BYTES
             step = data[start:] if number + 1 == count else data[start : start + STEP_BYTES]
             digest.update(step)
-            steps.append(digest.hexdigest()[: len(step)])
+            steps.append(digest.hexdigest()[: len(step)].translate(_LETTERS))
         return "".join(steps) + end
