@@ -328,14 +328,16 @@ class Finder:
         """One site for one text: the strongest sink, the liveliest holes, all its calls."""
         best = min(group, key=lambda s: (s.follows_history, _STRENGTH.index(s.sink)))
         template = merge([site.template for site in (best, *(s for s in group if s is not best))])
-        is_shared = template.form is Form.FORMAT and self._is_shared(template)
+        # A template class that is given the constant fills it by name, as a call would.
+        classes = len({s.location for s in group if s.sink is Sink.TEMPLATE_CLASS})
+        is_shared = template.form is Form.FORMAT and self._is_shared(template, classes)
         if is_shared or self.readers.is_taken_apart(template):
             template = replace(template, is_shared=True)
         return replace(best, template=template)
 
-    def _is_shared(self, template: Template) -> bool:
-        """True unless every read of the constant's name is the receiver of a known call."""
-        return self.readers.reads(template) > len(template.calls)
+    def _is_shared(self, template: Template, classes: int) -> bool:
+        """True unless every read of the constant's name is in a known call or template class."""
+        return self.readers.reads(template) > len(template.calls) + classes
 
 
 def _keyword(node: ast.Call, name: str) -> ast.expr | None:

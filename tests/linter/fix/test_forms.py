@@ -154,6 +154,11 @@ USES = {
         "\n\ndef ask(client, **values):\n    text = P.format(**values)\n" + SEND,
         True,
     ),
+    "a template class that is given it": (
+        "\n\nfrom langchain_core.prompts import PromptTemplate\n"
+        "Q = PromptTemplate(template=P, input_variables=['context', 'question'])\n",
+        True,
+    ),
     "two calls": (
         "\n\n" + ASK + CALL + SEND + "\n\n" + ASK.replace("ask", "again") + CALL + SEND,
         True,
