@@ -35,6 +35,19 @@ def test_prompts_savings_and_ledgers_load_no_client():
     assert output.strip() == "[]"
 
 
+def test_what_needs_no_client_loads_none():
+    output = run(
+        "import sys\n"
+        "from stemfirst import Conversation, JinjaPrompt, Prompt, instrument, record, static\n"
+        "from stemfirst import order_for_sharing, process_ledger, sending\n"
+        "import stemfirst.testing, stemfirst.pytest_plugin, stemfirst.explain\n"
+        "Prompt(static('a')).render().openai(model='gpt-5.6-sol')\n"
+        "heavy = {'openai', 'anthropic', 'pydantic', 'httpx2', 'jinja2', 'tiktoken', 'libcst'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    assert output.strip() == "[]"
+
+
 def test_the_ledger_is_a_function_whatever_was_imported_before():
     assert "function ledger" in run(
         "import stemfirst.ledgers, stemfirst.client; from stemfirst import ledger; print(ledger)"

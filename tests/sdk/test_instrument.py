@@ -2,13 +2,14 @@
 
 import asyncio
 
-import anthropic
 import openai
 import pytest
 from stemfirst import Client, Prompt, instrument, ledger, process_ledger, request, sending, static
 from stemfirst.errors import ClientError
 from stemfirst.ledgers import unrecorded
 from stemfirst.savings import savings_of
+
+anthropic = pytest.importorskip("anthropic", reason="pip install anthropic")
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 

@@ -2,8 +2,7 @@
 
 import openai
 import pytest
-from stemfirst import Client, Prompt, otel, request
-from stemfirst.otel import provider_of
+from stemfirst import Client, Prompt, request
 
 pytest.importorskip("opentelemetry.sdk", reason="pip install opentelemetry-sdk")
 
@@ -12,6 +11,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from stemfirst import otel
+from stemfirst.otel import provider_of
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import stat
 import subprocess
 import sys
 
-import anthropic
 import openai
 import pytest
 from hypothesis import given
@@ -85,6 +84,7 @@ def test_a_recording_is_its_owners_alone_and_is_appended_to(client, tmp_path):
 
 
 def test_streams_failures_and_other_clients_are_recorded(peer, client, tmp_path):
+    anthropic = pytest.importorskip("anthropic", reason="pip install anthropic")
     path = tmp_path / "calls.jsonl"
     url = peer.url.removesuffix("/v1")
     with record(path), anthropic.Anthropic(base_url=url, api_key="sk") as claude:
