@@ -52,35 +52,16 @@ _OPENS_WITH_POINTER = re.compile(
     re.IGNORECASE,
 )
 _HARMLESS_THIS = frozenset(
-    [
-        "way",
-        "case",
-        "cases",
-        "is",
-        "are",
-        "was",
-        "means",
-        "order",
-        "prompt",
-        "conversation",
-        "chat",
-        "session",
-        "task",
-        "point",
-        "step",
-        "time",
-        "and",
-        "or",
-        "to",
-        "in",
-        "on",
-        "as",
-        "for",
-        "who",
-        "that",
-        "of",
-    ]
-)
+    {
+        "way", "case", "cases", "is", "are", "was", "means", "order", "prompt",
+        "conversation", "chat", "session", "task", "point", "step", "time", "and", "or",
+        "to", "in", "on", "as", "for", "who", "that", "of", "until", "before", "after",
+        "only", "when", "if", "while", "because", "unless", "by", "with", "at", "from",
+        "too", "also", "will", "can", "must", "should", "may", "has", "have", "does",
+        "helps", "ensures", "allows", "lets", "makes",
+    }
+)  # fmt: skip
+"""What stands behind "this" where it means the sentence before it, or the prompt itself."""
 _ORDINAL = re.compile(rf"\b(?:first|second|third|last|final)\s+(?P<noun>{_NOUN})\b", re.IGNORECASE)
 _OPENING = re.compile(
     r"\W*(?:you\s+are|you['’]re|you\s+(?:will\s+)?(?:act|play|serve)|act\s+as|"

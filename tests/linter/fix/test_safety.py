@@ -177,3 +177,8 @@ def test_a_clock_may_pass_a_section_with_an_example() -> None:
     plan = careful(text, None)
     assert plan.applicability is Applicability.REORDER
     assert plan.new_text.endswith("Time: \ufffc")
+
+
+def test_this_without_a_noun_means_its_own_sentence() -> None:
+    plan = careful(f"Time: {{now}}\n\n# End\n{RULES} Do not call this until all is done.", None)
+    assert plan.applicability is Applicability.REORDER
