@@ -114,16 +114,17 @@ def test_only_what_changed_since_a_revision_is_reported(git, stemfirst, sources,
 
 
 def test_what_others_did_since_is_not_mine(git, stemfirst, sources, tmp_path) -> None:
-    (tmp_path / "old.py").write_text(sources.good)
+    (tmp_path / "theirs.py").write_text(sources.bad)
     git.commit()
     git("switch", "-q", "-c", "work")
     git("switch", "-q", "main")
-    (tmp_path / "old.py").write_text(sources.good + "# theirs\n")
+    (tmp_path / "theirs.py").write_text(sources.good)
     git.commit()
     git("switch", "-q", "work")
-    (tmp_path / "old.py").write_text(sources.bad)
+    (tmp_path / "mine.py").write_text(sources.bad)
     git.commit()
-    assert paths(stemfirst("check", "--since", "main", "--output-format=json")) == [("./old.py", 2)]
+    found = paths(stemfirst("check", "--since", "main", "--output-format=json"))
+    assert found == [("./mine.py", 2)]
 
 
 def test_a_finding_counts_as_changed_if_its_evidence_did(git, stemfirst, sources, tmp_path) -> None:
