@@ -32,7 +32,7 @@ def _request(kind: Any) -> Any:
         self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
     ) -> Any:
         """Send one request; watch the answer where it is one to a prompt."""
-        call = start(options, base_url=str(self.base_url), api_key=self.api_key)
+        call = _start(self, options)
         if call is None:
             return kind.request(self, cast_to, options, stream=stream, stream_cls=stream_cls)
         options, stream_cls = _watch(options, call), watched(stream_cls)
@@ -50,7 +50,7 @@ def _async_request(kind: Any) -> Any:
         self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
     ) -> Any:
         """Send one request; watch the answer where it is one to a prompt."""
-        call = start(options, base_url=str(self.base_url), api_key=self.api_key)
+        call = _start(self, options)
         if call is None:
             return await kind.request(self, cast_to, options, stream=stream, stream_cls=stream_cls)
         options, stream_cls = _watch(options, call), watched(stream_cls)
@@ -97,7 +97,14 @@ def instrument(client: C) -> C:
 @lru_cache(maxsize=32)
 def _watched_kind(kind: Any) -> Any:
     # One base only: with a mixin before it, the layout would differ.
-    return type(kind.__name__, (kind,), {"request": watched_request(kind), WATCHED: True})
+    members = {"request": watched_request(kind), WATCHED: True, "__module__": kind.__module__}
+    return type(kind.__name__, (kind,), members)
+
+
+def _start(client: Any, options: Any) -> Call | None:
+    # Clients of cloud platforms have other credentials than a key.
+    key = getattr(client, "api_key", None)
+    return start(options, base_url=str(client.base_url), api_key=key)
 
 
 def _watch(options: Any, call: Call) -> Any:

@@ -89,6 +89,8 @@ class Peer:
                     self.reply(200, peer.response(body))
                 elif self.path.startswith("/v1/messages"):
                     self.reply(200, peer.message(body))
+                elif self.path.startswith("/projects"):
+                    self.reply(404, {"error": {"message": "no such model here"}})
                 else:
                     self.reply(200, peer.completion(body))
 

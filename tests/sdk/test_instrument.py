@@ -169,6 +169,29 @@ def test_the_process_has_a_ledger_of_its_own(peer, plain):
     assert process_ledger() is everything
 
 
+@pytest.mark.parametrize("platform", ["azure", "vertex"])
+def test_clients_of_cloud_platforms_are_watched_too(peer, platform):
+    root = peer.url.removesuffix("/v1")
+    with ledger() as book:
+        if platform == "azure":
+            with openai.AzureOpenAI(
+                base_url=peer.url, api_key="k", api_version="2024-10-21"
+            ) as azure:
+                copied = instrument(azure)
+                assert type(copied).__module__ == type(azure).__module__
+                copied.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+        else:
+            pytest.importorskip("google.auth", reason="pip install google-auth")
+            vertex = anthropic.AnthropicVertex(
+                base_url=root, project_id="p", region="eu", access_token="t"
+            )
+            with vertex, pytest.raises(anthropic.NotFoundError):
+                instrument(vertex).messages.create(
+                    model="claude-opus-5-5", max_tokens=8, messages=MESSAGES
+                )
+    assert book.requests == 1
+
+
 def test_our_own_client_may_be_instrumented_again(peer):
     with Client(base_url=peer.url, api_key="sk") as client, ledger() as book:
         instrument(client).ask(Prompt(request("a")), model="m")
