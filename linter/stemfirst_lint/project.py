@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.index import ModuleIndex
@@ -166,7 +166,8 @@ class Project:
                     return _reaching(bindings, use) if is_own else tuple(bindings)
             is_own = False
             scope = scope.parent
-        return None
+        starred = self._starred(use.scope.module, name)
+        return (starred,) if starred is not None else None
 
     def meaning(self, node: ast.expr, use: Use, hops: int = 0) -> Meaning | None:
         """Return what a name or attribute stands for, or None if that cannot be told."""
@@ -203,8 +204,7 @@ class Project:
                 found = base.index.scope.bindings.get(name)
                 if found:
                     return self.of_bindings(tuple(found), hops)
-                sub = self._submodule(base.index, name)
-                return Module(sub) if sub else None
+                return self._handed_on(base.index, name, hops)
             case Instance() | Defined():
                 return self._class_member(base, name, hops)
             case Values() if len(base.bindings) == 1:
@@ -291,8 +291,35 @@ class Project:
         bindings = module.scope.bindings.get(attribute)
         if bindings:
             return self.of_bindings(tuple(bindings), hops + 1) if hops < _MAX_HOPS else None
-        sub = self._submodule(module, attribute)
-        return Module(sub) if sub else None
+        return self._handed_on(module, attribute, hops)
+
+    def _handed_on(self, module: ModuleIndex, name: str, hops: int) -> Meaning | None:
+        """Return what a module offers besides its own names: submodules and star imports."""
+        sub = self._submodule(module, name)
+        if sub is not None:
+            return Module(sub)
+        starred = self._starred(module, name)
+        if starred is None or hops >= _MAX_HOPS:
+            return None
+        return self._import(starred, hops + 1)
+
+    def _starred(
+        self, module: ModuleIndex, name: str, seen: frozenset[str] = frozenset()
+    ) -> Binding | None:
+        """Return the `from other import *` that brings a name, as if it named it, or None."""
+        stars = module.scope.bindings.get("*")
+        if not stars or name.startswith("_") or module.path in seen:
+            return None
+        seen |= {module.path}
+        for star in reversed(stars):
+            assert star.target is not None
+            dotted, _, level = star.target
+            source = self.imported(module, dotted, level)
+            if source is not None and (
+                name in source.scope.bindings or self._starred(source, name, seen)
+            ):
+                return replace(star, target=(dotted, name, level))
+        return None
 
     def _submodule(self, package: ModuleIndex, name: str) -> ModuleIndex | None:
         if os.path.basename(package.path) != "__init__.py":

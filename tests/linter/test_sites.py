@@ -209,6 +209,18 @@ ASK_PROMPT = 'ASK_PROMPT = "{question} LONG_TEXT"\n'
 FILLED = "def ask(client, question):\n    text = NAME.format(question=question)\n" + SEND
 
 
+def test_a_star_import_brings_constants_also_when_they_are_handed_on(check: Check) -> None:
+    report = check(
+        texts=ASK_PROMPT,
+        handed_on="from texts import *\nfrom app import *\n",
+        app="from handed_on import *\n\n" + FILLED.replace("NAME", "ASK_PROMPT"),
+        b="import handed_on\n\n" + FILLED.replace("NAME", "handed_on.ASK_PROMPT"),
+    )
+    (site,) = report.sites
+    assert site.template.location.path.endswith("texts.py")
+    assert len(site.template.calls) == 2
+
+
 def test_constants_of_one_name_in_other_modules_are_other_texts(check: Check) -> None:
     report = check(
         a=ASK_PROMPT + FILLED.replace("NAME", "ASK_PROMPT"),
