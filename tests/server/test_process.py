@@ -111,7 +111,7 @@ def test_sigterm_lets_running_requests_finish(start: Callable[..., Any]) -> None
         served.signal(signal.SIGTERM)
         rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]"
-    assert '"finish_reason": "length"' in rest[-2]
+    assert '"finish_reason":"length"' in rest[-2]
     assert served.ends_within(5.0) == 0
 
 

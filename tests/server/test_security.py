@@ -64,11 +64,12 @@ def test_without_a_host_only_this_machine_reaches_the_server() -> None:
 @pytest.mark.parametrize("key", [None, "acme-3", "ACME-1", "operator-1", "acme-1 x", "\u00e9"])
 def test_a_key_that_is_no_tenants_opens_nothing(guarded: Any, key: str | None) -> None:
     headers = {"authorization": f"Bearer {key}".encode()} if key else {}
-    for method, path in (("POST", CHAT), ("POST", "/v1/completions"), ("GET", "/v1/models"),
-                         ("GET", "/v1/stemfirst"), ("GET", "/v1/no-such-route")):  # fmt: skip
+    posts = (CHAT, "/v1/completions", "/v1/messages", "/v1/responses", "/tokenize", "/detokenize")
+    gets = ("/v1/models", "/v1/stemfirst", "/v1/no-such-route", "/openapi.json", "/")
+    for method, path in [("POST", path) for path in posts] + [("GET", path) for path in gets]:
         answer = httpx.request(method, guarded.url + path, headers=headers, trust_env=False)
         assert answer.status_code == 401, path
-        assert answer.json()["error"]["code"] == "invalid_api_key"
+        assert answer.json()["error"]["type"] == "authentication_error"
 
 
 def test_a_body_without_a_key_is_not_read(guarded: Any) -> None:

@@ -7,16 +7,16 @@ fail alike. Knows HTTP's part (disconnects, server-sent events); shapes are `ope
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from stemfirst_server.api import failures, openai
+from stemfirst_server.api.encoding import Answered, encoded
 from stemfirst_server.api.generation import Generation, Piece
 from stemfirst_server.api.messages import MessagesShape
 from stemfirst_server.api.narrated import Narrated, Origin
@@ -245,7 +245,7 @@ def _whole(job: Job, answers: Sequence[openai.Answer]) -> Response:
         )
     else:
         body = job.shape.whole(answers[0], counted[0], field)
-    return JSONResponse(body, headers=openai.headers(report, job.tokenize_ms))
+    return Answered(body, headers=openai.headers(report, job.tokenize_ms))
 
 
 async def _stream(job: Job, watching: asyncio.Task[None]) -> Response:
@@ -368,7 +368,7 @@ def _count(job: Job) -> int:
 
 
 def _event(body: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
+    return b"data: " + encoded(body) + b"\n\n"
 
 
 def _named_event(body: dict[str, Any]) -> bytes:

@@ -13,12 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from stemfirst_server.api import answering, failures, openai
+from stemfirst_server.api import answering, failures, openai, tokenizing
 from stemfirst_server.api.edge import Edge
+from stemfirst_server.api.encoding import Answered
 from stemfirst_server.api.failures import ApiError
 from stemfirst_server.api.messages import MessagesRequest
 from stemfirst_server.api.responses import ResponsesRequest
 from stemfirst_server.api.schema import ChatRequest, CompletionRequest
+from stemfirst_server.api.tokenizing import DetokenizeRequest, TokenizeRequest
 from stemfirst_server.errors import OverloadedError, ServerError
 from stemfirst_server.metrics import CONTENT_TYPE
 from stemfirst_server.tenants import Keys
@@ -61,6 +63,7 @@ def make_app(
     app = FastAPI(title="stemfirst", docs_url=None, redoc_url=None)
     _add_failures(app, slot)
     _add_answers(app, slot)
+    _add_tokens(app, slot)
     _add_facts(app, slot)
     return Edge(
         app,
@@ -95,6 +98,23 @@ def _add_answers(app: FastAPI, slot: Slot) -> None:
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Continue a text."""
         return await answering.completion(body, request, slot.get())
+
+
+def _add_tokens(app: FastAPI, slot: Slot) -> None:
+    @app.post("/v1/chat/completions/render")
+    async def render(body: ChatRequest, request: Request) -> dict[str, Any]:
+        """Say on which tokens a chat request would be computed, without computing."""
+        return await tokenizing.render(body, request, slot.get())
+
+    @app.post("/tokenize", response_class=Answered)
+    async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
+        """Give the tokens of a prompt or a conversation."""
+        return await tokenizing.tokenize(body, request, slot.get())
+
+    @app.post("/detokenize", response_class=Answered)
+    async def detokenize(body: DetokenizeRequest) -> dict[str, Any]:
+        """Give the text of tokens."""
+        return await tokenizing.detokenize(body, slot.get())
 
 
 def _add_facts(app: FastAPI, slot: Slot) -> None:
@@ -179,7 +199,7 @@ def _capabilities(service: Service) -> dict[str, Any]:
 def _add_failures(app: FastAPI, slot: Slot) -> None:
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
-        return error.response(request.url.path)
+        return error.response(request.scope["path"])
 
     @app.exception_handler(ServerError)
     async def server_error(request: Request, error: ServerError) -> Response:
@@ -188,11 +208,20 @@ def _add_failures(app: FastAPI, slot: Slot) -> None:
             slot.service.metrics.refused(error.reason)
         if answer.status == 500:
             log.error("%s failed: %s", request.state.request_id, error)
-        return answer.response(request.url.path)
+        return answer.response(request.scope["path"])
+
+    @app.exception_handler(RecursionError)
+    async def too_deep(request: Request, _: RecursionError) -> Response:
+        return failures.nested_too_deep().response(request.scope["path"])
+
+    @app.exception_handler(Exception)
+    async def fault(request: Request, _: Exception) -> Response:
+        # Raised again once this is sent, and logged by the edge.
+        return failures.internal_error().response(request.scope["path"])
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> Response:
-        return failures.from_validation(error.errors()).response(request.url.path)
+        return failures.from_validation(error.errors()).response(request.scope["path"])
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -202,4 +231,4 @@ def _add_failures(app: FastAPI, slot: Slot) -> None:
             message = "This route does not take this method"
         else:
             message = str(error.detail)
-        return ApiError(error.status_code, message).response(request.url.path)
+        return ApiError(error.status_code, message).response(request.scope["path"])

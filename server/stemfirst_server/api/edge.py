@@ -34,6 +34,10 @@ OPERATORS_ROUTES = frozenset({"/metrics"})
 """Routes that tell of all tenants."""
 
 
+OPEN_ROUTES = frozenset({"/health", "/health/ready"})
+"""Routes that need no key; every other one is a tenant's."""
+
+
 @dataclass(slots=True)
 class _Held:
     """Bytes of one request's body that were read."""
@@ -121,7 +125,7 @@ class Edge:
         if path in OPERATORS_ROUTES:
             if self._keys.guards_operations and not self._keys.is_admin(key):
                 raise failures.not_an_operator()
-        elif path.startswith("/v1"):
+        elif path not in OPEN_ROUTES:
             tenant = self._keys.tenant(key)
             if tenant is None:
                 raise failures.wrong_key()

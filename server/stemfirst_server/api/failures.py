@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 
+from stemfirst_server.api.encoding import Answered
 from stemfirst_server.errors import (
     ContextLengthError,
     EngineStoppedError,
@@ -64,7 +64,7 @@ class ApiError(HTTPException):
             }
         }
 
-    def response(self, path: str) -> JSONResponse:
+    def response(self, path: str) -> Answered:
         """Return the whole response, in the shape that clients of the route at `path` read."""
         headers = {}
         if self.retry_after_s is not None:
@@ -72,7 +72,7 @@ class ApiError(HTTPException):
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
         body = anthropic_body(self) if path.startswith("/v1/messages") else self.body()
-        return JSONResponse(body, self.status, headers=headers)
+        return Answered(body, self.status, headers=headers)
 
 
 _ANTHROPIC_KINDS = {
@@ -140,6 +140,13 @@ def not_an_operator() -> ApiError:
         "This route is the operator's: send the key of --admin-key as Authorization: Bearer <key>",
         kind="permission_error",
         code="admin_key_needed",
+    )
+
+
+def nested_too_deep() -> ApiError:
+    """Return the answer to JSON whose nesting exceeds what a program can follow."""
+    return ApiError(
+        400, "The body is nested too deeply: flatten its tools or content", code="nested_too_deeply"
     )
 
 

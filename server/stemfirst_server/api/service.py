@@ -141,7 +141,12 @@ class Service:
         )
 
     async def text_prompt(
-        self, prompt: str | Sequence[int], namespace: str, path: tuple[str | int, ...]
+        self,
+        prompt: str | Sequence[int],
+        namespace: str,
+        path: tuple[str | int, ...],
+        *,
+        add_special_tokens: bool = True,
     ) -> PromptTokens:
         """Return the tokens of a plain prompt, which may be tokens already.
 
@@ -151,22 +156,32 @@ class Service:
         if isinstance(prompt, str):
             text = printable(prompt)
             encoded = await _beside(
-                lambda: self._encoder.encode(text, namespace=namespace, add_special_tokens=True),
+                lambda: self._encoder.encode(
+                    text, namespace=namespace, add_special_tokens=add_special_tokens
+                ),
                 len(text),
             )
             return PromptTokens(
                 encoded, len(text), lambda: place_text(text, path), _nested(path, prompt)
             )
-        vocab_size = self.engine.info.vocab_size
-        for token_id in prompt:
-            if not 0 <= token_id < vocab_size:
-                raise InvalidRequestError(
-                    f"token ids must be between 0 and {vocab_size - 1}, got {token_id}",
-                    parameter="prompt",
-                )
+        self.check_tokens(prompt, "prompt")
         ids = token_array(prompt)
         encoded = Encoded(ids, np.zeros(len(ids), dtype=np.int32))
         return PromptTokens(encoded, 0, lambda: NOWHERE, {})
+
+    def check_tokens(self, token_ids: Sequence[int], parameter: str) -> None:
+        """Refuse tokens that the model does not have.
+
+        Raises:
+            InvalidRequestError: an id is outside the vocabulary.
+        """
+        vocab_size = self.engine.info.vocab_size
+        for token_id in token_ids:
+            if not 0 <= token_id < vocab_size:
+                raise InvalidRequestError(
+                    f"token ids must be between 0 and {vocab_size - 1}, got {str(token_id)[:20]}",
+                    parameter=parameter,
+                )
 
     def check_biases(self, sampling: SamplingParams) -> None:
         """Refuse a bias on a token that the model does not have.

@@ -65,9 +65,11 @@ class Vocabulary:
         text: str = self._tokenizer.decode([token_id], skip_special_tokens=False)
         return text.encode()
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Return the text of a run of tokens, control tokens left out."""
-        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
+    def decode(self, token_ids: Sequence[int], *, has_control_tokens: bool = False) -> str:
+        """Return the text of a run of tokens, control tokens left out unless asked for."""
+        text: str = self._tokenizer.decode(
+            list(token_ids), skip_special_tokens=not has_control_tokens
+        )
         return text
 
 

@@ -156,8 +156,8 @@ def _bytes_at(path: Path, body: Mapping[str, Any]) -> bytes | None:
     if isinstance(value, dict):
         try:
             return canonical_bytes(json.dumps(value), path)
-        except ValueError:
-            return None  # numbers or strings that canonical JSON cannot hold
+        except (ValueError, RecursionError):
+            return None  # what canonical JSON cannot hold, or not so deeply nested
     return None
 
 

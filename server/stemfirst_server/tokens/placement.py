@@ -102,9 +102,11 @@ def place_conversation(asked: Conversation, rendered: str, template: ChatTemplat
         messages.append({**message, "content": marked})
     try:
         pattern = template.render(replace(asked, messages=tuple(messages)))
+        return _align(pattern, rendered, strings, asked)
     except InvalidRequestError:
         return NOWHERE  # the template demands something of the text itself
-    return _align(pattern, rendered, strings, asked)
+    except RecursionError:
+        return NOWHERE  # a tool nested deeper than its indented text can be made
 
 
 def _align(
