@@ -1,5 +1,6 @@
 """A cached result is used while it is true, and never after."""
 
+import io
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from stemfirst_lint.cache import FOLDER, cache_for
 from stemfirst_lint.check import Report, check_paths
+from stemfirst_lint.cli.progress import progress
 from stemfirst_lint.config import Config
 from stemfirst_lint.output.formats import FORMATS, rendered
 from stemfirst_lint.packing import pack, unpack, without_pieces
@@ -172,3 +174,26 @@ def test_processes_say_what_one_says(project, monkeypatch) -> None:
     together = check_paths((".",), Config())
     assert [str(failure) for failure in together.failures] == [str(f) for f in alone.failures]
     assert together.findings == alone.findings
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_long_run_shows_how_far_it_is_on_a_terminal_and_leaves_nothing(
+    project, monkeypatch
+) -> None:
+    monkeypatch.setattr("stemfirst_lint.cli.progress._SHOW_AFTER_S", 0)
+    monkeypatch.setattr("stemfirst_lint.cli.progress._INTERVAL_S", 0)
+    for terminal in (Terminal(), io.StringIO()):
+        monkeypatch.setattr("sys.stderr", terminal)
+        with progress() as show:
+            check_paths((".",), Config(), on_progress=show)
+        shown = terminal.getvalue()
+        if terminal.isatty():
+            assert "reading 3 of 11 files" in shown
+            assert "checking 1 of 2 files" in shown
+            assert shown.endswith("\r\x1b[2K")
+        else:
+            assert shown == ""
