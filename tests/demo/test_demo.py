@@ -74,7 +74,8 @@ def test_the_demo_shows_more_hits_after_the_fix_and_a_hole_changes_the_table(app
     sentence = "## Tone\n- Answer in the language"
     assert sentence in text
     prompts.write_text(
-        text.replace(sentence, "## Tone\n- As said below, it is {now}. Answer in the language"), "utf-8"
+        text.replace(sentence, "## Tone\n- As said below, it is {now}. Answer in the language"),
+        "utf-8",
     )
     holed = demo("--app", str(app))
     assert holed.returncode == 0, holed.stderr
