@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from stemfirst_server.memory.cache import PageCache
-from stemfirst_server.memory.radix import Node, RadixTree
+from stemfirst_server.memory.node import Node
+from stemfirst_server.memory.radix import RadixTree
 
 
 def data(tokens: list[int]) -> bytes:

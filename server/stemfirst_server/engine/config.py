@@ -21,6 +21,8 @@ class EngineConfig:
         chunk_tokens: most prompt tokens computed in one step, over all requests.
         max_running: most requests that decode together.
         has_prefix_cache: False never matches and never inserts.
+        has_worth_eviction: what is evicted first is what saves least; False: what was used least
+            recently.
         has_kernels: False keeps to the reference attention on CUDA too.
         has_cuda_graphs: True replays recorded decode steps on CUDA, each verified at start;
             off until it was measured on a GPU.
@@ -39,6 +41,7 @@ class EngineConfig:
     chunk_tokens: int = 512
     max_running: int = 64
     has_prefix_cache: bool = True
+    has_worth_eviction: bool = True
     has_kernels: bool = True
     has_cuda_graphs: bool = False
     has_cascade: bool = True

@@ -47,6 +47,7 @@ from stemfirst_server.errors import (
 )
 from stemfirst_server.kernels.choose import choose_path
 from stemfirst_server.memory.cache import PageCache
+from stemfirst_server.memory.eviction import Recency, Worth
 from stemfirst_server.memory.pool import KVPool
 from stemfirst_server.memory.size import pool_pages
 from stemfirst_server.model.attention import AttentionStep
@@ -99,7 +100,8 @@ class Engine:
             step_type = best_step(loaded.model.device)
         self._runner = Runner(loaded.model, pool, step_type, path.recordings)
         self._stepper = Stepper(self._runner, is_each_alone=self.config.is_deterministic)
-        self._cache = PageCache(pages=pages, page=page)
+        eviction = Worth() if self.config.has_worth_eviction else Recency()
+        self._cache = PageCache(pages=pages, page=page, eviction=eviction)
         self._scheduler = Scheduler(self._cache, self.config)
         self._end_tokens = frozenset(loaded.info.end_token_ids)
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()

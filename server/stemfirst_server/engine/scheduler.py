@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stemfirst_server.engine.sequence import Phase, Sequence
-from stemfirst_server.memory.radix import TOKEN_BYTES
+from stemfirst_server.memory.node import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from stemfirst_server.engine.config import EngineConfig
     from stemfirst_server.memory.cache import PageCache
-    from stemfirst_server.memory.radix import Match
+    from stemfirst_server.memory.node import Match
 
 _AGEING_TOKENS = 1000.0
 _MOST_AGE_S = 10.0
@@ -294,6 +294,7 @@ class Scheduler:
         if needed + promised > self.cache.available_pages and self.running:
             self.cache.release(found.node)
             return False
+        self.cache.tree.count_use(found.node)
         self.waiting.remove(sequence)
         self.running.append(sequence)
         sequence.begin(found.node, found.pages, self.page)

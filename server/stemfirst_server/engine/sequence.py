@@ -13,7 +13,7 @@ import numpy as np
 
 from stemfirst_server.engine.request import ChunkSpan, Event, GenerationRequest, RequestReport
 from stemfirst_server.engine.sampling import Sampler
-from stemfirst_server.memory.radix import TOKEN_BYTES, Node, PageArray
+from stemfirst_server.memory.node import TOKEN_BYTES, Node, PageArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stemfirst_server.memory.radix import Insertion, Match, Node, PageArray, RadixTree
+from stemfirst_server.memory.node import Insertion, Match, Node, PageArray
+from stemfirst_server.memory.radix import RadixTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from stemfirst_server.memory.eviction import Eviction
 
 _FREE, _HELD, _CACHED = 0, 1, 2
 
@@ -30,10 +33,10 @@ class PageCache:
     Not thread-safe: one thread owns it.
     """
 
-    def __init__(self, *, pages: int, page: int) -> None:
+    def __init__(self, *, pages: int, page: int, eviction: Eviction | None = None) -> None:
         self.page = page
         self.pages = pages
-        self.tree = RadixTree(page)
+        self.tree = RadixTree(page, eviction)
         self.evicted_pages = 0
         self._free: list[int] = list(range(pages - 1, -1, -1))
         self._owner = np.zeros(pages, dtype=np.int8)

@@ -21,94 +21,24 @@ Rules, each with its test:
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from stemfirst_server.memory.eviction import Recency
+from stemfirst_server.memory.node import TOKEN_BYTES, Insertion, Match, Node, PageArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOKEN_BYTES = 4
-PageArray = npt.NDArray[np.int32]
+    from stemfirst_server.memory.eviction import Eviction
 
 # A shared system prompt may have thousands of continuations; comparing a first page takes 1 µs.
 _SIBLINGS_COMPARED = 64
 
 _NO_PAGES: PageArray = np.empty(0, dtype=np.int32)
 _NO_PAGES.flags.writeable = False
-
-
-class Node:
-    """One edge of the tree with the pages of its tokens; a handle that requests may keep.
-
-    Attributes:
-        key: the edge's tokens as bytes; a whole number of pages.
-        pages: `(len(key) / page bytes,)`, owned by this node.
-        locks: requests that use this node or one below it.
-        last_used: the tree's clock when it was last matched or inserted.
-    """
-
-    __slots__ = (
-        "children",
-        "is_queued",
-        "key",
-        "last_used",
-        "locks",
-        "namespace",
-        "pages",
-        "parent",
-    )
-
-    def __init__(
-        self, key: bytes, pages: PageArray, parent: Node | None, namespace: str, last_used: int
-    ) -> None:
-        self.key = key
-        self.pages = pages
-        self.parent = parent
-        self.namespace = namespace
-        self.last_used = last_used
-        self.children: dict[bytes, Node] = {}
-        self.locks = 0
-        self.is_queued = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Match:
-    """The longest cached prefix of a prompt.
-
-    Attributes:
-        tokens: its length; whole pages.
-        pages: its pages in order; a copy.
-        node: the node at its end; lock it before anything else can evict.
-        divergence_token: the first token that is not cached: exact to the token, seen among the
-            newest branches there.
-        is_diverged: the tree holds other tokens there; False if what is cached just ends.
-    """
-
-    tokens: int
-    pages: PageArray
-    node: Node
-    divergence_token: int
-    is_diverged: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Insertion:
-    """The outcome of an insert.
-
-    Attributes:
-        node: the node at the end of the inserted run.
-        existing_pages: how many leading pages the tree had already. Their duplicates, as far
-            as the caller's pages differ from `tree_pages`, remain the caller's to free.
-        tree_pages: the tree's own pages for that leading part.
-    """
-
-    node: Node
-    existing_pages: int
-    tree_pages: PageArray
 
 
 class RadixTree:
@@ -118,15 +48,16 @@ class RadixTree:
     Not thread-safe: one thread owns it.
     """
 
-    def __init__(self, page: int) -> None:
+    def __init__(self, page: int, eviction: Eviction | None = None) -> None:
         self.page = page
+        self._eviction = eviction or Recency()
         self._page_bytes = page * TOKEN_BYTES
         self._roots: dict[str, Node] = {}
         self._clock = 0
         self._ties = 0
-        # At most one entry a node: (last_used when queued, tie-break, node). Entries go stale
+        # At most one entry a node: (rank when queued, tie-break, node). Entries go stale
         # when a node is used, locked or gets children; `evict` sorts that out as it pops.
-        self._queue: list[tuple[int, int, Node]] = []
+        self._queue: list[tuple[float, int, Node]] = []
         self.pages = 0
         self.locked_pages = 0
 
@@ -162,7 +93,7 @@ class RadixTree:
         if tail is not None and tail_bytes:
             path.append(self._split(tail, tail_bytes))
         for node in path:
-            node.last_used = self._clock
+            self._touch(node)
         end = path[-1] if path else root
         pages = np.concatenate([node.pages for node in path]) if path else _NO_PAGES
         tokens = len(pages) * self.page
@@ -192,17 +123,26 @@ class RadixTree:
         if tail is not None and tail_bytes:
             path.append(self._split(tail, tail_bytes))
         for node in path:
-            node.last_used = self._clock
+            self._touch(node)
         end = path[-1] if path else root
         existing = np.concatenate([node.pages for node in path]) if path else _NO_PAGES
         if len(existing) < len(pages):
             rest = data[len(existing) * self._page_bytes :]
             leaf = Node(rest, pages[len(existing) :].copy(), end, namespace, self._clock)
             end.children[rest[: self._page_bytes]] = leaf
+            self._touch(leaf)
             self.pages += len(leaf.pages)
             self._enqueue(leaf)
             end = leaf
         return Insertion(node=end, existing_pages=len(existing), tree_pages=existing)
+
+    def count_use(self, node: Node) -> None:
+        """Note that a request is served by a node and all above it; once for each request."""
+        step: Node | None = node
+        while step is not None and step.parent is not None:
+            step.uses += 1
+            self._rank(step)
+            step = step.parent
 
     def lock(self, node: Node) -> None:
         """Keep a node and all above it from eviction."""
@@ -226,7 +166,7 @@ class RadixTree:
         self._drop_empty_root(node.namespace)
 
     def evict(self, pages: int) -> PageArray:
-        """Remove least recently used leaves until `pages` are gained or nothing more can go.
+        """Remove the lowest leaves in rank until `pages` are gained or nothing more can go.
 
         A leaf goes from its end, so what remains of it stays a prefix.
 
@@ -240,9 +180,10 @@ class RadixTree:
             node.is_queued = False
             if not self._is_evictable_leaf(node):
                 continue
-            if queued_at != node.last_used:
+            if queued_at != node.rank:
                 self._enqueue(node)
                 continue
+            self._eviction.evicted(node.rank)
             if len(node.pages) > missing:
                 keep = len(node.pages) - missing
                 gained.append(node.pages[keep:].copy())
@@ -285,6 +226,7 @@ class RadixTree:
             parent = node.parent
             assert parent is not None
             assert len(node.key) == len(node.pages) * self._page_bytes > 0, "whole pages"
+            assert node.start_page == parent.start_page + len(parent.pages), "ends where it begins"
             assert parent.children[node.key[: self._page_bytes]] is node, "found by first page"
             assert parent.locks >= sum(child.locks for child in parent.children.values())
             is_top = parent.parent is None
@@ -298,6 +240,17 @@ class RadixTree:
                 assert node.is_queued, "every evictable leaf can be found"
         assert len(seen) == total == self.pages
         assert locked == self.locked_pages
+
+    def _touch(self, node: Node) -> None:
+        node.last_used = self._clock
+        self._rank(node)
+
+    def _rank(self, node: Node) -> None:
+        node.rank = self._eviction.rank(
+            last_used=node.last_used,
+            uses=node.uses,
+            end_tokens=(node.start_page + len(node.pages)) * self.page,
+        )
 
     def _root(self, namespace: str) -> Node:
         root = self._roots.get(namespace)
@@ -339,7 +292,9 @@ class RadixTree:
             node.namespace,
             node.last_used,
         )
-        front.locks = node.locks
+        front.locks, front.uses = node.locks, node.uses
+        self._rank(front)
+        node.start_page = front.start_page + front_pages
         parent.children[node.key[: self._page_bytes]] = front
         node.key = node.key[front_bytes:]
         node.pages = node.pages[front_pages:].copy()
@@ -353,7 +308,7 @@ class RadixTree:
     def _enqueue(self, node: Node) -> None:
         if self._is_evictable_leaf(node) and not node.is_queued:
             self._ties += 1
-            heapq.heappush(self._queue, (node.last_used, self._ties, node))
+            heapq.heappush(self._queue, (node.rank, self._ties, node))
             node.is_queued = True
 
     def _remove_leaf(self, node: Node) -> None:
