@@ -260,14 +260,20 @@ def identity_tier(name: str) -> Tier | None:
     return Tier.SESSION if match.group(2) else Tier.TENANT
 
 
+_TAIL = r"(_(str|string|text|list|block|data|json))?$"
 _DATA_NAMES = re.compile(
-    r"(^|_)(questions?|quer(y|ies)|contexts?|docs|documents?|passages?|chunks|snippets?|"
-    r"user_(input|message|query|question|prompt|request)|input_text|utterance|transcripts?|"
-    r"articles?|emails?|tickets?|search_results?|retrieved\w*|observations?|scratchpad|claims|"
-    r"summar(y|ies)|evidence|premise|hypothesis|completion|generated_text|context_data|"
-    r"report_data|initial_research|stdout|stderr|traceback)(_(str|string|text|list|block|data|"
-    r"json))?$"
+    r"(^|_)(questions?|quer(y|ies)|user_(input|message|query|question|prompt|request)|input_text|"
+    r"utterance|transcripts?|articles?|emails?|tickets?|search_results?|retrieved\w*|"
+    r"observations?|scratchpad|claims|evidence|premise|hypothesis|generated_text|report_data|"
+    r"initial_research|stdout|stderr|traceback)" + _TAIL
 )
+_BROAD_NAMES = re.compile(
+    r"^((user|retrieved|search|input|source|web|current|original|chat|conversation|relevant|rag|"
+    r"full|raw|query|document|doc|research|initial|related|final|safe|page|paper)_)*"
+    r"(contexts?|docs|documents?|passages?|chunks|snippets?|summar(y|ies)|completion)" + _TAIL
+)
+"""Nouns that name data by themselves, but not in `tool_docs` or `skills_snippet`."""
+
 _HISTORY_NAMES = re.compile(
     r"(^|_)(history|conversation|dialogue|transcript|memories)(_str|_text)?$"
 )
@@ -284,7 +290,8 @@ def data_tier(name: str) -> Tier | None:
         return None
     if _HISTORY_NAMES.search(lowered):
         return Tier.SESSION
-    return Tier.REQUEST if _DATA_NAMES.search(lowered) else None
+    is_data = _DATA_NAMES.search(lowered) or _BROAD_NAMES.match(lowered)
+    return Tier.REQUEST if is_data else None
 
 
 PROMPT_NAME = re.compile(

@@ -31,6 +31,12 @@ MESSAGE_CLASSES: dict[str, str | None] = {
     "StringPromptValue": "user",
     "ChatMessage": None,
     "ChatMessageContent": None,
+    "Message": None,
+    "LLMMessage": None,
+    "Msg": None,
+    "from_system": "system",
+    "from_user": "user",
+    "from_assistant": "assistant",
 }
 """Message classes of common libraries, with the role that they stand for."""
 
@@ -51,7 +57,12 @@ TEMPLATE_CLASSES: dict[str, str | None] = {
 JINJA_CLASSES = frozenset({"PromptBuilder", "RichPromptTemplate"})
 """Those of them whose template is Jinja."""
 
-_ROLE = re.compile(r"(system|developer|user|human|assistant|ai|tool)$", re.IGNORECASE)
+_COMMON_NAMES = frozenset({"Message", "Msg"})
+"""Names that other things have, too: a message only with `role=` and `content=`."""
+
+_ROLE = re.compile(
+    r"(system|developer|user|human|assistant|ai|tool)(?:_message)?(?:_role)?$", re.IGNORECASE
+)
 _ROLES = {"developer": "system", "human": "user", "ai": "assistant"}
 
 
@@ -92,6 +103,13 @@ def message_of(node: ast.expr, use: Use) -> Message | None:
         if name is None or name not in MESSAGE_CLASSES:
             return None
         keywords = {k.arg: k.value for k in node.keywords if k.arg}
+        if name in _COMMON_NAMES and not {"role", "content"} <= set(keywords):
+            return None
+        if name.startswith("from_") and (
+            not isinstance(node.func, ast.Attribute)
+            or not (last_name(node.func.value) or "").endswith("Message")
+        ):
+            return None
         role = MESSAGE_CLASSES[name]
         positional = list(node.args)
         if role is None:

@@ -113,8 +113,8 @@ class Reader:
                 is_repeated = first is not None and binding.use.loops > first.use.loops
                 found = self._grown(found, binding, call, is_repeated)
                 continue
-            found.extend(self._of_binding(name, binding, call, hops))
-        return found[:_MAX_VARIANTS]
+            found.extend(self._of_binding(name, binding, call, hops) or _empty(binding))
+        return [template for template in found if template.pieces][:_MAX_VARIANTS]
 
     def _of_binding(
         self, name: str, binding: Binding, call: Call | None, hops: int
@@ -337,6 +337,15 @@ class Reader:
             if len(whole) == 1 and whole[0].form in (Form.FSTRING, Form.CONSTANT, Form.FORMAT):
                 return list(whole[0].pieces)
         return self._operands(part.node, part.use, call)
+
+
+def _empty(binding: Binding) -> list[Template]:
+    """The template that `prompt = ""` begins; what is added to it gives it pieces."""
+    value = binding.value
+    if isinstance(value, ast.Constant) and value.value == "" and binding.how is Bind.ASSIGN:
+        place = binding.use.scope.module.source.place(value)
+        return [Template(Form.CONCAT, place, ())]
+    return []
 
 
 def _is_dollar(node: ast.expr) -> bool:

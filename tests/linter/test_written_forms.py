@@ -226,3 +226,30 @@ def test_a_jinja_file_is_found_by_its_name(check: Check, tmp_path: Path) -> None
 def test_a_file_that_is_not_there_is_no_prompt(check: Check) -> None:
     source = ASK + '    text = open("nowhere.txt").read().format(question=question)\n' + SEND
     assert check(source).sites == ()
+
+
+def test_a_system_message_that_grows_from_nothing_is_read(check: Check) -> None:
+    source = (
+        "def build(agent, memories):\n"
+        '    content: str = ""\n'
+        "    if agent.role:\n"
+        '        content += f"Role: {agent.role}"\n'
+        "    for memory in memories:\n"
+        '        content += f"- {memory}"\n'
+        '    content += "LONG_TEXT"\n'
+        "    return Message(role=agent.system_message_role, content=content.strip())\n"
+    )
+    report = check(source)
+    assert [finding.code for finding in report.findings] == ["SF301"]
+    assert report.sites[0].role == "system"
+
+
+def test_a_message_of_another_library_is_none(check: Check) -> None:
+    source = 'def mail(question):\n    return Message(f"{question} LONG_TEXT")\n'
+    assert check(source).sites == ()
+
+
+@pytest.mark.parametrize("name", ["tool_docs", "skills_snippet", "example_question"])
+def test_a_name_that_may_be_part_of_the_prompt_says_nothing(name: str, check: Check) -> None:
+    source = f'def ask(client, load):\n    {name} = load()\n    text = f"{{{name}}} LONG_TEXT"\n'
+    assert check(source + SEND).findings == ()
