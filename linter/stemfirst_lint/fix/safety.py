@@ -235,13 +235,15 @@ class Safety:
         """Return 2 if swapping the blocks' holes breaks a binding, 1 if it might show, else 0."""
         from stemfirst_lint.fix.purity import Effect, effect_of
 
-        if not self.holes[earlier] or not self.holes[later]:
+        pair = [
+            [self._flat.holes[hole] for hole in self.holes[block]] for block in (earlier, later)
+        ]
+        # A constant string is the same whenever it is read.
+        pair = [[hole for hole in holes if hole.constant_text is None] for holes in pair]
+        if not all(pair):
             return 0
         effects = {
-            effect_of(source)
-            for block in (earlier, later)
-            for hole in self.holes[block]
-            for source in _expressions(self._flat.holes[hole])
+            effect_of(source) for holes in pair for hole in holes for source in _expressions(hole)
         }
         return 2 if Effect.BINDS in effects else int(Effect.CALL in effects)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fix_sources import RULES, of_text, template
+from fix_sources import RULES, of_text, template, verdict
 from stemfirst_lint.config import Config
 from stemfirst_lint.fix.apply import fix_paths
 from stemfirst_lint.fix.plan import Plan, plan_for
-from stemfirst_lint.model import Applicability, Location
+from stemfirst_lint.model import Applicability, Hole, Location
 
 PLACE = Location("t.py", 1, 1, 1, 1)
 
@@ -140,6 +141,19 @@ def test_9_evaluation_keeps_its_order(literal: str, reason: str | None) -> None:
     if reason:
         assert reason in plan.refusals[0].reason
     assert list(plan.hole_order) == sorted(plan.hole_order)
+
+
+def test_9_a_constant_may_be_read_before_a_call() -> None:
+    made = template(f'f"""Time: {{now.read()}}\n\nRules: {{c_rules}}\n\n{RULES}"""', PLACE)
+    pieces = [
+        replace(piece, constant_text="Be kind.")
+        if isinstance(piece, Hole) and piece.name == "c_rules"
+        else replace(piece, name="now", verdict=verdict("now"))
+        if isinstance(piece, Hole)
+        else piece
+        for piece in made.pieces
+    ]
+    assert plan_for(replace(made, pieces=tuple(pieces))).applicability is Applicability.REORDER
 
 
 def test_10_where_stable_text_leads_no_word_moves() -> None:
