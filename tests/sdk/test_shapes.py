@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from stemfirst import (
     Prompt,
     PromptError,
@@ -368,3 +370,44 @@ def test_a_notebook_shows_segments_by_tier_and_escapes_them():
     assert "&lt;b&gt;policy" in prompt._repr_html_()
     assert "{q}" in prompt._repr_html_()
     assert "&lt;script&gt;" in prompt.render(q="<script>")._repr_html_()
+
+
+# What every shape has in common
+
+words = st.text(st.sampled_from("ab \n é"), max_size=6)
+layouts = st.lists(
+    st.tuples(st.sampled_from([static, tenant, request]), words.filter(str.strip)), max_size=6
+).map(lambda parts: sorted(parts, key=lambda part: [static, tenant, request].index(part[0])))
+
+
+def texts_of(shape: object) -> str:
+    """Return all text of a request, in order."""
+    if isinstance(shape, dict):
+        parts = [shape["text"]] if isinstance(shape.get("text"), str) else []
+        inner = [shape[key] for key in ("system", "config", "system_instruction") if key in shape]
+        inner += [
+            shape[key] for key in ("messages", "input", "contents", "content") if key in shape
+        ]
+        inner += [shape["parts"]] if "parts" in shape else []
+        return "".join([*parts, *map(texts_of, inner)])
+    if isinstance(shape, list):
+        return "".join(map(texts_of, shape))
+    return shape if isinstance(shape, str) else ""
+
+
+@given(layouts, st.booleans())
+def test_no_shape_loses_or_moves_a_byte_of_text(layout, has_marks):
+    prompt = Prompt(*(make(text) for make, text in layout)).render()
+    whole = "".join(message["content"] for message in prompt.messages)
+    marks = True if has_marks else None
+    shapes = {
+        "openai": prompt.openai(model="gpt-5.6-sol", breakpoints=marks),
+        "responses": prompt.responses(model="gpt-5.6-sol", breakpoints=marks),
+        "anthropic": prompt.anthropic(breakpoints=marks),
+        "bedrock": prompt.bedrock(model=CLAUDE, breakpoints=marks),
+        "litellm": prompt.litellm(model="anthropic/claude-opus-5-5", breakpoints=marks),
+    }
+    gemini = prompt.gemini()
+    shapes["gemini"] = {**gemini.pop("config", {}), **gemini}
+    for name, shape in shapes.items():
+        assert texts_of(shape) == whole, name
