@@ -119,7 +119,9 @@ class Flow:
                             return found
                 if left.kind is Kind.CLOCK and isinstance(node.op, ast.Add | ast.Sub):
                     return left  # a clock with an offset
-                return join((left, right))
+                found = join((left, right))
+                is_text = isinstance(node.op, ast.Add | ast.Mod)
+                return found if is_text or found.kind not in ORDERLESS else UNKNOWN
             case ast.UnaryOp():
                 return self.verdict(node.operand, use, call)
             case ast.BoolOp():
@@ -225,7 +227,10 @@ class Flow:
             if method in ("insert", "setdefault"):
                 arguments = arguments[1:]
             found = [self.verdict(argument, site.use, call) for argument in arguments]
-            added.extend(UNKNOWN if one.kind is Kind.COUNTER else one for one in found)
+            # All rounds of a loop hold every count; a set inside a list need not show its order.
+            added.extend(
+                UNKNOWN if one.kind in (Kind.COUNTER, *ORDERLESS) else one for one in found
+            )
         for _, item in scope.items.get(name, ()):
             if item.value is not None:
                 added.append(self.verdict(item.value, item.use, call))

@@ -253,3 +253,15 @@ def test_a_message_of_another_library_is_none(check: Check) -> None:
 def test_a_name_that_may_be_part_of_the_prompt_says_nothing(name: str, check: Check) -> None:
     source = f'def ask(client, load):\n    {name} = load()\n    text = f"{{{name}}} LONG_TEXT"\n'
     assert check(source + SEND).findings == ()
+
+
+def test_a_number_that_was_made_of_sets_has_no_order_to_lose(check: Check) -> None:
+    source = (
+        "def score(a, b):\n"
+        "    words = set(a.split())\n    return len(words & set(b.split())) / len(words)\n\n"
+        "def ask(client, texts, other):\n"
+        "    found = []\n"
+        "    for t in texts:\n        found.append((score(t, other), t))\n"
+        '    text = f"{found} LONG_TEXT"\n' + SEND
+    )
+    assert "SF201" not in [finding.code for finding in check(source).findings]
