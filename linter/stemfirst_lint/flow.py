@@ -149,12 +149,24 @@ class Flow:
 
     # Names
 
+    def _declared(self, name: str, use: Use) -> Verdict | None:
+        """What the user declared for a name, best for the name in this file: `app/ask.py:name`."""
+        if not self.declared:
+            return None
+        path = use.scope.module.path.replace("\\", "/")
+        for key, tier in self.declared.items():
+            file, colon, own = key.rpartition(":")
+            if colon and own == name and (path == file or path.endswith("/" + file)):
+                return declared(key, tier)
+        return declared(name, self.declared[name]) if name in self.declared else None
+
     def _name(self, node: ast.Name, use: Use, call: Call | None) -> Verdict:
         for names in reversed(self._locals):
             if node.id in names:
                 return names[node.id]
-        if node.id in self.declared:
-            return declared(node.id, self.declared[node.id])
+        told = self._declared(node.id, use)
+        if told is not None:
+            return told
         found = self.project.reaching(node.id, use)
         if found is None:
             return UNKNOWN
@@ -323,8 +335,9 @@ class Flow:
     # Attributes, items
 
     def _attribute(self, node: ast.Attribute, use: Use, call: Call | None) -> Verdict:
-        if node.attr in self.declared:
-            return declared(node.attr, self.declared[node.attr])
+        told = self._declared(node.attr, use) or self._declared(ast.unparse(node), use)
+        if told is not None:
+            return told
         meaning = self.project.meaning(node, use)
         if meaning is not None:
             found = self._meaning(meaning, node.attr, base=node.value, use=use)

@@ -201,6 +201,25 @@ def test_config_can_declare_a_tier(check: Check) -> None:
     assert [f.code for f in check(source, config=declared).findings] == ["SF301"]
 
 
+@pytest.mark.parametrize(
+    ("key", "codes"),
+    [("state.blob", ["SF301"]), ("app.py:blob", ["SF301"]), ("other.py:blob", [])],
+)
+def test_config_can_declare_a_tier_by_dotted_name_and_by_file(
+    key: str, codes: list[str], check: Check
+) -> None:
+    from stemfirst.tiers import Tier
+    from stemfirst_lint.config import Config
+
+    source = (
+        "def ask(client, state):\n"
+        '    text = f"{state.blob} LONG_TEXT"\n'
+        '    client.chat.completions.create(messages=[{"role": "user", "content": text}])\n'
+    )
+    found = check(source, config=Config(tiers={key: Tier.REQUEST})).findings
+    assert [finding.code for finding in found] == codes
+
+
 def test_functions_that_call_each_other_many_times_take_no_longer(check: Check) -> None:
     names = [f"f{number}" for number in range(30)]
     source = "".join(
