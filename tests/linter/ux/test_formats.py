@@ -2,15 +2,17 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from pydantic import BaseModel
+from sarif_pydantic import Sarif
 
 jsonschema = pytest.importorskip("jsonschema")
 
 ROOT = Path(__file__).parents[3]
-SARIF = json.loads((Path(__file__).parent / "data" / "sarif-schema-2.1.0.json").read_bytes())
 SCHEMA = json.loads((ROOT / "docs" / "schemas" / "findings.schema.json").read_bytes())
 CLOCK = (
     "from datetime import datetime\n\n"
@@ -19,6 +21,27 @@ CLOCK = (
     '<b> & "quotes", 100%: LONG"""\n'
     '    client.create(messages=[{"role": "system", "content": systém}, *history])\n'
 )
+
+
+# In the standard (3.14.27 and 3.20.21), and not in the package's models.
+ALSO_SARIF = {"log.runs[].columnKind", "log.runs[].invocations[].toolExecutionNotifications"}
+
+
+def assert_is_sarif(log: object) -> None:
+    """Fail unless every field has the type of SARIF 2.1.0, and none is of our own making."""
+    unknown = set(unknown_fields(Sarif.model_validate(log), "log"))
+    assert unknown <= ALSO_SARIF
+
+
+def unknown_fields(value: object, path: str) -> Iterator[str]:
+    """Yield the path of every field that the format does not have."""
+    if isinstance(value, BaseModel):
+        yield from (f"{path}.{name}" for name in value.model_extra or {} if name != "$schema")
+        for name in value.model_fields_set:
+            yield from unknown_fields(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from unknown_fields(item, f"{path}[]")
 
 
 @pytest.fixture
@@ -107,7 +130,7 @@ def test_a_fingerprint_survives_moved_lines(stemfirst, sources, tmp_path) -> Non
 
 def test_sarif_is_valid_and_names_the_place(stemfirst, project) -> None:
     log = json.loads(stemfirst("check", "--output-format", "sarif").stdout)
-    jsonschema.validate(log, SARIF)
+    assert_is_sarif(log)
     (run,) = log["runs"]
     assert [result["ruleId"] for result in run["results"]] == ["SF301", "SF101"]
     place = run["results"][0]["locations"][0]["physicalLocation"]
@@ -120,7 +143,7 @@ def test_sarif_is_valid_and_names_the_place(stemfirst, project) -> None:
 
 def test_sarif_without_findings_is_valid_too(stemfirst, sources, tmp_path) -> None:
     (tmp_path / "app.py").write_text(sources.good)
-    jsonschema.validate(json.loads(stemfirst("check", "--output-format=sarif").stdout), SARIF)
+    assert_is_sarif(json.loads(stemfirst("check", "--output-format=sarif").stdout))
 
 
 def test_github_gets_an_annotation_a_finding(stemfirst, project) -> None:
