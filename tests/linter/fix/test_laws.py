@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+import time
 from collections import Counter
 
 import fix_sources as sources
-from hypothesis import given, settings
+import pytest
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from stemfirst_lint.fix.plan import plan_for
 from stemfirst_lint.fix.prove import reordered
@@ -170,6 +174,36 @@ def test_a_sum_renders_the_same_blocks_and_a_second_run_changes_nothing(
     assert parts(render(new, Form.CONCAT, Values())) == parts(render(code, Form.CONCAT, Values()))
     again = rewrite("t.py", first.new, sources.findings("t.py", new), allow=allow)
     assert again.new == first.new
+
+
+LAWS = [
+    test_a_plan_keeps_every_word_and_every_hole,
+    test_a_plan_moves_whole_blocks,
+    test_forfeits_never_grow,
+    test_the_layout_is_kept_at_both_ends_and_no_line_ends_pile_up,
+    test_planning_settles,
+    test_a_rewrite_renders_the_same_blocks_and_a_second_run_changes_nothing,
+    test_a_sum_renders_the_same_blocks_and_a_second_run_changes_nothing,
+]
+
+
+@pytest.mark.long
+def test_the_laws_hold_for_as_long_as_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    """`STEMFIRST_LAWS_SECONDS=3600` for an hour; `STEMFIRST_LAWS_SEED` repeats a failure."""
+    first = int(os.environ.get("STEMFIRST_LAWS_SEED", time.time_ns() % 2**32))
+    deadline = time.monotonic() + float(os.environ.get("STEMFIRST_LAWS_SECONDS", "30"))
+    for number in itertools.count(first):
+        for law in LAWS:
+            try:
+                seed(number)(law)()
+            except BaseException:
+                with capsys.disabled():
+                    print(f"\n{law.__name__} fails: STEMFIRST_LAWS_SEED={number}")
+                raise
+        if time.monotonic() > deadline:
+            break
+    with capsys.disabled():
+        print(f"\nseeds {first} to {number} hold")
 
 
 class Values(dict[str, str]):
