@@ -18,6 +18,16 @@ from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Resolution, Verdict
 from stemfirst_lint.project import Defined, External, Instance, Module, Project, Values
 from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use, last_name
+from stemfirst_lint.syntax import (
+    called,
+    is_container,
+    is_count,
+    is_enum,
+    is_number,
+    place_of,
+    runs_git,
+    shown,
+)
 from stemfirst_lint.verdicts import (
     CONFIG,
     CONSTANT,
@@ -188,8 +198,8 @@ class Flow:
             case Bind.ASSIGN | Bind.AUGMENT:
                 assert binding.value is not None
                 found = self.verdict(binding.value, binding.use, inner_call)
-                if binding.how is Bind.AUGMENT and _is_number(binding.value):
-                    return _counter(name, "is counted up", _place(binding.node, binding.use))
+                if binding.how is Bind.AUGMENT and is_number(binding.value):
+                    return _counter(name, "is counted up", place_of(binding.node, binding.use))
                 if binding.how is Bind.ASSIGN:
                     found = self._mutated(name, binding, found, inner_call)
                 if found.tier is None and binding.how is Bind.ASSIGN:
@@ -197,14 +207,14 @@ class Flow:
                 if binding.use.scope.kind is not ScopeKind.FUNCTION:
                     found = frozen_value(found, "at import", Tier.STATIC)
                 if found.tier is not None and found.tier > Tier.STATIC:
-                    place = _place(binding.node, binding.use)
+                    place = place_of(binding.node, binding.use)
                     found = because(found, f"`{name}` is set here", place)
                 return found
             case Bind.ELEMENT:
                 assert binding.value is not None
-                if _is_count(name, binding):
+                if is_count(name, binding):
                     return _counter(
-                        name, "counts the rounds of a loop", _place(binding.node, binding.use)
+                        name, "counts the rounds of a loop", place_of(binding.node, binding.use)
                     )
                 found = self.verdict(binding.value, binding.use, inner_call)
                 return UNKNOWN if found.kind in ORDERLESS else found
@@ -224,7 +234,7 @@ class Flow:
         """A container's verdict with what its function puts into it later."""
         value = binding.value
         scope = binding.use.scope
-        if not made.is_stable or scope.kind is not ScopeKind.FUNCTION or not _is_container(value):
+        if not made.is_stable or scope.kind is not ScopeKind.FUNCTION or not is_container(value):
             shuffled = self._shuffle(name, binding) if made.kind is not Kind.SET else None
             return shuffled or made
         assert value is not None
@@ -254,8 +264,8 @@ class Flow:
             if isinstance(meaning, External) and meaning.dotted in known.SHUFFLES:
                 if self._is_seeded(site.use):
                     return None
-                place = _place(site.node, site.use)
-                mixed = Evidence(f"`{_shown(site.node)}` mixes it anew in every call", place)
+                place = place_of(site.node, site.use)
+                mixed = Evidence(f"`{shown(site.node)}` mixes it anew in every call", place)
                 return Verdict(Tier.VOLATILE, Kind.SHUFFLED, (mixed,))
         return None
 
@@ -264,14 +274,14 @@ class Flow:
         tier = known.data_tier(name)
         if tier is None or binding.use.scope.kind is not ScopeKind.FUNCTION:
             return UNKNOWN
-        return named_verdict(f"`{name}`", tier, _place(binding.node, binding.use))
+        return named_verdict(f"`{name}`", tier, place_of(binding.node, binding.use))
 
     def _item(self, key: ast.expr, node: ast.expr, use: Use) -> Verdict:
         """What the key says of an item of something unknown: `row["question"]`."""
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             tier = known.data_tier(key.value)
             if tier is not None and not self._is_own(node):
-                return named_verdict(f"the item `{key.value}`", tier, _place(key, use))
+                return named_verdict(f"the item `{key.value}`", tier, place_of(key, use))
         return UNKNOWN
 
     @staticmethod
@@ -301,7 +311,7 @@ class Flow:
         return found
 
     def _parameter_of_callers(self, function: Scope, name: str, argument: ast.arg) -> Verdict:
-        place = _place(argument, Use(function, 0, ()))
+        place = place_of(argument, Use(function, 0, ()))
         given: list[Verdict] = []
         if isinstance(function.node, ast.Lambda):
             return UNKNOWN
@@ -314,7 +324,9 @@ class Flow:
                 continue
             verdict = self.verdict(passed[0], call.use if passed[1] else Use(function, 0, ()))
             if passed[1] and verdict.tier is not None and verdict.tier > Tier.STATIC:
-                verdict = because(verdict, f"`{name}` is passed here", _place(call.node, call.use))
+                verdict = because(
+                    verdict, f"`{name}` is passed here", place_of(call.node, call.use)
+                )
             given.append(verdict)
         joined = alternatives(given) if given else UNKNOWN
         if joined.tier is not None:
@@ -363,7 +375,7 @@ class Flow:
             tier = known.data_tier(node.attr)
             if tier is None or self._is_own(node):
                 return UNKNOWN
-            return named_verdict(f"the attribute `{node.attr}`", tier, _place(node, use))
+            return named_verdict(f"the attribute `{node.attr}`", tier, place_of(node, use))
         return base
 
     def _meaning(
@@ -393,7 +405,7 @@ class Flow:
                     owner = self.project.meaning(base, use)
                     if isinstance(owner, Instance):
                         return self._instance_attribute(name, meaning.bindings)
-                    if isinstance(owner, Defined) and _is_enum(owner.scope):
+                    if isinstance(owner, Defined) and is_enum(owner.scope):
                         return CONSTANT
                 return self._bindings(name, meaning.bindings, None)
         return UNKNOWN
@@ -438,13 +450,13 @@ class Flow:
     def _listing(self, node: ast.expr, use: Use) -> Verdict:
         self.sets[id(node)] = SetFound(node, use)
         told = Evidence(
-            f"`{_shown(node)}` lists in the order of the file system", _place(node, use)
+            f"`{shown(node)}` lists in the order of the file system", place_of(node, use)
         )
         return Verdict(Tier.VOLATILE, Kind.LISTING, (told,))
 
     def _set_found(self, node: ast.expr, use: Use, text: str) -> Verdict:
         self.sets[id(node)] = SetFound(node, use)
-        evidence = Evidence(f"{text}: hash randomisation", _place(node, use))
+        evidence = Evidence(f"{text}: hash randomisation", place_of(node, use))
         return Verdict(Tier.VOLATILE, Kind.SET, (evidence,))
 
     def _carry_set(self, outer: ast.expr, inner: ast.expr, verdict: Verdict) -> Verdict:
@@ -504,7 +516,7 @@ class Flow:
     def _call(self, node: ast.Call, use: Use, call: Call | None) -> Verdict:
         meaning = self.project.meaning(node.func, use)
         arguments = [*node.args, *(k.value for k in node.keywords)]
-        place = _place(node, use)
+        place = place_of(node, use)
         if isinstance(meaning, External):
             found = self._external(meaning.dotted, node, use, call, arguments, place)
             if found is not None:
@@ -536,7 +548,7 @@ class Flow:
                 self.verdict(a, use, call).kind is not Kind.CLOCK for a in node.args
             ):
                 return UNKNOWN  # the time that was given, not the time that it is
-            reads = Evidence(f"`{_shown(node)}` reads the clock", place)
+            reads = Evidence(f"`{shown(node)}` reads the clock", place)
             return Verdict(Tier.VOLATILE, Kind.CLOCK, (reads,), known.CLOCKS[dotted])
         if dotted == "time.strftime":
             inner = self.verdict(node.args[1], use, call) if len(node.args) > 1 else None
@@ -545,26 +557,26 @@ class Flow:
             layout = self.constant(node.args[0], use) if node.args else None
             if layout is None:
                 return UNKNOWN
-            reads = Evidence(f"`{_shown(node)}` reads the clock", place)
+            reads = Evidence(f"`{shown(node)}` reads the clock", place)
             return Verdict(Tier.VOLATILE, Kind.CLOCK, (reads,), known.strftime_resolution(layout))
         if dotted in known.RANDOM_CALLS:
             root = dotted.partition(".")[0]
             if root in ("random", "numpy") and self._is_seeded(use):
                 return UNKNOWN
-            draws = Evidence(f"`{_shown(node)}` differs on every call", place)
+            draws = Evidence(f"`{shown(node)}` differs on every call", place)
             return Verdict(Tier.VOLATILE, Kind.RANDOM, (draws,))
         if dotted in known.SAMPLES:
             if self._is_seeded(use):
                 return UNKNOWN
-            mixed = Evidence(f"`{_shown(node)}` draws anew in every call", place)
+            mixed = Evidence(f"`{shown(node)}` draws anew in every call", place)
             return Verdict(Tier.VOLATILE, Kind.SHUFFLED, (mixed,))
         if dotted in known.LISTINGS:
             return self._listing(node, use)
         around = known.ENVIRONMENT_CALLS.get(dotted)
-        if around is None and dotted in known.PROCESS_CALLS and _runs_git(node):
+        if around is None and dotted in known.PROCESS_CALLS and runs_git(node):
             around = Tier.REQUEST
         if around is not None:
-            told = Evidence(f"`{_shown(node)}` tells of the process's surroundings", place)
+            told = Evidence(f"`{shown(node)}` tells of the process's surroundings", place)
             return Verdict(around, Kind.ENVIRONMENT, (told,))
         if dotted in known.CONFIG_CALLS or dotted.startswith(known.CONFIG_PREFIXES):
             return CONFIG
@@ -577,7 +589,7 @@ class Flow:
                 return CONSTANT
             if isinstance(node.args[0], ast.List | ast.Tuple):
                 return self._set(node, node.args[0].elts, use, call)
-            return self._set_found(node, use, f"`{_shown(node)}` has no order")
+            return self._set_found(node, use, f"`{shown(node)}` has no order")
         if dotted in known.ORDER_FREE_CALLS:
             found = join(self.verdict(a, use, call) for a in node.args)
             if found.kind in ORDERLESS:
@@ -643,12 +655,12 @@ class Flow:
         if name in known.LISTING_METHODS and receiver.kind not in ORDERLESS:
             return self._listing(node, use)
         if known.REQUEST_CALLS.match(name):
-            looked_up = Evidence(f"`{name}()` looks it up for this request", _place(node, use))
+            looked_up = Evidence(f"`{name}()` looks it up for this request", place_of(node, use))
             return Verdict(Tier.REQUEST, Kind.RETRIEVAL, (looked_up,))
         if known.LOOKUP_CALLS.match(name):
             asked = join(self.verdict(a, use, call) for a in arguments)
             if asked.tier is Tier.REQUEST:
-                return because(asked, f"`{name}()` looks it up", _place(node, use))
+                return because(asked, f"`{name}()` looks it up", place_of(node, use))
         return UNKNOWN
 
     def _clock_method(self, name: str, node: ast.Call, receiver: Verdict, use: Use) -> Verdict:
@@ -678,7 +690,7 @@ class Flow:
         if isinstance(function.node, ast.Lambda) or not function.returns:
             return UNKNOWN
         decorators = getattr(function.node, "decorator_list", ())
-        if any(last_name(_called(d)) in ("cache", "lru_cache") for d in decorators):
+        if any(last_name(called(d)) in ("cache", "lru_cache") for d in decorators):
             found = self._returned(function, call)
             if found.tier is Tier.VOLATILE:
                 return frozen_value(found, "once by a cache", Tier.STATIC)
@@ -733,71 +745,9 @@ class Flow:
 
 def _whole(verdict: Verdict, binding: Binding) -> Verdict:
     """What a loop adds up: all its rounds together hold every value of its counter."""
-    is_text = binding.value is not None and not _is_number(binding.value)
+    is_text = binding.value is not None and not is_number(binding.value)
     return UNKNOWN if verdict.kind is Kind.COUNTER and is_text else verdict
 
 
 def _counter(name: str, what: str, place: Location | None) -> Verdict:
     return Verdict(Tier.REQUEST, Kind.COUNTER, (Evidence(f"`{name}` {what}", place),))
-
-
-def _is_number(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int)
-
-
-def _is_count(name: str, binding: Binding) -> bool:
-    """True for `i` in `for i in range(n)` and `for i, x in enumerate(xs)`."""
-    value, loop = binding.value, binding.node
-    if not isinstance(value, ast.Call) or not isinstance(loop, ast.For | ast.AsyncFor):
-        return False
-    if last_name(value.func) == "range":
-        return isinstance(loop.target, ast.Name)
-    target = loop.target
-    return (
-        last_name(value.func) == "enumerate"
-        and isinstance(target, ast.Tuple)
-        and isinstance(target.elts[0], ast.Name)
-        and target.elts[0].id == name
-    )
-
-
-def _is_container(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.List | ast.Dict | ast.Set) or (
-        isinstance(node, ast.Call)
-        and last_name(node.func) in ("list", "dict", "set", "defaultdict")
-    )
-
-
-def _runs_git(node: ast.Call) -> bool:
-    """True for `subprocess.run(["git", ...])` and `subprocess.getoutput("git ...")`."""
-    command = node.args[0] if node.args else None
-    if isinstance(command, ast.List) and command.elts:
-        command = command.elts[0]
-    return isinstance(command, ast.Constant) and str(command.value).split(" ")[0] == "git"
-
-
-def _shown(node: ast.expr) -> str:
-    text = " ".join(ast.unparse(node).split())
-    return text if len(text) <= 50 else text[:47] + "..."
-
-
-def _called(node: ast.expr) -> ast.expr:
-    return node.func if isinstance(node, ast.Call) else node
-
-
-def _is_enum(scope: Scope) -> bool:
-    return isinstance(scope.node, ast.ClassDef) and any(
-        (last_name(base) or "").endswith("Enum") for base in scope.node.bases
-    )
-
-
-def _place(node: ast.AST, use: Use) -> Location | None:
-    """The place of a node, or None where an old interpreter may have got it wrong."""
-    line = getattr(node, "lineno", None)
-    if line is None:
-        return None
-    source = use.scope.module.source
-    try:
-        return source.place(node)  # type: ignore[arg-type]
-    except (IndexError, AssertionError):
-        return None
