@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import count, takewhile
+
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from stemfirst_server.memory.cache import PageCache
@@ -42,6 +44,27 @@ def test_the_divergence_is_exact_to_the_token(tree: RadixTree) -> None:
     assert (new.tokens, new.divergence_token, new.is_diverged) == (0, 0, True)
     same = tree.match("", data([1, 2, 3, 4]), limit_tokens=3)
     assert (same.tokens, same.divergence_token, same.is_diverged) == (2, 4, False)
+
+
+@given(
+    st.sampled_from([1, 2, 4]),
+    st.lists(st.lists(st.integers(0, 1), max_size=9), max_size=6),
+    st.lists(st.integers(0, 1), min_size=1, max_size=10),
+)
+def test_the_divergence_is_where_the_longest_common_prefix_ends(
+    page: int, stored: list[list[int]], prompt: list[int]
+) -> None:
+    tree = RadixTree(page=page)
+    numbers = count()
+    longest = 0
+    for tokens in stored:
+        whole = tokens[: len(tokens) // page * page]
+        tree.insert("", data(whole), pages(*(next(numbers) for _ in whole[::page])))
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(whole, prompt, strict=False))
+        longest = max(longest, len(list(same)))
+    found = tree.match("", data(prompt), limit_tokens=len(prompt) - 1)
+    assert found.tokens <= len(prompt) - 1
+    assert found.divergence_token == longest
 
 
 def test_a_namespace_hits_only_itself(tree: RadixTree) -> None:

@@ -277,8 +277,16 @@ class RadixTree:
 
     def _common_beyond(self, node: Node, data: bytes, offset: int) -> int:
         """Return the most bytes, up to a page, that a child shares with `data` there."""
-        newest = islice(reversed(node.children), _SIBLINGS_COMPARED)
-        return max((_common_bytes(first_page, data, offset) for first_page in newest), default=0)
+        count = min(self.page, len(data) // TOKEN_BYTES - offset // TOKEN_BYTES)
+        if count <= 0 or not node.children:
+            return 0
+        if self.page == 1:
+            return TOKEN_BYTES if data[offset : offset + TOKEN_BYTES] in node.children else 0
+        # All at once: one by one, this would cost ten times the rest of a match.
+        newest = b"".join(islice(reversed(node.children), _SIBLINGS_COMPARED))
+        table = np.frombuffer(newest, np.int32).reshape(-1, self.page)[:, :count]
+        differs = table != np.frombuffer(data, np.int32, count, offset)
+        return int(np.where(differs.any(1), differs.argmax(1), count).max()) * TOKEN_BYTES
 
     def _split(self, node: Node, front_bytes: int) -> Node:
         # before: parent ─ [ front | tail ]=node        after: parent ─ front(new) ─ tail=node
