@@ -161,11 +161,12 @@ def collect(rewrites: list[Rewrite], prefix: str, not_grown: list[str]) -> list[
 def stable_prefix(source: str, template: Template) -> int:
     """Return how many characters two renderings with other values have in common."""
     varying = {
-        normal(hole.name if template.form is Form.FORMAT else hole.source)
+        normal(hole.source if template.form in (Form.FSTRING, Form.CONCAT) else hole.name)
         for hole in template.holes
         if hole.verdict.tier
     }
-    texts = [render(source, template.form, varying, value) for value in ("1", "2")]
+    markers = tuple(hole.name for hole in template.holes)
+    texts = [render(source, template.form, varying, value, markers) for value in ("1", "2")]
     return next(
         (at for at, (one, two) in enumerate(zip(*texts, strict=False)) if one != two),
         min(map(len, texts)),
@@ -181,7 +182,7 @@ def normal(source: str) -> str:
         return source
 
 
-def render(source: str, form: Form, varying: set[str], value: str) -> str:
+def render(source: str, form: Form, varying: set[str], value: str, markers: tuple[str, ...]) -> str:
     """Return what the source renders, each value by its expression, the varying ones marked."""
 
     def shown(expression: str) -> str:
@@ -210,6 +211,14 @@ def render(source: str, form: Form, varying: set[str], value: str) -> str:
             return "".join(map(text, values))
         node = ast.parse(f"(\n{source}\n)", mode="eval").body
     whole = text(node)
+    if form is Form.REPLACE:
+        for number, marker in enumerate(dict.fromkeys(markers)):
+            whole = whole.replace(marker, f"\0{number}\0")
+        for number, marker in enumerate(dict.fromkeys(markers)):
+            whole = whole.replace(f"\0{number}\0", shown(normal(marker)))
+        return whole
+    if form is Form.DOLLAR:
+        return string.Template(whole).substitute({m: shown(normal(m)) for m in markers})
     if form is not Form.FORMAT:
         return whole
     automatic = 0
