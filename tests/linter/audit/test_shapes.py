@@ -181,7 +181,7 @@ def test_media_is_named_by_a_digest_and_not_kept() -> None:
         (b'{"messages": [], "tools": [1]}', "tools[0] is int"),
         (b'{"input": 3}', "`input` is int"),
         (b'{"messages": "redacted-by-litellm", "call_type": "completion"}', "redacted"),
-        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "nest"),
+        (b'{"a":' * 200_000 + b"1" + b"}" * 200_000, "nest"),
         (b'{"at": ' + b"9" * 5_000 + b"}", "not JSON that can be read"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
