@@ -127,5 +127,5 @@ def test_greedy_answers_from_recorded_steps_are_the_references(
 
 
 def test_the_reference_can_be_asked_for(loaded: LoadedModel) -> None:
-    engine = Engine(loaded, EngineConfig(pool_tokens=64, has_kernels=False))
-    assert engine._runner._step_type is AttentionStep
+    config = EngineConfig(pool_tokens=64, has_kernels=False, has_cascade=False)
+    assert Engine(loaded, config)._runner._step_type is AttentionStep
