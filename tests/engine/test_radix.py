@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from stemfirst_server.memory.cache import PageCache
-from stemfirst_server.memory.node import Node
+from stemfirst_server.memory.node import EvictedRun, Node
 from stemfirst_server.memory.radix import RadixTree
 
 
@@ -164,6 +164,46 @@ def test_pages_in_use_are_not_taken() -> None:
     assert cache.flush() == 0
     cache.release(done.node)
     assert cache.take(2) is not None
+
+
+def cached(cache: PageCache, tokens: list[int]) -> None:
+    """Do what a request does that computes `tokens` and ends."""
+    run = data(tokens)
+    found = cache.match("", run, limit_tokens=len(tokens))
+    taken = cache.take(len(tokens) // cache.page - len(found.pages))
+    assert taken is not None
+    row = np.concatenate([found.pages, taken])
+    done = cache.store("", run, row, node=found.node, held_from=len(found.pages))
+    cache.release(done.node)
+
+
+def test_a_slower_tier_is_told_what_goes_and_can_bring_it_back() -> None:
+    cache = PageCache(pages=4, page=1)
+    told: list[EvictedRun] = []
+    cache.on_evict = told.append
+    cached(cache, [1, 2, 3])
+    cached(cache, [1, 2, 4])
+    kept = {page: node.key for node in cache.tree.nodes() for page in node.pages.tolist()}
+    cached(cache, [5, 6])
+    assert [(run.namespace, run.data) for run in told] == [
+        ("", data([1, 2, 3])),
+        ("", data([1, 2, 4])),
+    ]
+    for run in told:
+        assert [run.data[-4:]] == [kept[page] for page in run.pages.tolist()]
+    told.clear()
+    cached(cache, [1, 2, 3])
+    assert cache.tree.lookup("", data([1, 2, 3])) == 3
+    # The older leaf lost its end only, and what stood before it was not told again.
+    assert [(run.data, len(run.pages)) for run in told] == [(data([5, 6]), 1)]
+    told.clear()
+    cache.flush(is_told=True)
+    assert {run.data for run in told} == {data([1, 2, 3]), data([1, 2]), data([5])}
+    cached(cache, [7])
+    told.clear()
+    cache.flush()
+    assert not told
+    cache.check([])
 
 
 TOKENS = st.lists(st.integers(0, 1), max_size=12)  # two ids: prefixes must repeat

@@ -7,6 +7,9 @@ or requests: a request is seen only as the pages that it holds and the node that
     free        –                       `take`                 never
     held        `give_back`             –                      `store` (was not there yet)
     cached      eviction, `flush`       never: a hit is a lock –
+
+A slower tier behind this one listens to `on_evict`, and brings a run back as a request that
+computed it would: `match`, `take`, write the KV to the pages taken, `store`, `release`.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from stemfirst_server.memory.node import Insertion, Match, Node, PageArray
 from stemfirst_server.memory.radix import RadixTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from stemfirst_server.memory.eviction import Eviction
+    from stemfirst_server.memory.node import EvictedRun
 
 _FREE, _HELD, _CACHED = 0, 1, 2
 
@@ -31,6 +35,10 @@ class PageCache:
 
     Invariant: every page is free, held by a request, or cached: never two of these, never none.
     Not thread-safe: one thread owns it.
+
+    Attributes:
+        on_evict: told each run that is evicted for others, while its pages still hold its KV;
+            must not call back.
     """
 
     def __init__(self, *, pages: int, page: int, eviction: Eviction | None = None) -> None:
@@ -38,6 +46,7 @@ class PageCache:
         self.pages = pages
         self.tree = RadixTree(page, eviction)
         self.evicted_pages = 0
+        self.on_evict: Callable[[EvictedRun], None] | None = None
         self._free: list[int] = list(range(pages - 1, -1, -1))
         self._owner = np.zeros(pages, dtype=np.int8)
 
@@ -73,7 +82,7 @@ class PageCache:
             return None
         missing = count - len(self._free)
         if missing > 0:
-            evicted = self.tree.evict(missing)
+            evicted = self.tree.evict(missing, self.on_evict)
             assert len(evicted) == missing, "evictable pages can be evicted"
             self.evicted_pages += len(evicted)
             self._free_all(evicted, _CACHED)
@@ -115,9 +124,15 @@ class PageCache:
         """Undo the lock of a `match` or `store`."""
         self.tree.unlock(node)
 
-    def flush(self) -> int:
-        """Free every cached page that no request uses; return their number."""
-        evicted = self.tree.evict(self.tree.evictable_pages)
+    def flush(self, *, is_told: bool = False) -> int:
+        """Free every cached page that no request uses; return their number.
+
+        Args:
+            is_told: tell `on_evict`, to keep the runs elsewhere: before the server ends. Without
+                it they are gone.
+        """
+        on_evict = self.on_evict if is_told else None
+        evicted = self.tree.evict(self.tree.evictable_pages, on_evict)
         self._free_all(evicted, _CACHED)
         return len(evicted)
 

@@ -91,3 +91,20 @@ class Insertion:
     node: Node
     existing_pages: int
     tree_pages: PageArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvictedRun:
+    """A run that is about to leave the tree; its pages hold its KV until the listener returns.
+
+    Attributes:
+        namespace: the tree that it stands in.
+        data: the tokens from the root to its end.
+        pages: `(n,)` the pages of the last `n` pages of `data`; what stands before stays cached.
+        uses: requests that it served.
+    """
+
+    namespace: str
+    data: bytes
+    pages: PageArray
+    uses: int

@@ -27,10 +27,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stemfirst_server.memory.eviction import Recency
-from stemfirst_server.memory.node import TOKEN_BYTES, Insertion, Match, Node, PageArray
+from stemfirst_server.memory.node import (
+    TOKEN_BYTES,
+    EvictedRun,
+    Insertion,
+    Match,
+    Node,
+    PageArray,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stemfirst_server.memory.eviction import Eviction
 
@@ -165,10 +172,14 @@ class RadixTree:
             step = step.parent
         self._drop_empty_root(node.namespace)
 
-    def evict(self, pages: int) -> PageArray:
+    def evict(self, pages: int, on_evict: Callable[[EvictedRun], None] | None = None) -> PageArray:
         """Remove the lowest leaves in rank until `pages` are gained or nothing more can go.
 
         A leaf goes from its end, so what remains of it stays a prefix.
+
+        Args:
+            pages: how many are wanted.
+            on_evict: told each run before it goes; must leave the tree as it is.
 
         Returns:
             The pages given up; at most `pages`.
@@ -184,6 +195,9 @@ class RadixTree:
                 self._enqueue(node)
                 continue
             self._eviction.evicted(node.rank)
+            if on_evict is not None:
+                last = node.pages[-missing:].copy()
+                on_evict(EvictedRun(node.namespace, self.path_data(node), last, node.uses))
             if len(node.pages) > missing:
                 keep = len(node.pages) - missing
                 gained.append(node.pages[keep:].copy())
@@ -197,6 +211,15 @@ class RadixTree:
             missing -= len(node.pages)
             self._remove_leaf(node)
         return np.concatenate(gained) if gained else _NO_PAGES
+
+    def path_data(self, node: Node) -> bytes:
+        """Return the tokens from the root to the end of a node."""
+        keys: list[bytes] = []
+        step: Node | None = node
+        while step is not None:
+            keys.append(step.key)
+            step = step.parent
+        return b"".join(reversed(keys))
 
     def namespaces(self) -> tuple[str, ...]:
         """Return the namespaces that hold something."""
