@@ -1,7 +1,7 @@
 """Where a cache breakpoint pays, and what each provider's cache takes.
 
-Knows providers' rules for marks: how many, which lifetimes, from which size on, how far a
-lookup goes back. Does not know the shape of any request.
+Knows providers' rules for marks: how many, which lifetimes, how far a lookup goes back; from
+which size on they pay is `stemfirst.providers`'s. Does not know the shape of any request.
 
 A breakpoint pays at the end of each tier that a later request may share.
 
@@ -18,6 +18,8 @@ from functools import lru_cache
 from typing import Any
 
 from stemfirst.errors import PromptError
+from stemfirst.providers import bare as bare
+from stemfirst.providers import claude_minimum, has_breakpoints
 from stemfirst.rendered import Rendered
 from stemfirst.tiers import Tier
 
@@ -87,15 +89,9 @@ ANTHROPIC = Limits("Anthropic", 4, ("5m", "1h"), lookback_blocks=20, longest_fir
 OPENAI = Limits("OpenAI", 3, ("30m", "12h"), 1024, tiers=(Tier.STATIC, Tier.TENANT))
 NOVA = Limits("Amazon Nova", 4, ("5m",), 1024)
 
-_CLAUDE_MINIMA = (
-    (r"(opus|sonnet|haiku)-5-5|opus-5|fable-5|mythos-5", 512),
-    (r"opus-4-[56]|haiku-4-5", 4096),
-    (r"opus-4-7|mythos-preview|3-5-haiku|haiku-3-5", 2048),
-)
 CLAUDE_WITH_LATE_SYSTEM_TEXT = re.compile(r"opus-(4-8|5)|(sonnet|haiku)-5-5|(fable|mythos)-5-1")
 """Models that take `role: system` inside of the messages."""
 
-_OPENAI_BREAKPOINTS = re.compile(r"(ft:)?gpt-(5\.[6-9]|[6-9])")
 _OPENAI_ROUTED = re.compile(r"(ft:)?(gpt-(?!oss)|o\d|chatgpt)")
 _OPENAI_24H = re.compile(r"gpt-(5\.[1245]|5(-codex)?$|4\.1)")
 
@@ -103,19 +99,13 @@ _OPENAI_24H = re.compile(r"gpt-(5\.[1245]|5(-codex)?$|4\.1)")
 @lru_cache(maxsize=256)
 def claude_limits(model: str | None) -> Limits:
     """Return what Anthropic's cache takes for this model; without a model, no minimum."""
-    if model is None:
-        return ANTHROPIC
-    for pattern, tokens in _CLAUDE_MINIMA:
-        if re.search(pattern, model):
-            return replace(ANTHROPIC, min_tokens=tokens)
-    return replace(ANTHROPIC, min_tokens=1024)
+    return ANTHROPIC if model is None else replace(ANTHROPIC, min_tokens=claude_minimum(model))
 
 
 @lru_cache(maxsize=256)
 def openai_limits(model: str | None) -> Limits:
     """Return what OpenAI's cache takes for this model: breakpoints from GPT-5.6 on."""
-    name = bare(model)
-    if _OPENAI_BREAKPOINTS.match(name):
+    if has_breakpoints(model):
         return OPENAI
     return Limits(model or "an unnamed model")
 
@@ -125,8 +115,7 @@ def is_routed_by_key(model: str | None) -> bool:
 
     From GPT-5.6 on it only keeps accounts apart.
     """
-    name = bare(model)
-    return bool(_OPENAI_ROUTED.match(name)) and not _OPENAI_BREAKPOINTS.match(name)
+    return bool(_OPENAI_ROUTED.match(bare(model))) and not has_breakpoints(model)
 
 
 def retentions(model: str | None) -> tuple[str, ...]:
@@ -147,11 +136,6 @@ def bedrock_limits(model: str | None) -> Limits:
     if "amazon.nova" in name:
         return NOVA
     return Limits(model or "an unnamed model")
-
-
-def bare(model: str | None) -> str:
-    """Return a model's name without the provider in front."""
-    return (model or "").lower().rpartition("/")[2]
 
 
 def choose(
