@@ -20,6 +20,8 @@ from stemfirst_server.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from stemfirst_server.engine.constraint import Constraint
+
 TokenArray = npt.NDArray[np.int32]
 
 
@@ -145,6 +147,7 @@ class GenerationRequest:
         namespace: requests share KV only inside one namespace.
         can_read_cache: False computes the whole prompt anew (shadow runs, comparisons).
         can_write_cache: False leaves nothing in the cache for others.
+        constraint: what the output may be; None: anything. An output that is complete ends.
     """
 
     request_id: str
@@ -153,6 +156,7 @@ class GenerationRequest:
     namespace: str = ""
     can_read_cache: bool = True
     can_write_cache: bool = True
+    constraint: Constraint | None = None
 
 
 class FinishReason(StrEnum):
@@ -317,7 +321,8 @@ class EngineStats:
 
     A preempted request's second prefill does not count again in the token counters.
     `pages_total == pages_free + pages_held + pages_cached`; `pages_evictable` of the cached
-    ones can be taken at once.
+    ones can be taken at once. Of the `drafted_tokens` that were guessed, `accepted_tokens` came
+    true.
     """
 
     running: int
@@ -336,3 +341,5 @@ class EngineStats:
     preemptions: int
     evicted_pages: int
     steps: int
+    drafted_tokens: int
+    accepted_tokens: int

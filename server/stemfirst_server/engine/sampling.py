@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from stemfirst_server.engine.constraint import Constraint
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -34,9 +36,26 @@ class Choice:
 class Sampler:
     """One request's way to choose, with its random state."""
 
-    def __init__(self, params: SamplingParams) -> None:
+    def __init__(self, params: SamplingParams, constraint: Constraint | None = None) -> None:
         self.params = params
+        self._state = None if constraint is None else constraint.begin()
         self._random = np.random.Generator(np.random.Philox(params.seed))
+
+    @property
+    def takes_likeliest(self) -> bool:
+        """Whether the choice is the model's likeliest token, and nothing else is asked for."""
+        params = self.params
+        return (
+            self._state is None
+            and params.is_greedy
+            and params.logprobs is None
+            and not params.changes_logits
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the constraint allows nothing more."""
+        return self._state is not None and self._state.is_complete
 
     def choose(
         self, logits: torch.Tensor, *, prompt: npt.NDArray[np.int32], output: Sequence[int]
@@ -58,7 +77,11 @@ class Sampler:
                 f"got {params.logprobs}"
             )
         moved = self._moved(logits, prompt, output) if params.changes_logits else logits
+        if self._state is not None:
+            moved = _masked(moved, self._state.allowed())
         token_id = int(moved.argmax()) if params.is_greedy else self._draw(moved)
+        if self._state is not None:
+            self._state.accept(token_id)
         if params.logprobs is None:
             return Choice(token_id)
         logprobs = logits.log_softmax(-1)
@@ -117,3 +140,13 @@ class Sampler:
         if place >= len(weights) or float(weights[place]) == 0.0:
             place = int(weights.nonzero()[-1])
         return place if candidates is None else int(candidates[place])
+
+
+def _masked(logits: torch.Tensor, allowed: npt.NDArray[np.bool_]) -> torch.Tensor:
+    """Return the logits with those that are not allowed at minus infinity."""
+    if not allowed.any():
+        raise RequestFailedError("the asked format leaves no token to choose from")
+    masked = torch.full_like(logits, float("-inf"))
+    ids = torch.from_numpy(np.flatnonzero(allowed[: len(logits)])).to(logits.device)
+    masked[ids] = logits[ids]
+    return masked

@@ -1,0 +1,162 @@
+"""Grammars and JSON schemas as constraints on the tokens of one model.
+
+Wraps llguidance, which follows a grammar and says which tokens may come next. Knows the
+tokenizer; does not know requests, tools or sampling.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+
+from stemfirst_server.errors import InvalidRequestError, RequestFailedError
+from stemfirst_server.tokens.grammar_text import json_rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenizers import Tokenizer
+
+    from stemfirst_server.engine.constraint import BoolArray
+
+MOST_GRAMMARS = 64
+"""Compiled grammars that are kept; a grammar of a large schema takes about a second to compile."""
+
+MOST_CHARACTERS = 200_000
+"""Of a grammar; larger ones could keep a core busy for longer than a client waits."""
+
+
+class Grammars:
+    """Compiles grammars for one tokenizer; safe to call from several threads.
+
+    Args:
+        tokenizer: of the model.
+        end_token_ids: that end an output.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, end_token_ids: Sequence[int]) -> None:
+        self._source = tokenizer.to_str()
+        self._end_token_ids = list(end_token_ids)
+        self._vocab_size = tokenizer.get_vocab_size()
+        self._added = {
+            token.content: index for index, token in tokenizer.get_added_tokens_decoder().items()
+        }
+        self._tokens: LLTokenizer | None = None
+        self._known: OrderedDict[str, Grammar] = OrderedDict()
+        self._lock = Lock()
+
+    def text(self, literal: str) -> str:
+        """Return a literal as a grammar spells it: an added token by its id."""
+        if literal in self._added:
+            return f"<[{self._added[literal]}]>"
+        return json.dumps(literal)
+
+    def of_lark(self, grammar: str, parameter: str) -> Grammar:
+        """Return a compiled grammar in llguidance's dialect of Lark.
+
+        Raises:
+            InvalidRequestError: it says nothing, or what cannot be enforced; names `parameter`.
+        """
+        if len(grammar) > MOST_CHARACTERS:
+            raise InvalidRequestError(
+                f"{parameter} is too large: {len(grammar)} characters as a grammar, of at most "
+                f"{MOST_CHARACTERS}",
+                parameter=parameter,
+            )
+        # One thread compiles at a time: a flood of large schemas must not take every core.
+        with self._lock:
+            known = self._known.get(grammar)
+            if known is not None:
+                self._known.move_to_end(grammar)
+                return known
+            made = self._compiled(grammar, parameter)
+            self._known[grammar] = made
+            if len(self._known) > MOST_GRAMMARS:
+                self._known.popitem(last=False)
+            return made
+
+    def of_schema(self, schema: Mapping[str, Any], parameter: str) -> Grammar:
+        """Return the grammar of JSON that fits a schema.
+
+        Raises:
+            InvalidRequestError: it is no schema, or asks for what cannot be enforced.
+        """
+        return self.of_lark(f"start: {json_rule(schema)}", parameter)
+
+    def _compiled(self, grammar: str, parameter: str) -> Grammar:
+        if self._tokens is None:
+            # A plain int for one: older releases take no list.
+            ends = self._end_token_ids
+            self._tokens = LLTokenizer(self._source, eos_token=ends if len(ends) != 1 else ends[0])
+        source = LLMatcher.grammar_from_lark(grammar)
+        fault = LLMatcher.validate_grammar(source, self._tokens)
+        if fault and not fault.startswith("WARNING"):
+            raise InvalidRequestError(
+                f"{parameter} cannot be enforced: {_one_line(fault)}", parameter=parameter
+            )
+        matcher = LLMatcher(self._tokens, source, log_level=0)
+        if matcher.is_error():
+            raise InvalidRequestError(
+                f"{parameter} cannot be enforced: {_one_line(matcher.get_error())}",
+                parameter=parameter,
+            )
+        return Grammar(matcher, self._vocab_size)
+
+
+class Grammar:
+    """A compiled grammar: a `Constraint`."""
+
+    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
+        self._matcher = matcher
+        self._vocab_size = vocab_size
+
+    def begin(self) -> GrammarState:
+        """Return the state of an output that has not begun."""
+        return GrammarState(self._matcher.deep_copy(), self._vocab_size)
+
+
+class GrammarState:
+    """Where one output stands: a `ConstraintState`."""
+
+    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
+        self._matcher = matcher
+        self._vocab_size = vocab_size
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more may follow."""
+        return bool(self._matcher.is_stopped())
+
+    def allowed(self) -> BoolArray:
+        """Return which tokens may come next.
+
+        Raises:
+            RequestFailedError: the grammar grew too complex to follow.
+        """
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        self._check()
+        return np.unpackbits(bits, count=self._vocab_size, bitorder="little").view(np.bool_)
+
+    def accept(self, token_id: int) -> None:
+        """Go on by a token that was allowed.
+
+        Raises:
+            RequestFailedError: it was not.
+        """
+        self._matcher.consume_token(token_id)
+        self._check()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            fault = _one_line(self._matcher.get_error())
+            raise RequestFailedError(f"the asked format could not be followed: {fault}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
