@@ -18,6 +18,7 @@ from stemfirst_lint.scan import find_sites, scan
 if TYPE_CHECKING:
     from stemfirst_lint.cache import Cache
     from stemfirst_lint.config import Config
+    from stemfirst_lint.gain import Counter
     from stemfirst_lint.model import Finding, Site
     from stemfirst_lint.project import Project
     from stemfirst_lint.scan import OnProgress
@@ -104,7 +105,7 @@ def _judged(
         for finding in rule.check_request(request, limits)
     ]
     kept = _unsuppressed(found, project, config, folders)
-    planned = [_planned(finding, config) for finding in kept]
+    planned = [_planned(finding, config, limits.counter) for finding in kept]
     planned.sort(key=lambda finding: (finding.location, finding.code))
     return tuple(planned)
 
@@ -134,7 +135,7 @@ def _unsuppressed(
     return kept
 
 
-def _planned(finding: Finding, config: Config) -> Finding:
+def _planned(finding: Finding, config: Config, counter: Counter) -> Finding:
     """The finding with what `fix` would do about it."""
     if finding.template is None or finding.hole is None:
         return finding
@@ -144,7 +145,7 @@ def _planned(finding: Finding, config: Config) -> Finding:
     if finding.hole.verdict.kind in (Kind.SET, Kind.LISTING):
         return replace(finding, applicability=sort_applicability(finding.hole))
     role = finding.site.role if finding.site is not None else None
-    plan = plan_for(finding.template, min_gain=config.min_gain, role=role)
+    plan = plan_for(finding.template, min_gain=config.min_gain, role=role, counter=counter)
     is_safe = plan.applicability is Applicability.REORDER
     remedy = str(plan.refusals[0]) if plan.refusals and not is_safe else None
     return replace(finding, applicability=plan.applicability, remedy=remedy)

@@ -15,6 +15,7 @@ TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
     from stemfirst_lint.fix.apply import Outcome
     from stemfirst_lint.fix.changes import Done, Left
+    from stemfirst_lint.model import Finding
 
 
 @click.command()
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--diff", "is_diff", is_flag=True, help="Show the changes, write nothing.")
 @click.option("--risky", "is_risky", is_flag=True, help="Make changes that you must look at, too.")
 @click.option("--interactive", "-i", "is_interactive", is_flag=True, help="Ask for each change.")
+@click.option("--suggest", "is_suggesting", is_flag=True, help="Show what you could write instead.")
 @click.option("--select", multiple=True, metavar="CODES", help="Only these codes or prefixes.")
 @click.option("--ignore", multiple=True, metavar="CODES", help="Not these codes or prefixes.")
 @click.option(
@@ -41,6 +43,7 @@ def fix(
     is_diff: bool,
     is_risky: bool,
     is_interactive: bool,
+    is_suggesting: bool,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     model: str | None,
@@ -52,16 +55,20 @@ def fix(
 
     Every change is proven before a file is written: nothing is lost, fields keep their values,
     less is forfeited, and a second run changes nothing. What stays as it is gets one line that
-    says why and what you could write instead. With --interactive every change is shown as the
+    says why and what you could write instead; with --suggest the whole text in its better order
+    follows, where there is one. With --interactive every change is shown as the
     prompt renders, before and after, and made if you say so. PATHS are files and folders; the
     current folder if none is given. A template in another file is changed where it stands.
 
-    Exit status: 0 nothing is left, 1 findings remain (with --diff: something would change), 2 a
-    file could not be read, checked or written.
+    Exit status: 0 nothing is left, 1 findings remain (with --diff: something would change; those of
+    level `info` do not count), 2 a file could not be read, checked or written.
     """
     from stemfirst_lint.config import load_config, read_config
     from stemfirst_lint.fix.apply import fix_paths
-    from stemfirst_lint.model import Applicability
+    from stemfirst_lint.model import Applicability, Severity
+
+    def counts(finding: Finding) -> bool:
+        return finding.severity is not Severity.INFO
 
     if is_diff and is_interactive:
         raise click.UsageError("--diff writes nothing, so there is nothing to ask; drop one")
@@ -92,8 +99,8 @@ def fix(
 
         diff = diff_of(outcome.rewrites)
         click.echo(diff.encode("utf-8", "surrogateescape"), nl=False)
-    _report(outcome, is_diff=is_diff)
-    is_open = bool(outcome.changed) if is_diff else bool(outcome.remaining)
+    _report(outcome, is_diff=is_diff, is_suggesting=is_suggesting)
+    is_open = bool(outcome.changed) if is_diff else any(map(counts, outcome.remaining))
     sys.exit(2 if outcome.failures else 1 if is_open else 0)
 
 
@@ -102,7 +109,7 @@ def _split(codes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(code.strip() for given in codes for code in given.split(",") if code.strip())
 
 
-def _report(outcome: Outcome, *, is_diff: bool) -> None:
+def _report(outcome: Outcome, *, is_diff: bool, is_suggesting: bool) -> None:
     """Write a line for each place that changed or was left, and a summary.
 
     With `--diff` all of it goes to the error stream, so that the output is a patch.
@@ -113,6 +120,9 @@ def _report(outcome: Outcome, *, is_diff: bool) -> None:
             places += rewrite.done
         for place in sorted(places, key=lambda place: place.location):
             _say(_line_of(place), err=is_diff)
+            if is_suggesting:
+                for line in _suggested(place):
+                    click.echo(f"    | {line}".rstrip(), err=is_diff)
     said = {
         finding.location
         for rewrite in outcome.rewrites
@@ -162,6 +172,14 @@ def _line_of(place: Done | Left) -> str:
         notes = "; ".join(note.reason for note in place.notes)
         return f"{moved}; look at it: {notes}"
     return moved
+
+
+def _suggested(place: Done | Left) -> list[str]:
+    from stemfirst_lint.fix.changes import Left, shown
+
+    if not isinstance(place, Left) or place.suggested is None:
+        return []
+    return shown(place.suggested).splitlines()
 
 
 def _count(number: int, noun: str) -> str:

@@ -86,7 +86,7 @@ def fix_paths(
     drafts: dict[str, Rewrite] = {}
     try:
         for _ in range(_MAX_ROUNDS):
-            if not _round(report.findings, drafts, allow, config.min_gain, failures, approve):
+            if not _round(report.findings, drafts, allow, config, failures, approve):
                 break
             report = check_paths(paths, config)
         else:
@@ -104,14 +104,16 @@ def _round(
     findings: Sequence[Finding],
     drafts: dict[str, Rewrite],
     allow: Applicability,
-    min_gain: int,
+    config: Config,
     failures: list[LintError],
     approve: Approve | None,
 ) -> bool:
     """Rewrite every file once, sets first, and return whether anything changed."""
     from stemfirst_lint.fix.changes import Rewrite
     from stemfirst_lint.fix.rewrite import rewrite  # loads libcst
+    from stemfirst_lint.gain import Counter
 
+    counter = Counter(config.model)
     changed = False
     sets = [finding for finding in findings if finding.code in ("SF201", "SF202")]
     for wanted in (sets, findings):
@@ -123,7 +125,15 @@ def _round(
                 continue
             try:
                 data = read_bytes(path)
-                made = rewrite(path, data, group, allow=allow, min_gain=min_gain, approve=approve)
+                made = rewrite(
+                    path,
+                    data,
+                    group,
+                    allow=allow,
+                    min_gain=config.min_gain,
+                    counter=counter,
+                    approve=approve,
+                )
             except LintError as error:
                 failures.append(error)
                 continue

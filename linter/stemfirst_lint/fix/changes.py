@@ -51,12 +51,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A place that stays as it is, and why, in one line each."""
+    """A place that stays as it is, and why, in one line each.
+
+    `suggested` is the text that a person could write instead: the order that only a person may
+    choose, or None where no order is better.
+    """
 
     location: Location
     findings: tuple[Finding, ...]
     reasons: tuple[Refusal, ...]
     applicability: Applicability | None = None
+    suggested: Template | None = None
 
 
 @dataclass(frozen=True, slots=True)

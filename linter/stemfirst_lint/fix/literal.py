@@ -28,7 +28,8 @@ _ESCAPE = re.compile(
 )
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _AUTOMATIC = re.compile(r"\{(?=[!:.\[}])")
-_COMMENT = re.compile(r"[ \t]*#[^\r\n]*")
+_BEHIND = re.compile(r"((?:[ \t]*\+)?)([ \t]*#[^\r\n]*)")
+_ABOVE = re.compile(r"\r?\n[ \t]*(#[^\r\n]*)")
 _FIELD = re.compile(r"[^{}!:]*(?:\[[^\]]*\][^{}!:]*)*(?:![rsa])?(?::(?:[^{}]|\{[^{}]*\})*)?\}")
 
 
@@ -116,7 +117,8 @@ class Literal:
     """A string expression: its parts, and its atoms in order.
 
     `joint` is the white space between two parts; a line end in it means a part a line.
-    `comments` holds what stands behind each part but the last, with the blanks before it.
+    `comments` holds the comment behind each part, with the blanks before it, or an empty string;
+    `above` the comments on lines of their own above each part.
     `joints` says for a sum how its operands are joined, and is None for anything else.
     """
 
@@ -124,6 +126,7 @@ class Literal:
     atoms: tuple[Atom, ...]
     joint: str
     comments: tuple[str, ...] = ()
+    above: tuple[tuple[str, ...], ...] = ()
     joints: Joints | None = None
 
     @property
@@ -150,55 +153,89 @@ def take_apart(source: str, *, is_format: bool, marks: Marks | None = None) -> L
         marks: finds the fields of a text that is filled in another way.
 
     Raises:
-        LiteralError: not a string, bytes, a comment between its parts, or broken fields.
+        LiteralError: not a string, bytes, a comment that belongs to no part, or broken fields.
     """
     try:
-        node = cst.parse_expression(f"({source})")
+        node = cst.parse_expression(f"({source}\n)")
     except cst.ParserSyntaxError as error:
         raise LiteralError(f"libcst cannot read it: {error.message}") from None
     parts: list[Part] = []
     atoms: list[Atom] = []
-    joints: list[str] = []
-    collect(node, parts, atoms, joints)
+    gaps: dict[int, str] = {}
+    collect(node, parts, atoms, gaps)
     if is_format:
         if any(part.is_formatted for part in parts):
             raise LiteralError("an f-string that goes through `.format` too")
         atoms = _fields(atoms)
     elif marks is not None:
         atoms = _marked(atoms, marks)
-    joint, comments = joint_of(joints)
-    return Literal(tuple(parts), tuple(atoms), joint, comments)
+    comments = Comments(len(parts))
+    comments.around(*around(node))
+    spaces = [comments.between(part, gap) for part, gap in gaps.items()]
+    return Literal(
+        tuple(parts),
+        tuple(atoms),
+        joint_of(spaces),
+        tuple(comments.behind),
+        tuple(comments.above),
+    )
 
 
-def joint_of(joints: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the white space to put between parts, and the comment behind each part.
-
-    Raises:
-        LiteralError: a comment has a line of its own.
-    """
-    comments = [_COMMENT.match(joint) for joint in joints]
-    spaces = [
-        joint[match.end() :] if match else joint
-        for joint, match in zip(joints, comments, strict=True)
-    ]
-    if any("#" in space for space in spaces):
-        raise LiteralError("a comment on a line of its own stands between its parts")
+def joint_of(spaces: Sequence[str]) -> str:
+    """Return the white space to put between parts: one with a line end, if there is any."""
     joint = next((space for space in spaces if "\n" in space), spaces[0] if spaces else " ")
-    return joint or " ", tuple(match.group() if match else "" for match in comments)
+    return joint or " "
+
+
+def around(node: cst.BaseExpression) -> tuple[str, str]:
+    """Return what stands in the outermost parentheses before and behind an expression."""
+    code = cst.Module([]).code_for_node
+    return code(node.lpar[0].whitespace_after), code(node.rpar[-1].whitespace_before)
+
+
+class Comments:
+    """The comments of the parts of a literal, by the number of the part."""
+
+    def __init__(self, parts: int) -> None:
+        self.behind = [""] * parts
+        self.above: list[tuple[str, ...]] = [()] * parts
+
+    def between(self, part: int, gap: str) -> str:
+        """Take the comments between a part and the next one; return the gap without them.
+
+        Raises:
+            LiteralError: a comment belongs to neither.
+        """
+        found = _BEHIND.match(gap)
+        if found:
+            self.behind[part] = found[2]
+            gap = found[1] + gap[found.end() :]
+        if part + 1 < len(self.above):
+            self.above[part + 1] = tuple(match[1] for match in _ABOVE.finditer(gap))
+            gap = _ABOVE.sub("", gap)
+        if "#" in gap:
+            raise LiteralError("a comment between its parts belongs to neither of them")
+        return gap
+
+    def around(self, before: str, behind: str) -> None:
+        """Take the comments above the first part and behind the last."""
+        lines = [line.strip() for line in before.splitlines()]
+        self.above[0] = tuple(line for line in lines if line)
+        self.behind[-1] = behind.rstrip()
 
 
 def collect(
-    node: object, parts: list[Part], atoms: list[Atom], joints: list[str], operand: int = 0
+    node: object, parts: list[Part], atoms: list[Atom], gaps: dict[int, str], operand: int = 0
 ) -> None:
-    """Append the parts and atoms of one string node, and what stands between its parts.
+    """Append the parts and atoms of one string node, and what stands behind its parts.
 
     Raises:
         LiteralError: it is no string, or bytes.
     """
     if isinstance(node, cst.ConcatenatedString):
-        collect(node.left, parts, atoms, joints, operand)
-        joints.append(cst.Module([]).code_for_node(node.whitespace_between))
-        collect(node.right, parts, atoms, joints, operand)
+        collect(node.left, parts, atoms, gaps, operand)
+        gaps[len(parts) - 1] = cst.Module([]).code_for_node(node.whitespace_between)
+        collect(node.right, parts, atoms, gaps, operand)
     elif isinstance(node, cst.SimpleString):
         part = Part(node.prefix, node.quote, operand)
         if "b" in part.prefix.lower():

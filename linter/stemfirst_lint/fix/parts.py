@@ -2,15 +2,15 @@ r"""Lists of strings that are joined: which parts may change places, and what th
 
 Knows `"\n".join([...])`, and `parts = []` with the run of `parts.append(...)`, `parts += [...]`,
 conditions and loops that fills it. A part is an element of the display or a whole statement, with
-the comment lines above it; it is never cut. Knows nothing of blocks or order.
+the comment lines above it and the comment behind it; it is never cut. Knows nothing of blocks or
+order.
 """
 
 from __future__ import annotations
 
 import ast
-import io
+import itertools
 import re
-import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +21,8 @@ from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.source import Source
 
 _GROWS = ("append", "extend")
+_BEHIND = re.compile(r"([ \t]*,?)([ \t]*#[^\r\n]*)")
+_ABOVE = re.compile(r"\r?\n[ \t]*((?:#[^\r\n]*\r?\n[ \t]*)+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +32,41 @@ class Part:
     Attributes:
         start, end: offsets of its source.
         text: its flat text, or None where only running it would tell.
+        comment: what stands behind its comma and moves with it.
     """
 
     start: int
     end: int
     text: str | None
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a joined list, in the order in which they are joined."""
+    """The parts of a joined list, in the order in which they are joined.
+
+    `gaps` holds what stands behind each part, up to the next one or to `end`: before its comment
+    and behind it.
+    """
 
     separator: str
     parts: tuple[Part, ...]
+    gaps: tuple[tuple[str, str], ...]
+    end: int
+
+    def moved(self, text: str, order: Sequence[int]) -> str:
+        """Return the source from the first part to `end` with the parts in another order.
+
+        Raises:
+            LiteralError: a comment would hide what stands behind it.
+        """
+        out: list[str] = []
+        for (before, behind), number in zip(self.gaps, order, strict=True):
+            part = self.parts[number]
+            if part.comment and not behind.startswith(("\n", "\r")):
+                raise LiteralError("a comment in the list would hide what stands behind it")
+            out += [text[part.start : part.end], before, part.comment, behind]
+        return "".join(out)
 
 
 def parts_at(text: str, start: int, end: int) -> Parts:
@@ -64,8 +88,7 @@ def parts_at(text: str, start: int, end: int) -> Parts:
                         func=ast.Attribute(value=ast.Constant(value=str(separator)), attr="join"),
                         args=[joined],
                     ) if source.span(node) == (start, end):
-                        found = _parts(source, suite, number, joined)
-                        return Parts(separator, tuple(found))
+                        return _parts(source, suite, number, joined, separator)
     raise LiteralError("the list is not joined where it was seen")
 
 
@@ -78,9 +101,11 @@ def _suites(tree: ast.AST) -> Iterator[list[ast.stmt]]:
                 yield suite
 
 
-def _parts(source: Source, suite: Sequence[ast.stmt], number: int, joined: ast.expr) -> list[Part]:
+def _parts(
+    source: Source, suite: Sequence[ast.stmt], number: int, joined: ast.expr, separator: str
+) -> Parts:
     if isinstance(joined, ast.List | ast.Tuple):
-        return _elements(source, joined)
+        return _elements(source, joined, separator)
     if not isinstance(joined, ast.Name):
         raise LiteralError("the list is built by an expression")
     first = number
@@ -95,10 +120,12 @@ def _parts(source: Source, suite: Sequence[ast.stmt], number: int, joined: ast.e
         case _:
             raise LiteralError("other statements stand between those that fill the list")
     if first == number:
-        return _elements(source, base)
+        return _elements(source, base, separator)
     if base.elts:
         raise LiteralError("the list is filled in two ways, by its display and by statements")
-    return _statements(source, suite[first:number], joined.id)
+    parts = _statements(source, suite[first:number], joined.id)
+    gaps = [(source.text[a.end : b.start], "") for a, b in itertools.pairwise(parts)]
+    return Parts(separator, tuple(parts), (*gaps, ("", "")), parts[-1].end)
 
 
 def _grows(statement: ast.stmt, name: str) -> bool:
@@ -115,21 +142,58 @@ def _grows(statement: ast.stmt, name: str) -> bool:
     return False
 
 
-def _elements(source: Source, display: ast.List | ast.Tuple) -> list[Part]:
-    start, end = source.span(display)
-    if _has_comment(source.text[start:end]):
-        raise LiteralError("a comment stands in the list")
+def _elements(source: Source, display: ast.List | ast.Tuple, separator: str) -> Parts:
     if any(isinstance(element, ast.Starred) for element in display.elts):
         raise LiteralError("another list is unpacked into it")
-    return [_part(source, element, element, source.span(element)[0]) for element in display.elts]
+    start, end = source.span(display)
+    text = source.text
+    spans = [source.span(element) for element in display.elts]
+    bounds = [start + 1, *(at for span in spans for at in span), end - 1]
+    gaps = [text[bounds[at] : bounds[at + 1]] for at in range(0, len(bounds), 2)]
+    starts: list[int] = []
+    ends: list[int] = []
+    for number, gap in enumerate(gaps):  # parentheses belong to what they hold
+        bare = re.sub("#[^\r\n]*", lambda comment: " " * len(comment.group()), gap)
+        at = bounds[2 * number]
+        if number:
+            ends.append(at + bare.rfind(")") + 1)
+        opening = bare.find("(")
+        starts.append(at + (opening if opening >= 0 else len(gap)))
+    starts[-1] = end - 1
+    first = _ABOVE.search(text[start + 1 : starts[0]])
+    if first and any(_ABOVE.search(text[a:b]) for a, b in zip(ends, starts[1:-1], strict=False)):
+        starts[0] = start + 1 + first.start(1)  # else it is about the whole list
+    found: list[Part] = []
+    between: list[tuple[str, str]] = []
+    for number, (inner, outer) in enumerate(spans):
+        is_last = number == len(spans) - 1
+        gap, following = text[ends[number] : starts[number + 1]], starts[number + 1]
+        before, comment, behind = _taken_apart(gap)
+        if not is_last:
+            above = _ABOVE.search(behind)
+            if above:
+                following -= len(behind) - above.start(1)
+                starts[number + 1] = following
+                behind = behind[: above.start(1)]
+            if "#" in behind:
+                raise LiteralError("a comment in the list belongs to none of its parts")
+        flat = take_apart_sum(text[inner:outer]).text
+        found.append(Part(starts[number], ends[number], flat, comment))
+        between.append((before, behind))
+    if not any(part.comment for part in found) and "#" not in "".join(between[-1]):
+        between[-1] = ("", "")
+        return Parts(separator, tuple(found), tuple(between), found[-1].end)
+    return Parts(separator, tuple(found), tuple(between), end - 1)
 
 
-def _has_comment(display: str) -> bool:
-    try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(f"({display})").readline))
-    except (tokenize.TokenError, SyntaxError):
-        return True
-    return any(token.type == tokenize.COMMENT for token in tokens)
+def _taken_apart(gap: str) -> tuple[str, str, str]:
+    """Return what stands before the comment behind a part, the comment, and what follows."""
+    match = _BEHIND.match(gap)
+    if match:
+        return match[1], match[2], gap[match.end() :]
+    line_end = re.search(r"\r?\n", gap)
+    at = line_end.start() if line_end else len(gap)
+    return gap[:at], "", gap[at:]
 
 
 def _statements(source: Source, suite: Sequence[ast.stmt], name: str) -> list[Part]:

@@ -9,6 +9,7 @@ prompt (the question, the cue "Answer:") stays the end.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stemfirst.tiers import Tier
 
@@ -19,12 +20,11 @@ from stemfirst_lint.fix.layout import Run, arrange, text_of
 from stemfirst_lint.fix.listings import listings_in
 from stemfirst_lint.fix.safety import Refusal, Safety
 from stemfirst_lint.fix.words import HOLE
+from stemfirst_lint.gain import Counter
 from stemfirst_lint.model import Applicability, Form, Hole, Kind, Template
 
 MIN_GAIN = 128
 """Tokens that a move must win: eight pages of the bundled server."""
-CHARACTERS_PER_TOKEN = 4
-"""What English prose needs with today's tokenizers; only the gate uses it, no report."""
 
 _BY_HAND = (Form.JINJA,)
 _REMEDY = "move the parts that stay before those that vary by hand"
@@ -39,10 +39,12 @@ class Forfeit:
     Attributes:
         characters: constant characters behind it.
         pieces: pairs of a block and a later, more stable block.
+        texts: the constant texts behind it, in order.
     """
 
     characters: int
     pieces: int
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def plan_for(
     risky: bool = False,
     min_gain: int = MIN_GAIN,
     role: str | None = None,
+    counter: Counter | None = None,
 ) -> Plan:
     """Return the best order for `template`.
 
@@ -110,7 +113,8 @@ def plan_for(
     Args:
         template: the text with its holes; holes of unknown tier stay where they are.
         risky: accept moves that a person must look at.
-        min_gain: tokens that a move must win, estimated.
+        min_gain: tokens that a move must win.
+        counter: counts them, as it does for `check`; None for the default target's.
         role: the message's role, if known: in a system message text that others wrote moves
             behind the instructions only inside a tag or under a heading.
     """
@@ -122,7 +126,7 @@ def plan_for(
         return _nothing(flat, Refusal("the text is without holes", "nothing in it can move"))
     if template.form in _BY_HAND or not template.location.path.endswith((".py", ".pyi")):
         return _nothing(flat, Refusal(f"`fix` rewrites no {template.form.value}", _REMEDY))
-    planner = _Planner(flat, template, min_gain, role)
+    planner = _Planner(flat, template, min_gain, role, counter or _default_counter())
     daring = planner.plan(is_daring=True)
     if daring.applicability is Applicability.RISKY and not risky:
         careful = planner.plan(is_daring=False)
@@ -147,6 +151,11 @@ def sort_applicability(hole: Hole) -> Applicability | None:
     return Applicability.IDENTICAL
 
 
+@lru_cache(maxsize=1)
+def _default_counter() -> Counter:
+    return Counter()
+
+
 def _nothing(flat: Flat, *refusals: Refusal) -> Plan:
     none = Forfeit(0, 0)
     return Plan(flat, (), (), None, none, none, refusals)
@@ -155,8 +164,11 @@ def _nothing(flat: Flat, *refusals: Refusal) -> Plan:
 class _Planner:
     """Plans one template, once with and once without the doubtful moves."""
 
-    def __init__(self, flat: Flat, template: Template, min_gain: int, role: str | None) -> None:
+    def __init__(
+        self, flat: Flat, template: Template, min_gain: int, role: str | None, counter: Counter
+    ) -> None:
         self._flat = flat
+        self._counter = counter
         self._min_gain = min_gain
         tiers = [int(hole.verdict.tier or Tier.STATIC) for hole in flat.holes]
         self._blocks = blocks_of(flat, lambda hole: tiers[hole] > Tier.STATIC)
@@ -173,9 +185,11 @@ class _Planner:
         applicability = None
         if order == plain:
             refusals = refusals or [self._already_last()]
-        elif gain < self._min_gain * CHARACTERS_PER_TOKEN or gain <= 0:
+        elif gain <= 0:
             order, after = plain, before
-            tokens = gain // CHARACTERS_PER_TOKEN
+            refusals.append(Refusal("moving it would gain nothing", "leave it as it is"))
+        elif (tokens := self._tokens(before) - self._tokens(after)) < self._min_gain:
+            order, after = plain, before
             refusals.append(
                 Refusal(
                     f"moving it would gain about {tokens} tokens, less than {self._min_gain}",
@@ -192,6 +206,9 @@ class _Planner:
             refusals = [*self._doubts, *doubts, *refusals]
         unique = tuple(dict.fromkeys(refusals))
         return Plan(self._flat, self._blocks, order, applicability, before, after, unique)
+
+    def _tokens(self, forfeit: Forfeit) -> int:
+        return self._counter.count(*forfeit.texts).tokens
 
     def _already_last(self) -> Refusal:
         return Refusal(
@@ -251,7 +268,7 @@ class _Planner:
             ranks[end] = _QUESTION_RANK
 
     def _forfeit(self, order: range | tuple[int, ...]) -> Forfeit:
-        characters = 0
+        texts: list[str] = []
         is_behind = False
         seen: list[int] = []
         inversions = 0
@@ -261,12 +278,13 @@ class _Planner:
             seen.append(tier)
             hole = iter(self._safety.holes[block])
             for part in self._safety.texts[block].split(HOLE):
-                characters += len(part) if is_behind else 0
+                if is_behind and part:
+                    texts.append(part)
                 index = next(hole, None)
                 if index is None:
                     continue
                 if self._safety.tiers[index] > Tier.STATIC:
                     is_behind = True
                 elif is_behind:
-                    characters += len(self._flat.holes[index].constant_text or "")
-        return Forfeit(characters, inversions)
+                    texts.append(self._flat.holes[index].constant_text or "")
+        return Forfeit(sum(map(len, texts)), inversions, tuple(texts))

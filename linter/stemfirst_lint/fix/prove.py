@@ -7,7 +7,9 @@ computed on the way. A proof that fails leaves the file as it was.
 from __future__ import annotations
 
 import ast
+import io
 import itertools
+import tokenize
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -55,6 +57,13 @@ def prove_literal(old: Literal, new: Literal, plan: Plan) -> None:
         raise ProofError("a block is lost or doubled")
     if sum(map(len, plan.new_text.split())) != sum(map(len, plan.flat.text.split())):
         raise ProofError("text is lost or doubled")
+    if _comments(old) != _comments(new):
+        raise ProofError("a comment is lost or doubled")
+
+
+def _comments(literal: Literal) -> Counter[str]:
+    above = (comment for lines in literal.above for comment in lines)
+    return Counter(comment.strip() for comment in (*literal.comments, *above) if comment)
 
 
 def _blocks(literal: Literal, plan: Plan, order: tuple[int, ...]) -> list[str]:
@@ -141,6 +150,8 @@ def prove_file(old: str, new: str, edits: list[Edit]) -> None:
         old_at = edit.end
     if old[old_at:] != new[new_at:]:
         raise ProofError("text outside the literal would change")
+    if _comments_in(old) != _comments_in(new):
+        raise ProofError("a comment would be lost or doubled")
     try:
         before, after = _skeleton(old), _skeleton(new)
     except RecursionError:  # walking a tree recurses deeper than parsing it
@@ -149,6 +160,18 @@ def prove_file(old: str, new: str, edits: list[Edit]) -> None:
         raise ProofError("the new source does not parse")
     if before != after:
         raise ProofError("code outside the literal would change")
+
+
+def _comments_in(text: str) -> Counter[str] | None:
+    """Return a file's comments, or None where only a newer Python could read them."""
+    found: Counter[str] = Counter()
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                found[token.string.rstrip()] += 1
+    except (tokenize.TokenError, SyntaxError):
+        return None
+    return found
 
 
 def _skeleton(text: str) -> str | None:

@@ -18,7 +18,7 @@ from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.fillings import read_dollar, read_markers
 from stemfirst_lint.fix.changes import Approve, Done, Left, Rewrite
 from stemfirst_lint.fix.listings import listings_in
-from stemfirst_lint.fix.literal import Literal, LiteralError, number_fields, take_apart
+from stemfirst_lint.fix.literal import Literal, number_fields, take_apart
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import (
     Edit,
@@ -31,6 +31,7 @@ from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.fix.spelling import spell
 from stemfirst_lint.fix.sums import Growth, growth_at, take_apart_growth, take_apart_sum
 from stemfirst_lint.fix.swap import MAX_ROUNDS, swapped
+from stemfirst_lint.gain import Counter
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Piece, Template
 from stemfirst_lint.source import Source
 
@@ -40,7 +41,9 @@ _MOVED = frozenset(
 )
 """Rules whose fault a better order of the text mends."""
 _ITERATED = re.compile(r"(?:\b(?:list|tuple|enumerate|map)\(|\bin)$|\bmap\([\w.]+,$")
-_COMMENT_BEHIND = re.compile(r"[ \t]*#(?!\s*(?:noqa|type:|pragma|pylint|fmt))")
+_COMMENT_BEHIND = re.compile(r"[ \t]*#(?!\s*(?:noqa|type:|pragma|pylint|fmt))[^\r\n]*")
+_COMMENT_LINE = re.compile(r"[ \t]*#")
+_LINE_END = re.compile(r"[ \t]*(?:\r?\n|\Z)")
 _OTHER_SORTED = re.compile(
     r"^\s*(?:def\s+sorted\b|sorted\s*=|from\s.*\simport\s.*\bsorted\b)", re.MULTILINE
 )
@@ -53,6 +56,7 @@ def rewrite(
     *,
     allow: Applicability,
     min_gain: int = MIN_GAIN,
+    counter: Counter | None = None,
     approve: Approve | None = None,
 ) -> Rewrite:
     """Return one file's new bytes, and what was done and left, for findings in that file.
@@ -63,13 +67,15 @@ def rewrite(
         findings: from a check of exactly these bytes.
         allow: the most that a change may do to the text that the model reads.
         min_gain: tokens that a move must win.
+        counter: counts them; None for the default target's.
         approve: is asked about every change that passed its proof.
 
     Raises:
         UnreadableFile: the bytes are not in the encoding that they declare.
     """
     text, encoding = _decode(path, data)
-    return _FileRewriter(path, data, text, encoding, allow, min_gain, approve).run(findings)
+    rewriter = _FileRewriter(path, data, text, encoding, allow, min_gain, counter, approve)
+    return rewriter.run(findings)
 
 
 def _decode(path: str, data: bytes) -> tuple[str, str]:
@@ -103,8 +109,16 @@ class _FileRewriter:
         encoding: str,
         allow: Applicability,
         min_gain: int,
+        counter: Counter | None,
         approve: Approve | None,
     ) -> None:
+        self._plan = partial(
+            plan_for,
+            risky=allow is Applicability.RISKY,
+            min_gain=min_gain,
+            counter=counter,
+        )
+        self._replan = partial(plan_for, min_gain=min_gain, counter=counter)
         self._approve = approve
         self._path = path
         self._data = data
@@ -112,7 +126,6 @@ class _FileRewriter:
         self._encoding = encoding
         self._source = Source(path, text)
         self._allow = allow
-        self._min_gain = min_gain
         self._edits: list[Edit] = []
         self._done: list[Done] = []
         self._left: list[Left] = []
@@ -147,8 +160,10 @@ class _FileRewriter:
         findings: Sequence[Finding],
         *reasons: Refusal,
         applicability: Applicability | None = None,
+        suggested: Template | None = None,
     ) -> None:
-        self._left.append(Left(location, tuple(findings), reasons, applicability))
+        left = Left(location, tuple(findings), reasons, applicability, suggested)
+        self._left.append(left)
 
     def _range(self, place: Location) -> tuple[int, int]:
         starts = self._source.starts
@@ -215,23 +230,29 @@ class _FileRewriter:
         template = findings[0].template
         assert template is not None
         role = findings[0].site.role if findings[0].site else None
-        is_risky = self._allow is Applicability.RISKY
-        plan = plan_for(template, risky=is_risky, min_gain=self._min_gain, role=role)
+        plan = self._plan(template, role=role)
         if plan.applicability is None or _RANK[plan.applicability] > _RANK[self._allow]:
-            self._refuse(place, findings, *plan.refusals, applicability=plan.applicability)
+            self._refuse(
+                place,
+                findings,
+                *plan.refusals,
+                applicability=plan.applicability,
+                suggested=reordered(template, plan) if plan.applicability is not None else None,
+            )
             return
+        by_hand = reordered(template, plan)
         start, end = self._range(place)
         growth: Growth | None = None
         if template.form is Form.JOIN:
-            replan = partial(plan_for, risky=is_risky, min_gain=self._min_gain, role=role)
-            self._swap(place, findings, plan, replan)
+            self._swap(place, findings, plan, partial(self._plan, role=role))
             return
         if template.is_scattered:
             growth = growth_at(self._text, start, end)
             if growth is None:
-                self._refuse(place, findings, _scattered())
+                self._refuse(place, findings, _scattered(), suggested=by_hand)
                 return
             start, end = growth.start, growth.end
+        start, end = self._with_comments(start, end, template, growth)
         inside = [edit for edit in self._edits if start <= edit.start and edit.end <= end]
         if any(edit.start < end and start < edit.end for edit in self._edits if edit not in inside):
             self._refuse(place, findings, Refusal("another change overlaps it", "run fix again"))
@@ -239,10 +260,10 @@ class _FileRewriter:
         old = _apply(self._text[start:end], inside, start)
         try:
             new, after = self._spelled(old, template, plan, role, growth)
-            if _last_line(old) != _last_line(new) and _COMMENT_BEHIND.match(self._text, end):
-                raise ProofError("the comment behind its last part would stand behind another")
+            self._check_edges(start, end, _read(new, template, growth), growth)
         except LintError as error:
-            self._refuse(place, findings, Refusal(str(error), "reorder it by hand"))
+            reason = Refusal(str(error), "reorder it by hand")
+            self._refuse(place, findings, reason, suggested=by_hand)
             return
         notes = plan.refusals if plan.applicability is Applicability.RISKY else ()
         done = Done(
@@ -262,6 +283,42 @@ class _FileRewriter:
             self._edits.append(Edit(start, end, new))
             self._done.append(done)
 
+    def _with_comments(
+        self, start: int, end: int, template: Template, growth: Growth | None
+    ) -> tuple[int, int]:
+        """Return the range of a literal with the comments of its first and last part.
+
+        A comment behind a literal of one part, or above one whose other parts have none, is
+        about the whole and stays.
+        """
+        try:
+            literal = _read(self._text[start:end], template, growth)
+        except LintError:
+            return start, end  # whoever reads it next says why
+        if len(literal.parts) < 2 or "\n" not in self._text[start:end]:
+            return start, end
+        behind = _COMMENT_BEHIND.match(self._text, end)
+        if behind:
+            end = behind.end()
+        if growth is None and any(literal.above):
+            at = line = self._line_of(start)
+            while line and _COMMENT_LINE.match(self._text, self._line_of(line - 1)):
+                line = self._line_of(line - 1)
+            if line < at and not self._text[at:start].strip():
+                start = self._text.index("#", line)
+        return start, end
+
+    def _line_of(self, at: int) -> int:
+        return self._text.rfind("\n", 0, at) + 1
+
+    def _check_edges(self, start: int, end: int, new: Literal, growth: Growth | None) -> None:
+        """Check that a comment which comes first or last has its line to itself."""
+        is_own_line = not self._text[self._line_of(start) : start].strip()
+        if new.above[0] and (growth is not None or not is_own_line):
+            raise ProofError("a comment between its parts would come first")
+        if new.comments[-1] and not _LINE_END.match(self._text, end):
+            raise ProofError("a comment between its parts would come last")
+
     def _swap(
         self, place: Location, findings: list[Finding], plan: Plan, replan: Callable[..., Plan]
     ) -> None:
@@ -272,7 +329,8 @@ class _FileRewriter:
         try:
             swap = swapped(self._text, self._range(place), old, plan, replan)
         except LintError as error:
-            self._refuse(place, findings, Refusal(str(error), "reorder it by hand"))
+            reason = Refusal(str(error), "reorder it by hand")
+            self._refuse(place, findings, reason, suggested=reordered(old, plan))
             return
         start, end = swap.start, swap.end
         if any(edit.start < end and start < edit.end for edit in self._edits):
@@ -318,12 +376,7 @@ class _FileRewriter:
             read = _read(source, template, growth)
             prove_literal(literal, read, plan)
             template = reordered(template, plan)
-            plan = plan_for(
-                template,
-                risky=applicability is Applicability.RISKY,
-                min_gain=self._min_gain,
-                role=role,
-            )
+            plan = self._replan(template, risky=applicability is Applicability.RISKY, role=role)
             if plan.applicability is None or _RANK[plan.applicability] > _RANK[applicability]:
                 if plan.before.characters >= before:
                     raise ProofError("the new order forfeits as much as the old one")
@@ -372,15 +425,6 @@ def _scattered() -> Refusal:
 
 def _no_set() -> Refusal:
     return Refusal("the set is built elsewhere", "put `sorted(...)` around it where it is iterated")
-
-
-def _last_line(source: str) -> str:
-    """Return the last of several joined literals, or nothing if there is only one."""
-    try:
-        is_joined = "\n" in source and len(take_apart(source, is_format=False).parts) > 1
-    except LiteralError:
-        is_joined = True
-    return source.rpartition("\n")[2].strip() if is_joined else ""
 
 
 def _apply(text: str, edits: Sequence[Edit], offset: int = 0) -> str:

@@ -17,10 +17,24 @@ from stemfirst_lint.fix.words import HOLE
 
 @dataclass(slots=True)
 class _Fragment:
-    """Source that goes into one literal; `part` None asks for a literal of its own."""
+    """Source that goes into one literal; `part` None asks for a literal of its own.
+
+    `behind` and `above` are the comments that go with it.
+    """
 
     part: int | None
     atoms: list[Atom]
+    behind: str = ""
+    above: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelled:
+    """Source of one literal, or of several, with its comments."""
+
+    text: str
+    behind: str
+    above: tuple[str, ...]
 
 
 def spell(literal: Literal, runs: Sequence[Run]) -> str:
@@ -76,9 +90,57 @@ def spell(literal: Literal, runs: Sequence[Run]) -> str:
             first.atoms[:0] = _blank_atoms(head, literal.parts[first.part or 0], newline)
     if trailing and trailing[0].part == fragments[-1].part:
         fragments[-1].atoms.extend(trailing)
+    _give_comments(literal, fragments)
     if literal.joints is not None:
         return _summed(literal, _merged(literal, fragments, newline), literal.joints)
-    return _joined(literal, fragments)
+    return _headed(_side_by_side(literal, fragments), literal.joint)
+
+
+def _give_comments(literal: Literal, fragments: list[_Fragment]) -> None:
+    """Give each comment to the fragment that the end, or the beginning, of its part went to."""
+    ends = {atom.part: atom for atom in literal.atoms if atom.text.strip()}
+    heads = {atom.part: atom for atom in reversed(literal.atoms) if atom.text.strip()}
+    behind = list(literal.comments)
+    for part in range(len(behind) - 1, 0, -1):
+        if part not in ends and not behind[part - 1]:  # white space says nothing to comment on
+            behind[part - 1], behind[part] = behind[part], ""
+    for fragment in fragments:
+        if fragment.part is None:
+            continue
+        if any(atom is ends.get(fragment.part) for atom in fragment.atoms):
+            fragment.behind = behind[fragment.part]
+        if any(atom is heads.get(fragment.part) for atom in fragment.atoms):
+            fragment.above = literal.above[fragment.part]
+    if sum(bool(fragment.behind) for fragment in fragments) != sum(map(bool, behind)) or (
+        sum(len(fragment.above) for fragment in fragments) != sum(map(len, literal.above))
+    ):
+        raise LiteralError("a comment between its parts would be lost")
+
+
+def _spaced(joint: str, behind: str, above: tuple[str, ...]) -> str:
+    """Return what stands between two neighbours with the comments of the left and the right."""
+    if not behind and not above:
+        return joint
+    ends = list(re.finditer(r"\r?\n", joint))
+    if not ends:
+        raise LiteralError("a comment between its parts would have no line to itself")
+    first, last = ends[0], ends[-1]
+    indent = re.compile(r"[ \t]*").match(joint, last.end())
+    assert indent is not None
+    lines = "".join(f"{last.group()}{indent.group()}{comment}" for comment in above)
+    middle = joint[first.start() : last.start()]
+    return joint[: first.start()] + behind + middle + lines + joint[last.start() :]
+
+
+def _headed(spelled: _Spelled, joint: str) -> str:
+    """Return the whole, with the comments that come first and last."""
+    head = ""
+    if spelled.above:
+        end = re.search(r"(\r?\n)([ \t]*)[^\n]*\Z", joint)
+        if end is None:
+            raise LiteralError("a comment between its parts would have no line to itself")
+        head = "".join(f"{comment}{end[1]}{end[2]}" for comment in spelled.above)
+    return head + spelled.text + spelled.behind
 
 
 def _own(blank: str) -> _Fragment:
@@ -98,8 +160,8 @@ def _merged(literal: Literal, fragments: list[_Fragment], newline: str) -> list[
             continue
         if last.part is None and not part.is_raw:
             blank = "".join(atom.text for atom in last.atoms)
-            merged[-1] = _Fragment(
-                fragment.part, [*_blank_atoms(blank, part, newline), *fragment.atoms]
+            merged[-1] = replace(
+                fragment, atoms=[*_blank_atoms(blank, part, newline), *fragment.atoms]
             )
             continue
         before = None if last.part is None else literal.parts[last.part]
@@ -108,9 +170,12 @@ def _merged(literal: Literal, fragments: list[_Fragment], newline: str) -> list[
             and before.operand != part.operand
             and (before.prefix, before.quote) == (part.prefix, part.quote)
             and "\n" not in joints.behind(before.operand, part.operand)
+            and not last.behind
+            and not fragment.above
             and not re.search(r"\\[0-7]{1,2}$", last.atoms[-1].raw)
         ):
             last.atoms.extend(fragment.atoms)
+            last.behind = fragment.behind
             continue
         merged.append(fragment)
     return merged
@@ -118,39 +183,47 @@ def _merged(literal: Literal, fragments: list[_Fragment], newline: str) -> list[
 
 def _summed(literal: Literal, fragments: list[_Fragment], joints: Joints) -> str:
     """Return the fragments as a sum, or as statements that each add to the text."""
-    operands: list[tuple[int, list[str]]] = []  # what stands side by side without a `+`
+    operands: list[tuple[int, list[_Fragment]]] = []  # what stands side by side without a `+`
     is_open = False
     for fragment in fragments:
-        spelled = _literal_of(literal, fragment)
         number = operands[-1][0] if operands else 0
         is_literal = False
         if fragment.part is not None:
             part = literal.parts[fragment.part]
             is_literal = not part.is_expression
             if is_open and is_literal and number == part.operand:
-                operands[-1][1].append(spelled)
+                operands[-1][1].append(fragment)
                 continue
             number = part.operand
-        operands.append((number, [spelled]))
+        operands.append((number, [fragment]))
         is_open = is_literal
     statements: list[tuple[int, str]] = []
     last = 0
-    for number, spelled_parts in operands:
-        text = literal.joint.join(spelled_parts)
-        if len(spelled_parts) > 1:
+    behind = ""
+    above: tuple[str, ...] = ()
+    for number, inside in operands:
+        spelled = _side_by_side(literal, inside)
+        text = spelled.text
+        if len(inside) > 1:
             left, right = joints.parens[number]
             text = f"{left}{text}{right}"
         statement = joints.statements[number]
-        if statements and statements[-1][0] == statement:
+        if not statements:
+            above = spelled.above
+            statements.append((statement, text))
+        elif statements[-1][0] == statement:
             plus = " + " if last == number else joints.behind(last, number)
+            if (behind or spelled.above) and "\n" not in plus:
+                plus = next((joint for joint in joints.between if "\n" in joint), plus)
+            plus = _spaced(plus, behind, spelled.above)
             statements[-1] = (statement, statements[-1][1] + plus + text)
-        elif statements:
-            statements.append((statement, joints.behind(last, number)))
-            statements.append((statement, text))
         else:
+            between = _spaced(joints.behind(last, number), behind, spelled.above)
+            statements.append((statement, between))
             statements.append((statement, text))
-        last = number
-    return _closed(statements, joints)
+        last, behind = number, spelled.behind
+    between = next((joint for joint in joints.between if "\n" in joint), "")
+    return _headed(_Spelled(_closed(statements, joints), behind, above), between)
 
 
 def _closed(statements: Sequence[tuple[int, str]], joints: Joints) -> str:
@@ -162,24 +235,14 @@ def _closed(statements: Sequence[tuple[int, str]], joints: Joints) -> str:
     return "".join(out)
 
 
-def _joined(literal: Literal, fragments: list[_Fragment]) -> str:
-    """Return the fragments as literals, each comment behind the end of its old part."""
-    ends = {atom.part: atom for atom in literal.atoms if atom.text.strip()}
-    spelled: list[str] = []
-    comment, kept = "", 0
-    for fragment in fragments:
-        comment = ""
-        if fragment.part is not None and fragment.part < len(literal.comments):
-            end = ends.get(fragment.part)
-            if any(atom is end for atom in fragment.atoms):
-                comment = literal.comments[fragment.part]
-        kept += bool(comment)
-        spelled.append(_literal_of(literal, fragment) + comment)
-    if comment:
-        raise LiteralError("a comment between its parts would come last")
-    if kept != sum(map(bool, literal.comments)):
-        raise LiteralError("a comment between its parts would be lost")
-    return literal.joint.join(spelled)
+def _side_by_side(literal: Literal, fragments: Sequence[_Fragment]) -> _Spelled:
+    """Return fragments as literals that are joined without a `+`."""
+    text = ""
+    for number, fragment in enumerate(fragments):
+        if number:
+            text += _spaced(literal.joint, fragments[number - 1].behind, fragment.above)
+        text += _literal_of(literal, fragment)
+    return _Spelled(text, fragments[-1].behind, fragments[0].above)
 
 
 def _bounds(literal: Literal) -> dict[int, int]:

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from stemfirst_lint.fix.literal import Atom, Joints, Literal, LiteralError, Part, collect, joint_of
+from stemfirst_lint.fix.literal import (
+    Atom,
+    Comments,
+    Joints,
+    Literal,
+    LiteralError,
+    Part,
+    around,
+    collect,
+    joint_of,
+)
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.source import Source
 
@@ -37,7 +47,7 @@ def take_apart_sum(source: str) -> Literal:
     """Return the atoms of a sum.
 
     Raises:
-        LiteralError: libcst cannot read it, or comments stand between its operands.
+        LiteralError: libcst cannot read it, or a comment belongs to no operand.
     """
     return _read(source, [(0, len(source))])
 
@@ -71,6 +81,7 @@ def take_apart_growth(source: str, growth: Growth) -> Literal:
             raise LiteralError(f"a part reads {growth.name} while it grows")
         start = _behind_operator(whole, statement)
         regions.append((start - len(head), whole.span(statement)[1] - len(head)))
+    regions[-1] = (regions[-1][0], len(source))  # with the comment behind it
     return _read(source, regions)
 
 
@@ -146,46 +157,57 @@ def _behind_operator(source: Source, statement: ast.stmt) -> int:
 
 
 def _read(source: str, regions: Sequence[tuple[int, int]]) -> Literal:
-    parts: list[Part] = []
-    atoms: list[Atom] = []
-    spaces: list[str] = []
-    reader = _Reader(parts, atoms, spaces)
+    reader = _Reader()
     outer: list[tuple[str, str]] = []
+    edges: list[tuple[str, str]] = []
     for number, (start, end) in enumerate(regions):
         if number:
-            gap = source[regions[number - 1][1] : start]
-            if "#" in gap:
-                raise LiteralError("a comment stands between the statements that build it")
-            reader.between.append(gap)
+            reader.gap(source[regions[number - 1][1] : start])
         region = source[start:end]
         body = region.lstrip(" \t")
         lead = region[: len(region) - len(body)]
         try:
-            node = cst.parse_expression(f"({body})")
+            node = cst.parse_expression(f"({body}\n)")
         except cst.ParserSyntaxError as error:
             raise LiteralError(f"libcst cannot read it: {error.message}") from None
+        before, behind = around(node)
         left, right = _parens(node)
-        outer.append((lead + left[1:], right[:-1]))
+        outer.append((lead + left[1 + len(before) :], right[: -1 - len(behind)]))
+        edges.append((before, behind))
         reader.operand(node, number, is_whole=True)
-    joint, comments = joint_of(spaces)
-    if any(comments):
-        raise LiteralError("a comment stands between its operands")
+    comments = Comments(len(reader.parts))
+    comments.around(edges[0][0], edges[-1][1])
+    spaces = [comments.between(part, gap) for part, gap in reader.spaces.items()]
     joints = Joints(
-        tuple(reader.statements), tuple(reader.between), tuple(reader.parens), tuple(outer)
+        tuple(reader.statements),
+        tuple(comments.between(part, gap) for part, gap in reader.between.items()),
+        tuple(reader.parens),
+        tuple(outer),
     )
-    return Literal(tuple(parts), tuple(atoms), joint, ("",) * len(parts), joints)
+    return Literal(
+        tuple(reader.parts),
+        tuple(reader.atoms),
+        joint_of(spaces),
+        tuple(comments.behind),
+        tuple(comments.above),
+        joints,
+    )
 
 
 class _Reader:
     """Collects the operands of sums from left to right."""
 
-    def __init__(self, parts: list[Part], atoms: list[Atom], spaces: list[str]) -> None:
-        self._parts = parts
-        self._atoms = atoms
-        self._spaces = spaces
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.atoms: list[Atom] = []
+        self.spaces: dict[int, str] = {}
         self.statements: list[int] = []
-        self.between: list[str] = []
+        self.between: dict[int, str] = {}
         self.parens: list[tuple[str, str]] = []
+
+    def gap(self, text: str) -> None:
+        """Note what stands behind the operand that was read last."""
+        self.between[len(self.parts) - 1] = text
 
     def operand(self, node: cst.BaseExpression, statement: int, *, is_whole: bool = False) -> None:
         """Append one operand, or those of a sum inside it."""
@@ -195,10 +217,7 @@ class _Reader:
         if is_sum and is_open:
             assert isinstance(node, cst.BinaryOperation)
             self.operand(node.left, statement)
-            plus = cst.Module([]).code_for_node(node.operator)
-            if "#" in plus:
-                raise LiteralError("a comment stands between its operands")
-            self.between.append(plus)
+            self.gap(cst.Module([]).code_for_node(node.operator))
             self.operand(node.right, statement)
             return
         number = len(self.statements)
@@ -206,13 +225,13 @@ class _Reader:
         is_bytes = isinstance(node, cst.SimpleString) and "b" in node.prefix.lower()
         if isinstance(node, _STRINGS) and not is_bytes:
             self.parens.append(("", "") if is_whole else _parens(node))
-            collect(node, self._parts, self._atoms, self._spaces, number)
+            collect(node, self.parts, self.atoms, self.spaces, number)
             return
         self.parens.append(("", ""))
         shown = node.with_changes(lpar=(), rpar=()) if is_whole else node
         raw = cst.Module([]).code_for_node(shown)
-        self._atoms.append(Atom(HOLE, raw, len(self._parts)))
-        self._parts.append(Part("", "", number))
+        self.atoms.append(Atom(HOLE, raw, len(self.parts)))
+        self.parts.append(Part("", "", number))
 
 
 def _parens(node: cst.BaseExpression) -> tuple[str, str]:

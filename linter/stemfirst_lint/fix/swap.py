@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stemfirst_lint.fix.flat import Flat
-from stemfirst_lint.fix.parts import Part, Parts, order_of, parts_at, spans_of
+from stemfirst_lint.fix.parts import Parts, order_of, parts_at, spans_of
 from stemfirst_lint.fix.plan import Forfeit, Plan
 from stemfirst_lint.fix.prove import ProofError, prove_words, rebuilt
 from stemfirst_lint.model import Applicability, Template
@@ -60,10 +60,11 @@ def swapped(
         order = order_of(spans, [(b.start, b.end) for b in plan.blocks], plan.order)
         flat, holes = _joined(parts, plan.flat, spans, order)
         prove_words(flat, plan)
-        start, end = parts.parts[0].start, parts.parts[-1].end
-        text = text[:start] + _moved(text, parts.parts, order) + text[end:]
+        start, end = parts.parts[0].start, parts.end
+        text = text[:start] + parts.moved(text, order) + text[end:]
         again = parts_at(text, *place).parts
-        if [part.text for part in again] != [parts.parts[number].text for number in order]:
+        kept = [(part.text, part.comment) for part in again]
+        if kept != [(parts.parts[number].text, parts.parts[number].comment) for number in order]:
             raise ProofError("a part is lost or changed")
         template = rebuilt(template, flat, [plan.flat.holes[hole] for hole in holes])
         plan = replan(template)
@@ -85,14 +86,3 @@ def _joined(
     text = parts.separator.join(flat.text[slice(*spans[number])] for number in order)
     holes = tuple(hole for number in order for hole in flat.holes_in(*spans[number]))
     return text, holes
-
-
-def _moved(text: str, parts: Sequence[Part], order: Sequence[int]) -> str:
-    """Return the source from the first part to the last, each in its new place."""
-    out: list[str] = []
-    at = parts[0].start
-    for place, number in zip(parts, order, strict=True):
-        out.append(text[at : place.start])
-        out.append(text[parts[number].start : parts[number].end])
-        at = place.end
-    return "".join(out)

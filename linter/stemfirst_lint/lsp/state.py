@@ -14,6 +14,7 @@ from stemfirst_lint.check import check_paths
 from stemfirst_lint.config import Config, load_config
 from stemfirst_lint.errors import LintError
 from stemfirst_lint.files import python_files
+from stemfirst_lint.gain import Counter
 from stemfirst_lint.model import Applicability, Finding
 from stemfirst_lint.source import OVERLAY, decode, read_bytes
 
@@ -81,14 +82,15 @@ class State:
         from stemfirst_lint.fix.apply import file_of
         from stemfirst_lint.fix.rewrite import rewrite
 
-        path = file_of(finding)
+        path, config = file_of(finding), self._config()
         try:
             made = rewrite(
                 path,
                 read_bytes(path),
                 [finding],
                 allow=finding.applicability,
-                min_gain=self._config().min_gain,
+                min_gain=config.min_gain,
+                counter=Counter(config.model),
             )
             if not made.done:
                 return []

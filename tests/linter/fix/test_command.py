@@ -108,6 +108,36 @@ def test_select_and_min_gain_limit_what_is_fixed(tmp_path: Path) -> None:
     assert "SF999" in wrong.stderr
 
 
+def test_suggest_shows_the_order_that_only_a_person_may_choose(tmp_path: Path) -> None:
+    woven = APP.replace("Time: {now}", "Greet them at {now} in the evening, kindly.")
+    (tmp_path / "app.py").write_text(woven)
+    plain = run("app.py", cwd=tmp_path)
+    assert "woven into" in plain.stdout
+    assert "|" not in plain.stdout
+    done = run("--suggest", "app.py", cwd=tmp_path)
+    shown = [line[6:] for line in done.stdout.splitlines() if line.startswith("    |")]
+    assert shown == [
+        RULES,
+        "",
+        "Greet them at {now} in the evening, kindly.",
+        "",
+        "Question: {question}",
+    ]
+    assert (tmp_path / "app.py").read_text() == woven
+
+
+def test_what_is_only_told_does_not_change_the_exit_status(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "from datetime import date\n\n\ndef ask(client, history):\n"
+        '    system = f"You are terse. Today is {date.today()}."\n'
+        "    return client.chat.completions.create(\n"
+        '        messages=[{"role": "system", "content": system}, *history])\n'
+    )
+    done = run("app.py", cwd=tmp_path)
+    assert "SF102" in done.stdout
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_broken_file_is_named_and_the_others_are_fixed(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "broken.py").write_text(APP + "def (")

@@ -78,6 +78,18 @@ FORMS = {
         + 'Question: {question}"\n'
         + SEND,
     ),
+    "comments in a joined list": (
+        ASK
+        + '    text = "\\n\\n".join([\n        # long\n        f"Context: {context}",\n'
+        + '        # short\n        ("Be kind. "\n         "R\\n"),  # two\n'
+        + '        f"Question: {question}"  # last\n    ])\n'
+        + SEND,
+        ASK
+        + '    text = "\\n\\n".join([\n        # short\n        ("Be kind. "\n'
+        + '         "R\\n"),  # two\n        # long\n        f"Context: {context}",\n'
+        + '        f"Question: {question}"  # last\n    ])\n'
+        + SEND,
+    ),
     "a template with dollar signs": (
         'from string import Template\n\nP = Template("""Context: ${context}\n\nR for $$5\n\n'
         'Question: $question""")\n\n\n'
@@ -188,10 +200,15 @@ def test_a_constant_moves_with(rest: str, is_moved: bool, tmp_path: Path) -> Non
 
 
 LISTS = {
-    "a comment in a display": (
-        '    text = "\\n\\n".join([\n        f"Context: {context}",  # long\n        "R\\n",\n'
-        '        f"Question: {question}",\n    ])\n',
-        "a comment stands in the list",
+    "a comment that would hide what stands behind it": (
+        '    text = "\\n\\n".join([\n        f"Context: {context}", "R\\n",  # long\n'
+        '        f"Question: {question}"])\n',
+        "a comment in the list would hide",
+    ),
+    "a comment between its parts": (
+        '    text = "\\n\\n".join([\n        f"Context: {context}",\n        # long\n\n'
+        '        "R\\n",\n        f"Question: {question}",\n    ])\n',
+        "a comment in the list belongs to none",
     ),
     "a part that reads what a loop leaves behind": (
         "    parts = []\n    parts.append(f'Context: {context}')\n    for tip in context:\n"

@@ -116,6 +116,26 @@ REWRITES = {
         'P = (\n    f"Time: {now}\\n"  # "when"\n    "R\\n"  # what\n    f"Ask: {q}"\n)\n',
         'P = (\n    "R\\n"  # what\n    f"Time: {now}\\n"  # "when"\n    f"Ask: {q}"\n)\n',
     ),
+    "a comment behind the part that comes last": (
+        'P = (\n    f"Time: {now}\\n"  # when\n    "R"\n)\n',
+        'P = (\n    "R\\n"\n    f"Time: {now}"  # when\n)\n',
+    ),
+    "a comment behind the part that was last": (
+        'P = (\n    f"Time: {now}\\n"\n    "R"  # what\n)\n',
+        'P = (\n    "R\\n"  # what\n    f"Time: {now}"\n)\n',
+    ),
+    "comments on lines of their own go with the parts below them": (
+        'P = (\n    # when\n    # it is\n    f"Time: {now}\\n"\n    # what\n    "R"\n)\n',
+        'P = (\n    # what\n    "R\\n"\n    # when\n    # it is\n    f"Time: {now}"\n)\n',
+    ),
+    "a comment above the whole stays": (
+        'P = (\n    # all\n    f"Time: {now}\\n"\n    "R"\n)\n',
+        'P = (\n    # all\n    "R\\n"\n    f"Time: {now}"\n)\n',
+    ),
+    "a comment for linters stays where it is": (
+        'P = (\n    f"Time: {now}\\n"\n    "R"  # noqa: E501\n)\n',
+        'P = (\n    "R\\n"\n    f"Time: {now}"  # noqa: E501\n)\n',
+    ),
     "a comment behind the whole": (
         'P = f"Time: {now}\\nR"  # c\n',
         'P = f"R\\nTime: {now}"  # c\n',
@@ -164,6 +184,20 @@ SUMS = {
         'P = (\n    "Time: " + now + "\\n"\n    "R "\n    "Be kind.\\n" + q\n)\n',
         'P = (\n    "R "\n    "Be kind.\\n" + q + "\\nTime: " + now\n)\n',
     ),
+    "comments in a sum go with their operands": (
+        'P = (\n    "Time: " + now + "\\n\\n"  # when\n    # what\n    + "R"\n)\n',
+        'P = (\n    # what\n    "R\\n\\n"\n    + "Time: " + now  # when\n)\n',
+    ),
+    "comments behind the plus": (
+        'P = (\n    f"Time: {now}\\n" +  # when\n    "R\\n" +  # what\n    f"Ask: {q}"\n)\n',
+        'P = (\n    "R\\n" +  # what\n    f"Time: {now}\\n" +  # when\n    f"Ask: {q}"\n)\n',
+    ),
+    "comments between lines that grow": (
+        'P = f"Be.\\n"\nP += f"Time: {now}\\n"  # when\n# what\nP += "R\\n"\n'
+        'P += f"Ask: {q}"  # why\nsend(P)\n',
+        'P = f"Be.\\n"\n# what\nP += "R\\n"\nP += f"Time: {now}\\n"  # when\n'
+        'P += f"Ask: {q}"  # why\nsend(P)\n',
+    ),
     "text that grows line by line": (
         'P = "Time: " + now + "\\n"\nP += "R\\n"\nP += f"Ask: {q}"\nsend(P)\n',
         'P = "R\\n"\nP += "Time: " + now\nP += f"\\nAsk: {q}"\nsend(P)\n',
@@ -191,21 +225,17 @@ REFUSALS = {
         f'P = f"Time: {{now}}\\n"\nP += "{RULES}"\nP += str(len(P))\n',
         "reads P while it grows",
     ),
-    "a comment inside a sum": (
-        f'P = (\n    "Time: " + now  # when\n    + "\\n\\n{RULES}"\n)\n',
-        "a comment stands between its operands",
-    ),
-    "a comment on a line of its own": (
-        f'P = (\n    f"Time: {{now}}\\n"\n    # what\n    "{RULES}"\n)\n',
-        "a comment on a line of its own",
-    ),
-    "a comment that would come last": (
-        f'P = (\n    f"Time: {{now}}\\n"  # when\n    "{RULES}"\n)\n',
+    "a comment that would come last where nothing may follow": (
+        f'P = (f"Time: {{now}}\\n"  # when\n    "{RULES}")\n',
         "would come last",
     ),
-    "a comment behind the last part": (
-        f'P = (\n    f"Time: {{now}}\\n"\n    "{RULES}"  # what\n)\n',
-        "would stand behind another",
+    "a comment that would come first where something stands": (
+        f'P = (f"Time: {{now}}\\n"\n    # what\n    "{RULES}"\n)\n',
+        "would come first",
+    ),
+    "a comment in the middle of what is cut": (
+        f'P = (\n    f"Time: {{now}}\\n"  # when\n    "\\n"  # blank\n    "{RULES}"\n)\n',
+        "would be lost",
     ),
     "a byte string is no f-string": (f'P = b"Time: {{now}} {RULES}"\n', None),
     "a % template is none of ours": (f'P = "Time: %s {RULES}" % now\n', None),
