@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,15 @@ from stemfirst.chain import ChainKey, chain
 from stemfirst.discovery import Capabilities
 from stemfirst.errors import ClientError
 from stemfirst.prompt import Hole, Prompt, Rendered
+from stemfirst.references import (
+    FEATURE,
+    MARKER_ROLE,
+    KnownPrefixes,
+    Naming,
+    Where,
+    is_due,
+    prefixes_of,
+)
 from stemfirst.savings import Savings, savings_of
 from stemfirst.tiers import Tier
 from stemfirst.wire import (
@@ -28,6 +37,9 @@ from stemfirst.wire import (
     MAX_SEGMENTS,
     PREFIX_HEADER,
     SESSION_HEADER,
+    PrefixPut,
+    PromptHint,
+    SegmentHint,
     hint_to_json,
     prefix_to_header,
     prompt_hint,
@@ -61,6 +73,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """Arguments of `create`, and the prefix that they name or put, if any."""
+
+    arguments: dict[str, Any]
+    naming: Naming | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A prompt made ready to be sent."""
 
@@ -70,18 +90,29 @@ class Question:
     model: str | None
     session_id: str | None
 
-    def arguments(
+    def ready(
         self,
         capabilities: Capabilities | None,
+        prefixes: KnownPrefixes,
         *,
+        base_url: str,
         api_key: str,
         default_headers: Mapping[str, Any],
         is_streamed: bool = False,
         is_openais: bool = False,
-    ) -> dict[str, Any]:
-        """Return the arguments of `create`.
+    ) -> Ready:
+        """Return the arguments of `create`, and what is named in them.
 
         With hints only for a server of ours, and with cache fields only for OpenAI's own API.
+
+        Args:
+            capabilities: the server's; None where it is not ours.
+            prefixes: what servers are known to hold.
+            base_url: where it goes.
+            api_key: the client's.
+            default_headers: the client's.
+            is_streamed: whether the answer comes as a stream.
+            is_openais: whether it goes to OpenAI's own API.
 
         Raises:
             ClientError: no model was named and the server names none.
@@ -96,19 +127,67 @@ class Question:
         if is_streamed:
             arguments["stream"] = True
             arguments.setdefault("stream_options", {"include_usage": True})
-        if capabilities:
-            headers = {**default_headers, **(arguments.get("extra_headers") or {})}
-            taken = {str(name).lower() for name in headers}
-            ours = self._headers(api_key)
-            arguments["extra_headers"] = {
-                **(arguments.get("extra_headers") or {}),
-                **{name: value for name, value in ours.items() if name not in taken},
-            }
-            arguments["extra_body"] = {
-                **self._body(api_key),
-                **(arguments.get("extra_body") or {}),
-            }
-        return arguments
+        if not capabilities:
+            return Ready(arguments)
+        headers = {**default_headers, **(arguments.get("extra_headers") or {})}
+        taken = {str(name).lower() for name in headers}
+        ours = self._headers(api_key)
+        arguments["extra_headers"] = {
+            **(arguments.get("extra_headers") or {}),
+            **{name: value for name, value in ours.items() if name not in taken},
+        }
+        extra = arguments.get("extra_body") or {}
+        if not self._is_hinted(api_key):
+            return Ready(arguments)
+        key = ChainKey.derive(api_key)
+        hint = prompt_hint(self.rendered, key)
+        # Parsed answers need the tools; a field of the caller's own stays as it is.
+        is_bare = isinstance(extra, Mapping) and BODY_FIELD not in extra
+        if FEATURE in capabilities.features and is_bare and "response_format" not in self.options:
+            where = Where(base_url, key.id, model, _salt(extra))
+            return self._naming(arguments, hint, where, prefixes, key)
+        arguments["extra_body"] = {BODY_FIELD: hint_to_json(hint), **extra}
+        return Ready(arguments)
+
+    def _naming(
+        self,
+        arguments: dict[str, Any],
+        hint: PromptHint,
+        where: Where,
+        known: KnownPrefixes,
+        key: ChainKey,
+    ) -> Ready:
+        """Name what the server holds, or ask it to hold what is worth it."""
+        extra = arguments.get("extra_body") or {}
+        found = prefixes_of(self.rendered, key)
+        stable = [prefix for prefix in found if prefix.is_stable]
+        held = known.held(where, found)
+        put = None
+        if stable and is_due(stable[-1], held[0] if held else None):
+            put = known.named(where, stable[-1], self.rendered, key)
+        whole = {
+            "messages": arguments["messages"],
+            "tools": arguments.get("tools"),
+            BODY_FIELD: hint_to_json(hint),
+        }
+        if put is not None or held is None:
+            asked = hint_to_json(replace(hint, put=put)) if put else whole[BODY_FIELD]
+            arguments["extra_body"] = {BODY_FIELD: asked, **extra}
+            naming = Naming(known, where, stable[-1], False, whole) if put else None
+            return Ready(arguments, naming)
+        prefix, ref = held
+        cut = prefix.messages
+        tail = tuple(item for item in hint.segments if _message_of(item) >= cut)
+        arguments["messages"] = [
+            {"role": MARKER_ROLE, "content": ref.digest},
+            *arguments["messages"][cut:],
+        ]
+        arguments.pop("tools", None)
+        named = hint_to_json(replace(hint, segments=tail, ref=ref))
+        arguments["extra_body"] = {BODY_FIELD: named, **extra}
+        again = PrefixPut(key.id, ref.digest, ref.size_bytes, cut)
+        whole[BODY_FIELD] = hint_to_json(replace(hint, put=again))
+        return Ready(arguments, Naming(known, where, prefix, True, whole))
 
     def _headers(self, api_key: str) -> dict[str, str]:
         if not self._is_hinted(api_key):
@@ -118,14 +197,19 @@ class Question:
         headers = {PREFIX_HEADER: prefix_to_header(self.rendered, key)}
         return {**headers, SESSION_HEADER: affinity} if affinity else headers
 
-    def _body(self, api_key: str) -> dict[str, Any]:
-        if not self._is_hinted(api_key):
-            return {}
-        return {BODY_FIELD: hint_to_json(prompt_hint(self.rendered, ChainKey.derive(api_key)))}
-
     def _is_hinted(self, api_key: str) -> bool:
         # Digests are keyed; a key that a callback fetches later is not known yet.
         return bool(api_key) and 0 < len(self.rendered.segments) <= MAX_SEGMENTS
+
+
+def _message_of(segment: SegmentHint) -> int:
+    """Return the index of a segment's message; -1 for a tool."""
+    return int(segment.at[1]) if segment.at[0] == "messages" else -1
+
+
+def _salt(extra: Mapping[str, Any]) -> str | None:
+    salt = extra.get("cache_salt")
+    return None if salt is None else str(salt)
 
 
 def affinity_of(rendered: Rendered, key: ChainKey) -> str | None:

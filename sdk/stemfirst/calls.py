@@ -17,7 +17,9 @@ from typing import Any
 from stemfirst.chain import ChainKey
 from stemfirst.ledgers import Status, open_entry
 from stemfirst.observers import Outcome, Sent, has_observers, tell, tell_end
+from stemfirst.references import Naming, is_prefix_unknown
 from stemfirst.rendered import Rendered
+from stemfirst.reports import held_from_json
 from stemfirst.savings import Savings, field_of
 from stemfirst.streams import Watched
 from stemfirst.usage import mapping_of
@@ -40,14 +42,21 @@ class Call:
         "_holder",
         "_is_finished",
         "_last",
+        "_naming",
         "_provider",
         "_rendered",
         "_started_s",
     )
 
     def __init__(
-        self, *, provider: str, rendered: Rendered | None, sent: Sent | None = None
+        self,
+        *,
+        provider: str,
+        rendered: Rendered | None,
+        sent: Sent | None = None,
+        naming: Naming | None = None,
     ) -> None:
+        self._naming = naming
         self._provider = provider
         self._rendered = rendered
         self._before = _remember(rendered) if rendered else None
@@ -99,6 +108,17 @@ class Call:
         """Take a stream's early end: closed by its reader, or broken by the network."""
         self._settle(Status.CUT_OFF, self._holder or self._last)
 
+    def whole_body(self, error: BaseException) -> Mapping[str, Any] | None:
+        """Return the body's fields to send again in full, or None where the error stands.
+
+        Only where the server did not know the prefix that the body named, and only once.
+        """
+        naming = self._naming
+        if naming is None or not naming.is_named or not is_prefix_unknown(error):
+            return None
+        self._naming = naming.refused()
+        return naming.whole
+
     def failed(self, error: BaseException | None = None) -> None:
         """Take an error instead of an answer."""
         self._settle(Status.FAILED, None, error)
@@ -110,6 +130,9 @@ class Call:
             self._entry.close(status)
         else:
             is_complete = status is Status.COMPLETE
+            if self._naming is not None:
+                report = field_of(response, BODY_FIELD)
+                self._naming.answered(held_from_json(field_of(report, "ref")))
             self._entry.close(status, self._read(response, is_complete=is_complete))
         if self._ends:
             duration_s = time.perf_counter() - self._started_s
@@ -177,11 +200,13 @@ def attach(response: object, savings: Savings) -> None:
         object.__setattr__(response, "savings", savings)
 
 
-_rendered: ContextVar[Rendered | None] = ContextVar("stemfirst_rendered", default=None)
+_sending: ContextVar[tuple[Rendered, Naming | None] | None] = ContextVar(
+    "stemfirst_sending", default=None
+)
 
 
 @contextmanager
-def sending(rendered: Rendered) -> Iterator[None]:
+def sending(rendered: Rendered, naming: Naming | None = None) -> Iterator[None]:
     """Tell the client's hook, further down this call, which prompt is being sent.
 
     The package's `create()` stands between the two and passes on only what is sent. A prompt
@@ -189,12 +214,14 @@ def sending(rendered: Rendered) -> Iterator[None]:
 
         with sending(rendered):
             client.messages.create(model=..., max_tokens=..., **rendered.anthropic())
+
+    `naming` is for our own clients: the prefix that the body names.
     """
-    token = _rendered.set(rendered)
+    token = _sending.set((rendered, naming))
     try:
         yield
     finally:
-        _rendered.reset(token)
+        _sending.reset(token)
 
 
 def start(options: Any, *, base_url: str, api_key: object) -> Call | None:
@@ -208,10 +235,12 @@ def start(options: Any, *, base_url: str, api_key: object) -> Call | None:
     path = str(options.url).partition("?")[0]
     if path not in WATCHED_PATHS:
         return None
-    rendered = _rendered.get()
+    rendered, naming = _sending.get() or (None, None)
     sent = None
     if has_observers():
         body = options.json_data
+        if naming is not None and isinstance(body, Mapping):
+            body = in_full(body, naming.whole)  # a name would mean nothing to its reader
         sent = Sent(
             path=path,
             base_url=base_url,
@@ -221,7 +250,15 @@ def start(options: Any, *, base_url: str, api_key: object) -> Call | None:
             session_id=_session_of(options.headers),
             key=ChainKey.derive(api_key) if isinstance(api_key, str) and api_key else None,
         )
-    return Call(provider=base_url, rendered=rendered, sent=sent)
+    return Call(provider=base_url, rendered=rendered, sent=sent, naming=naming)
+
+
+def in_full(body: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body whose messages and tools are the whole ones, less our own field."""
+    full = {**body, "messages": whole["messages"]}
+    if whole["tools"]:
+        full["tools"] = whole["tools"]
+    return full
 
 
 def _session_of(headers: object) -> str | None:

@@ -36,8 +36,8 @@ COMMANDS = {
 
 EXTRA_OF = {"torch": "server", "transformers": "server", "fastapi": "server", "uvicorn": "server",
             "pydantic": "server", "prometheus_client": "server", "tokenizers": "server",
-            "jinja2": "server", "numpy": "server", "llguidance": "server", "openai": "client", "rich": "demo",
-            "pygls": "lsp", "lsprotocol": "lsp"}  # fmt: skip
+            "jinja2": "server", "numpy": "server", "llguidance": "server", "openai": "client",
+            "rich": "demo", "pygls": "lsp", "lsprotocol": "lsp"}  # fmt: skip
 """Top-level module -> the extra of this distribution that brings it."""
 
 

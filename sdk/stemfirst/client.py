@@ -23,12 +23,14 @@ from stemfirst.asking import (
     AnswerStream,
     AsyncAnswerStream,
     Question,
+    Ready,
     answer_of,
     question,
 )
 from stemfirst.calls import sending
 from stemfirst.discovery import Capabilities, Discovery
 from stemfirst.prompt import Prompt, Rendered
+from stemfirst.references import KnownPrefixes
 from stemfirst.watching import watched_request
 
 DISCOVERY_PATH = "/stemfirst"
@@ -47,6 +49,10 @@ class _Hinting:
     def _servers(self) -> Discovery:
         return Discovery()
 
+    @cached_property
+    def _prefixes(self) -> KnownPrefixes:
+        return KnownPrefixes()
+
     # The signature that a type checker sees is the base class's.
     if not TYPE_CHECKING:
 
@@ -54,6 +60,7 @@ class _Hinting:
             """Return a client with these options changed; what is known of servers is shared."""
             copied = super().copy(**options)
             copied.__dict__["_servers"] = self._servers
+            copied.__dict__["_prefixes"] = self._prefixes
             return copied
 
         with_options = copy
@@ -91,8 +98,8 @@ class Client(_Hinting, openai.OpenAI):
         """
         asked = _asked(prompt, model, values, session_id, arguments)
         ready = _ready(self, asked, self.capabilities())
-        with sending(asked.rendered):
-            completion = _method(self.chat.completions, ready)(**ready)
+        with sending(asked.rendered, ready.naming):
+            completion = _method(self.chat.completions, ready)(**ready.arguments)
         return answer_of(cast("ChatCompletion", completion))
 
     def stream(
@@ -107,8 +114,8 @@ class Client(_Hinting, openai.OpenAI):
         """Send a prompt and return the answer's text as it comes; arguments as for `ask`."""
         asked = _asked(prompt, model, values, session_id, arguments)
         ready = _ready(self, asked, self.capabilities(), is_streamed=True)
-        with sending(asked.rendered):
-            return AnswerStream(cast("Any", self.chat.completions.create(**ready)))
+        with sending(asked.rendered, ready.naming):
+            return AnswerStream(cast("Any", self.chat.completions.create(**ready.arguments)))
 
     def capabilities(self) -> Capabilities | None:
         """Return what the server says of itself, or None where it is not stemfirst's.
@@ -147,8 +154,8 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
         """Send a prompt and return the model's answer; arguments as for `Client.ask`."""
         asked = _asked(prompt, model, values, session_id, arguments)
         ready = _ready(self, asked, await self.capabilities())
-        with sending(asked.rendered):
-            completion = await _method(self.chat.completions, ready)(**ready)
+        with sending(asked.rendered, ready.naming):
+            completion = await _method(self.chat.completions, ready)(**ready.arguments)
         return answer_of(cast("ChatCompletion", completion))
 
     async def stream(
@@ -163,8 +170,9 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
         """Send a prompt and return the answer's text as it comes; arguments as for `ask`."""
         asked = _asked(prompt, model, values, session_id, arguments)
         ready = _ready(self, asked, await self.capabilities(), is_streamed=True)
-        with sending(asked.rendered):
-            return AsyncAnswerStream(cast("Any", await self.chat.completions.create(**ready)))
+        with sending(asked.rendered, ready.naming):
+            created = await self.chat.completions.create(**ready.arguments)
+            return AsyncAnswerStream(cast("Any", created))
 
     async def capabilities(self) -> Capabilities | None:
         """Return what the server says of itself, or None where it is not stemfirst's."""
@@ -181,21 +189,23 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
         return self._servers.learn(where, answer)
 
 
-def _method(completions: Any, ready: Mapping[str, Any]) -> Any:
+def _method(completions: Any, ready: Ready) -> Any:
     """Return what sends: `parse` where the answer is to be one of a type, else `create`."""
-    wanted = ready.get("response_format")
+    wanted = ready.arguments.get("response_format")
     return completions.parse if isinstance(wanted, type) else completions.create
 
 
 def _ready(
-    client: openai.OpenAI | openai.AsyncOpenAI,
+    client: Client | AsyncClient,
     asked: Question,
     capabilities: Capabilities | None,
     *,
     is_streamed: bool = False,
-) -> dict[str, Any]:
-    return asked.arguments(
+) -> Ready:
+    return asked.ready(
         capabilities,
+        client._prefixes,
+        base_url=str(client.base_url),
         api_key=client.api_key,
         default_headers=client.default_headers,
         is_streamed=is_streamed,

@@ -94,6 +94,11 @@ class Rendered:
         return texts[0].origin.short if texts and texts[0].origin else None
 
     @property
+    def raw_messages(self) -> tuple[RenderedMessage, ...]:
+        """The messages as values."""
+        return self._messages
+
+    @property
     def messages(self) -> list[dict[str, Any]]:
         """Messages in the shape of the chat API; a fresh copy at each call."""
         return [message.as_json() for message in self._messages]

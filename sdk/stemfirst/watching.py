@@ -8,13 +8,14 @@ caller gave them; the classes and objects of the packages stay as they are.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-from stemfirst.calls import Call, parser_for, start
+from stemfirst.calls import Call, in_full, parser_for, start
 from stemfirst.errors import ClientError
 from stemfirst.streams import watched
+from stemfirst.wire import BODY_FIELD
 
 C = TypeVar("C")
 
@@ -39,6 +40,13 @@ def _request(kind: Any) -> Any:
         try:
             return kind.request(self, cast_to, options, stream=stream, stream_cls=stream_cls)
         except BaseException as error:
+            again = _in_full(options, call.whole_body(error))
+            if again is None:
+                call.failed(error)
+                raise
+        try:
+            return kind.request(self, cast_to, again, stream=stream, stream_cls=stream_cls)
+        except BaseException as error:
             call.failed(error)
             raise
 
@@ -56,6 +64,13 @@ def _async_request(kind: Any) -> Any:
         options, stream_cls = _watch(options, call), watched(stream_cls)
         try:
             return await kind.request(self, cast_to, options, stream=stream, stream_cls=stream_cls)
+        except BaseException as error:
+            again = _in_full(options, call.whole_body(error))
+            if again is None:
+                call.failed(error)
+                raise
+        try:
+            return await kind.request(self, cast_to, again, stream=stream, stream_cls=stream_cls)
         except BaseException as error:
             call.failed(error)
             raise
@@ -105,6 +120,16 @@ def _start(client: Any, options: Any) -> Call | None:
     # Clients of cloud platforms have other credentials than a key.
     key = getattr(client, "api_key", None)
     return start(options, base_url=str(client.base_url), api_key=key)
+
+
+def _in_full(options: Any, whole: Mapping[str, Any] | None) -> Any:
+    """Return the request's options with the whole body in the place of one that names a prefix."""
+    if whole is None:
+        return None
+    copied = options.model_copy()
+    copied.json_data = in_full(options.json_data, whole)
+    copied.extra_json = {**(options.extra_json or {}), BODY_FIELD: whole[BODY_FIELD]}
+    return copied
 
 
 def _watch(options: Any, call: Call) -> Any:

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from stemfirst.references import prefix_bytes
 from stemfirst.server_process import ServerProcess
 
 OPENAI_USAGE = {
@@ -59,6 +60,12 @@ class Peer:
     """Whether a stream stops in its middle until the reader has gone."""
     failures: list[int] = field(default_factory=list)
     """Status codes to answer the next completions with."""
+    held: dict[str, dict[str, Any]] | None = None
+    """Prefixes by digest, where this server takes references; a test may empty it."""
+    ttl_s: float = 3600
+    acknowledged: dict[str, Any] | None = None
+    whole: list[dict[str, Any]] = field(default_factory=list)
+    """Bodies with every reference put back."""
     seen: list[Seen] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -81,8 +88,16 @@ class Peer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 peer.seen.append(Seen("POST", self.path, _headers(self), body))
+                body = peer.unfolded(body)
                 if peer.failures:
                     self.reply(peer.failures.pop(0), {"error": {"message": "try again"}})
+                elif body is None:
+                    error = {
+                        "message": "unknown",
+                        "param": "stemfirst.ref",
+                        "code": "prefix_unknown",
+                    }
+                    self.reply(409, {"error": error})
                 elif body.get("stream"):
                     self.stream(body)
                 elif self.path == "/v1/responses":
@@ -101,6 +116,8 @@ class Peer:
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(data.encode())))
                 self.send_header("retry-after-ms", "1")
+                if status == 409:
+                    self.send_header("x-should-retry", "false")
                 self.end_headers()
                 self.wfile.write(data.encode())
 
@@ -167,6 +184,31 @@ class Peer:
         """The requests that asked whether this server is ours."""
         return [item for item in self.seen if item.path == "/v1/stemfirst"]
 
+    def unfolded(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the body with its reference put back, None where it is unknown; keep a put."""
+        field = body.get("stemfirst") or {}
+        self.acknowledged = None
+        if self.held is None:
+            return body
+        ref, put = field.get("ref"), field.get("put")
+        if ref:
+            prefix = self.held.get(ref["h"])
+            if prefix is None:
+                return None
+            assert body["messages"][0] == {"role": "stemfirst", "content": ref["h"]}
+            assert "tools" not in body
+            body = {**body, "messages": [*prefix["messages"], *body["messages"][1:]]}
+            body |= {"tools": prefix["tools"]} if prefix["tools"] else {}
+        elif put:
+            prefix = {"messages": body["messages"][: put["messages"]], "tools": body.get("tools")}
+            data = prefix_bytes(prefix["messages"], prefix["tools"])
+            assert put["n"] == len(data)
+            self.held[put["h"]] = prefix
+        if ref or put:
+            self.acknowledged = {"h": (ref or put)["h"], "n": 1, "ttl_s": self.ttl_s}
+        self.whole.append(body)
+        return body
+
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return a whole answer."""
         message = {"role": "assistant", "content": "".join(self.pieces)}
@@ -179,7 +221,9 @@ class Peer:
         }
         if self.usage is not None:
             answer["usage"] = self.usage
-        if self.report is not None:
+        if self.acknowledged:
+            answer["stemfirst"] = {**(self.report or {}), "ref": self.acknowledged}
+        elif self.report is not None:
             answer["stemfirst"] = self.report
         return answer
 
@@ -281,7 +325,10 @@ class Peer:
         events = [{**common, "model": body["model"], "choices": [item]} for item in chunks]
         if self.usage is not None and (body.get("stream_options") or {}).get("include_usage"):
             last = {**common, "model": body["model"], "choices": [], "usage": self.usage}
-            events.append({**last, "stemfirst": self.report} if self.report else last)
+            ours = self.report
+            if self.acknowledged:
+                ours = {**(self.report or {}), "ref": self.acknowledged}
+            events.append({**last, "stemfirst": ours} if ours else last)
         return events
 
 

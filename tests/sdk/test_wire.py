@@ -16,6 +16,9 @@ from stemfirst.wire import (
     Estimate,
     Miss,
     MissPlace,
+    PrefixHeld,
+    PrefixPut,
+    PrefixRef,
     Report,
     SegmentUse,
     Times,
@@ -142,13 +145,43 @@ FULL = Report(
     60,
     40,
     Times(0.0, 1.0, 0.0, 2.0, 3.0, 0.5, Estimate(5.0, 4.0, 6.0, 9, 0.1)),
-    Miss(40, "prompt_changed", MissPlace(61, ("messages", 0, "content"), 3, "s1")),
+    Miss(
+        40,
+        "prompt_changed",
+        MissPlace(61, ("messages", 0, "content"), 3, "s1"),
+        Estimate(3.0, 2.0, 4.0, 9, 0.1, shadows=7),
+        0.01,
+    ),
     Cost(0.1, 0.2, 0.1, "GPU hour"),
     {"static": SegmentUse(50, 50)},
     {"s0": SegmentUse(50, 50)},
     {"gpu": 60},
     "noise",
+    PrefixHeld("0" * 32, 5_000, 3_600.0),
 )
+
+
+def test_a_report_survives_the_wire():
+    assert report_from_json(through_json(report_to_json(FULL))) == FULL
+
+
+@given(
+    st.none() | st.builds(PrefixRef, st.just("0" * 8), st.just("a" * 32), st.integers(0)),
+    st.none()
+    | st.builds(PrefixPut, st.just("0" * 8), st.just("a" * 32), st.integers(0), st.integers(0)),
+)
+def test_names_of_prefixes_survive_the_wire(ref, put):
+    hint = replace(prompt_hint(rendered(), KEY), ref=ref, put=put)
+    assert hint_from_json(through_json(hint_to_json(hint))) == hint
+
+
+@pytest.mark.parametrize("name", ["ref", "put"])
+@given(value=anything)
+def test_a_spoilt_name_is_none(name, value):
+    field = {**hint_to_json(prompt_hint(rendered(), KEY)), name: value}
+    read = hint_from_json(field)
+    assert read is not None
+    assert getattr(read, name) is None
 
 
 def leaves(value, path=()):
