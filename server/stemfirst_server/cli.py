@@ -83,6 +83,16 @@ LEVELS = ("debug", "info", "warning", "error")
     help="Reuse the KV of prefixes that were seen before (default), or compute all anew.",
 )
 @click.option(
+    "--speculate",
+    "speculate_tokens",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    metavar="TOKENS",
+    help="Guess up to so many next tokens from the text so far and check them in one step. Answers "
+    "stay the same; what copies its prompt comes faster.",
+)
+@click.option(
     "--deterministic",
     "is_deterministic",
     is_flag=True,

@@ -139,6 +139,12 @@ class _EngineCollector(Collector):
             ("vllm:num_preemptions", "Requests put back for want of pages.", stats.preemptions),
             ("stemfirst_evicted_pages", "Cached pages given up for others.", stats.evicted_pages),
             ("stemfirst_steps", "Steps of the engine.", stats.steps),
+            ("vllm:spec_decode_num_draft_tokens", "Tokens guessed.", stats.drafted_tokens),
+            (
+                "vllm:spec_decode_num_accepted_tokens",
+                "Guessed tokens that came true.",
+                stats.accepted_tokens,
+            ),
         ):
             yield self._counter(name, text, {(): value})
         yield self._counter(

@@ -26,6 +26,7 @@ class ServeSettings:
         chunk_tokens: most prompt tokens computed in one step.
         max_running: most requests that decode together.
         has_prefix_cache: False computes every prompt anew.
+        speculate_tokens: most tokens of an answer guessed from its own text; 0: none.
         is_deterministic: a hit changes no bit of an answer; slower.
         price_per_hour: of the device, in USD; None: money is not reported.
         calibration_s: most seconds to measure prefill before the first request.
@@ -49,6 +50,7 @@ class ServeSettings:
     chunk_tokens: int = 512
     max_running: int = 64
     has_prefix_cache: bool = True
+    speculate_tokens: int = 0
     is_deterministic: bool = False
     price_per_hour: float | None = None
     calibration_s: float = 6.0
@@ -78,5 +80,6 @@ class ServeSettings:
             chunk_tokens=self.chunk_tokens,
             max_running=self.max_running,
             has_prefix_cache=self.has_prefix_cache,
+            speculate_tokens=self.speculate_tokens,
             is_deterministic=self.is_deterministic,
         )

@@ -95,7 +95,7 @@ class Judge:
         ),
     ],
 )
-@pytest.mark.parametrize("model_type", ["llama", "gpt_oss"])
+@pytest.mark.parametrize("model_type", ["llama", "gpt_oss", "mistral"])
 def test_no_answer_changes_under_sharing_eviction_preemption_and_aborts(
     requests: int,
     model_type: str,

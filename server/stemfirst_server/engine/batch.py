@@ -19,6 +19,7 @@ from stemfirst_server.model.attention import AttentionStep, ChunkRow, SingleRows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stemfirst_server.engine.sequence import Sequence as RequestSequence
     from stemfirst_server.kernels.graphs import DecodeGraphs
     from stemfirst_server.memory.pool import KVPool
 
@@ -51,7 +52,8 @@ class Runner:
             work: chunks first, then single tokens (`packed`).
 
         Returns:
-            `(len(work), vocab)` float32: the logits behind the last token of each.
+            `(rows, vocab)` float32: the logits behind the last token of each that is no guess,
+            followed by those behind each guessed one.
         """
         page = self._pool.page
         ids, positions, slots, ends = [], [], [], []
@@ -62,10 +64,12 @@ class Runner:
             sequence = item.sequence
             start, end = sequence.computed, sequence.computed + item.new_tokens
             ids.append(sequence.tokens[start:end])
+            if item.draft:
+                ids.append(np.array(item.draft, dtype=np.int32))
             positions.append(np.arange(start, end))
             slots.append(slots_of(sequence, start, end, page))
             count += item.new_tokens
-            ends.append(count - 1)
+            ends += range(count - 1 - len(item.draft), count)
             if item.new_tokens == 1:
                 single.append(item)
                 continue
@@ -99,6 +103,10 @@ class Runner:
     def clear(self, page_ids: np.ndarray) -> None:
         """Zero pages whose numbers may not be finite."""
         self._pool.clear(self._tensor(page_ids))
+
+    def clear_tokens(self, sequence: RequestSequence, start: int, end: int) -> None:
+        """Zero some tokens' KV, which may not be finite."""
+        self._pool.clear_slots(self._tensor(slots_of(sequence, start, end, self._pool.page)))
 
     def _rows(self, work: Sequence[Work]) -> tuple[np.ndarray, np.ndarray]:
         """Return each one's tokens in pages, and `(rows, most pages)` page ids."""

@@ -27,6 +27,8 @@ class EngineConfig:
         has_cuda_graphs: True replays recorded decode steps on CUDA, each verified at start;
             off until it was measured on a GPU.
         has_cascade: False reads a prefix once for each request on the CPU too.
+        speculate_tokens: most tokens that a decoding request guesses from its own text, to be
+            computed and checked in one step; 0 guesses none. Answers stay what they were.
         is_deterministic: every request's numbers are the same bit for bit, cold and warm, alone
             and among others, in any precision: chunks and matches are cut at multiples of
             `chunk_tokens`, each is computed alone, and generated tokens are not cached.
@@ -45,6 +47,7 @@ class EngineConfig:
     has_kernels: bool = True
     has_cuda_graphs: bool = False
     has_cascade: bool = True
+    speculate_tokens: int = 0
     is_deterministic: bool = False
     is_checked: bool = False
 
@@ -60,6 +63,13 @@ class EngineConfig:
             raise ConfigError(f"chunk_tokens must be at least 1, got {self.chunk_tokens}")
         if self.max_running < 1:
             raise ConfigError(f"max_running must be at least 1, got {self.max_running}")
+        if self.speculate_tokens < 0:
+            raise ConfigError(f"speculate_tokens must be at least 0, got {self.speculate_tokens}")
+        if self.is_deterministic and self.speculate_tokens:
+            raise ConfigError(
+                "deterministic mode computes every token alone, and speculation several at once: "
+                f"leave one of them out (speculate_tokens is {self.speculate_tokens})"
+            )
         if self.is_deterministic and self.chunk_tokens % self.page:
             raise ConfigError(
                 "in deterministic mode chunk_tokens must be a multiple of the page of "

@@ -39,12 +39,7 @@ from stemfirst_server.engine.scheduler import Scheduler
 from stemfirst_server.engine.sequence import Phase, Sequence
 from stemfirst_server.engine.step import Outcome, Stepper
 from stemfirst_server.engine.totals import Totals
-from stemfirst_server.errors import (
-    ConfigError,
-    EngineStoppedError,
-    InvalidRequestError,
-    RequestFailedError,
-)
+from stemfirst_server.errors import ConfigError, EngineStoppedError, InvalidRequestError
 from stemfirst_server.kernels.choose import choose_path
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.eviction import Recency, Worth
@@ -169,6 +164,7 @@ class Engine:
                 order=self._order,
                 limit_tokens=limit_tokens,
                 submitted_at=time.perf_counter(),
+                speculate_tokens=self.config.speculate_tokens,
             )
             self._live[request.request_id] = sequence
             self._inbox.put(Submit(sequence))
@@ -267,12 +263,12 @@ class Engine:
         self._account(done.outcomes, (now - started) * 1e3)
         for outcome in done.outcomes:
             sequence = outcome.work.sequence
-            if isinstance(outcome.choice, RequestFailedError):
-                self._fail(sequence, str(outcome.choice))
+            if outcome.fault is not None and not outcome.choices:
+                self._fail(sequence, str(outcome.fault))
                 continue
             self._scheduler.computed(outcome.work)
             if sequence.computed == sequence.length:
-                self._add_token(sequence, outcome.choice, now)
+                self._add_tokens(sequence, outcome, now)
         self._scheduler.adapt(ran_short=done.ran_short)
         self._totals.steps += 1
         self._stats = self._totals.snapshot(self._scheduler)
@@ -283,15 +279,29 @@ class Engine:
         tokens = sum(outcome.work.new_tokens for outcome in outcomes)
         for outcome in outcomes:
             sequence, new_tokens = outcome.work.sequence, outcome.work.new_tokens
-            if sequence.computed < sequence.prompt_tokens or new_tokens > 1:
+            if sequence.computed < sequence.prompt_tokens or outcome.work.known_tokens > 1:
                 share = step_ms * new_tokens / tokens
                 is_alone = len(outcomes) == 1
                 sequence.spans.append(ChunkSpan(sequence.computed, new_tokens, share, is_alone))
 
-    def _add_token(self, sequence: Sequence, choice: Choice | None, now: float) -> None:
-        if choice is None:  # max_tokens is 0
+    def _add_tokens(self, sequence: Sequence, outcome: Outcome, now: float) -> None:
+        if not outcome.choices:  # max_tokens is 0
             self._finish(sequence, FinishReason.LENGTH)
             return
+        added = 0
+        for choice in outcome.choices:
+            # All but the last were guessed right, so their KV stands already.
+            sequence.computed = sequence.length
+            self._add_token(sequence, choice, now)
+            added += 1
+            if sequence.phase is Phase.DONE:
+                break
+        if sequence.drafter is not None:
+            self._scheduler.settle(sequence, drafted=len(outcome.work.draft), accepted=added - 1)
+        if outcome.fault is not None and sequence.phase is not Phase.DONE:
+            self._fail(sequence, str(outcome.fault))
+
+    def _add_token(self, sequence: Sequence, choice: Choice, now: float) -> None:
         params = sequence.request.sampling
         token_id = choice.token_id
         is_stop = token_id in params.stop_token_ids or (
@@ -305,7 +315,7 @@ class Engine:
         self._tell(
             sequence, TokenEvent(token_id, index, is_stop, choice.logprob, choice.top_logprobs)
         )
-        if is_stop:
+        if is_stop or sequence.sampler.is_complete:
             self._finish(sequence, FinishReason.STOP)
         elif sequence.length >= sequence.limit_tokens:
             self._finish(sequence, FinishReason.LENGTH)

@@ -10,6 +10,8 @@ The rules:
   from eviction. Each second of waiting counts as `_AGEING_TOKENS` of prefix, so nobody starves;
   after `_MOST_AGE_S` it is strictly first come, first served.
 - A request whose next page is being computed by another one waits for it, and then hits.
+- A decoding request may add a guess at what follows, to be checked in the same step: only into
+  pages that nobody must give way for, and all guesses together take a share of the budget.
 - Admission asks for pages for the whole prefill, so that prefills do not push each other out.
   Decoding may run out of pages nevertheless: then the youngest gives way. What it had computed
   goes to the cache, so that it costs little to go on if nobody needs the pages meanwhile.
@@ -17,17 +19,19 @@ The rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stemfirst_server.engine.sequence import Phase, Sequence
+from stemfirst_server.memory.divergence import divergence
 from stemfirst_server.memory.node import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from stemfirst_server.engine.config import EngineConfig
     from stemfirst_server.memory.cache import PageCache
+    from stemfirst_server.memory.divergence import Divergence
     from stemfirst_server.memory.node import Match
 
 _AGEING_TOKENS = 1000.0
@@ -35,14 +39,25 @@ _MOST_AGE_S = 10.0
 # Matching is microseconds, but it is done for each waiting request before each admission.
 _MOST_LOOKUPS = 64
 _STEPS_TO_WIDEN = 100
+# Of a step's budget, for all guesses together: the rest is prefill's.
+_DRAFT_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """`new_tokens` of one sequence, its pages taken."""
+    """`new_tokens` of one sequence, its pages taken.
+
+    The last of them may be a guess: `draft`, the tokens that would follow if it came true.
+    """
 
     sequence: Sequence
     new_tokens: int
+    draft: tuple[int, ...] = ()
+
+    @property
+    def known_tokens(self) -> int:
+        """Tokens that are no guess; at least 1."""
+        return self.new_tokens - len(self.draft)
 
 
 class Scheduler:
@@ -60,6 +75,7 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.preemptions = 0
+        self.drafted_tokens = self.accepted_tokens = 0
         # Matches and chunks end at multiples of this.
         self._grain = config.chunk_tokens if config.is_deterministic else cache.page
         self._most_tokens = config.chunk_tokens
@@ -76,11 +92,16 @@ class Scheduler:
         """
         decodes = [s for s in self.running if not s.is_prefilling]
         work: dict[int, Work] = {}
+        draft_budget = self._most_tokens // _DRAFT_SHARE
         for sequence in decodes:
             # An earlier one in this loop may have pushed it out.
-            if sequence.phase is Phase.RUNNING and self._take_pages(sequence, 1, work):
-                work[sequence.order] = Work(sequence, 1)
-        budget = self._most_tokens
+            if sequence.phase is not Phase.RUNNING:
+                continue
+            draft = self._draft(sequence, draft_budget)
+            if self._take_pages(sequence, 1 + len(draft), work):
+                work[sequence.order] = Work(sequence, 1 + len(draft), draft)
+                draft_budget -= len(draft)
+        budget = self._most_tokens - (self._most_tokens // _DRAFT_SHARE - draft_budget)
         for sequence in [s for s in self.running if s.is_prefilling]:
             if budget <= 0:
                 break
@@ -96,15 +117,29 @@ class Scheduler:
         return tuple(work.values())
 
     def computed(self, work: Work) -> None:
-        """Note that a piece of work is done: its KV stands in the row; cache its whole pages."""
+        """Note that a piece of work is done: its KV stands in the row; cache its whole pages.
+
+        What was guessed does not count: `confirm` it.
+        """
         sequence = work.sequence
         before = sequence.computed
-        sequence.computed += work.new_tokens
+        sequence.computed += work.known_tokens
         # After a preemption the same tokens are computed again, and count once.
         done_to = min(sequence.computed, sequence.prompt_tokens)
         sequence.computed_prompt_tokens += max(0, done_to - sequence.accounted_tokens)
         if before < sequence.prompt_tokens:
             self._store(sequence)
+
+    def settle(self, sequence: Sequence, *, drafted: int, accepted: int) -> None:
+        """Learn what became of a guess, if there was one; free the pages that it does not need."""
+        if drafted:
+            assert sequence.drafter is not None
+            sequence.drafter.learn(drafted=drafted, accepted=accepted)
+        self.drafted_tokens += drafted
+        self.accepted_tokens += accepted
+        if sequence.phase is Phase.RUNNING:
+            dropped = sequence.drop_pages(self._pages(sequence.length))
+            self.cache.give_back(dropped)
 
     def adapt(self, *, ran_short: bool) -> None:
         """Plan smaller steps after one that the device had no memory for, then larger again."""
@@ -139,11 +174,22 @@ class Scheduler:
             assert sequence.node is not None
             assert sequence.node.locks > 0
             assert sequence.row_pages >= self._pages(sequence.computed)
+            assert sequence.row_pages <= self._pages(sequence.length), "a guess left pages"
             assert sequence.shared_pages * self.page <= sequence.computed
         self.cache.check([s.held for s in self.running])
         locks = sum(1 for s in self.running if s.node is not None)
         roots = sum(self.cache.tree.root_locks())
         assert roots == locks, "one lock for each running sequence"
+
+    def _draft(self, sequence: Sequence, most_tokens: int) -> tuple[int, ...]:
+        """Return a guess at what follows, if there is room for it."""
+        if sequence.drafter is None or sequence.computed < sequence.prompt_tokens:
+            return ()
+        # The step adds one token of its own behind what comes true.
+        most = min(most_tokens, sequence.limit_tokens - sequence.length - 1)
+        draft = sequence.drafter.propose(sequence.tokens, most)
+        missing = self._pages(sequence.length + len(draft)) - sequence.row_pages
+        return draft if missing <= self.cache.available_pages else ()
 
     def _add_chunk(self, sequence: Sequence, budget: int, work: dict[int, Work]) -> int:
         """Add the next chunk of a prefill; return its tokens, 0 if there were no pages."""
@@ -248,8 +294,11 @@ class Scheduler:
         return sorted(oldest[:_MOST_LOOKUPS], key=worth, reverse=True)
 
     def _cached_tokens(self, sequence: Sequence) -> int:
-        data = sequence.data[: self._matchable_tokens(sequence) * TOKEN_BYTES]
-        found = self.cache.tree.lookup(sequence.request.namespace, data)
+        found = self.cache.tree.lookup(
+            sequence.request.namespace,
+            sequence.data,
+            limit_tokens=self._matchable_tokens(sequence),
+        )
         return found - found % self._grain
 
     def _matchable_tokens(self, sequence: Sequence) -> int:
@@ -288,8 +337,9 @@ class Scheduler:
 
     def _begin(self, sequence: Sequence, now: float) -> bool:
         """Match, lock, and only then see whether the rest finds room; undo if not."""
-        found = self._match(sequence, self._matchable_tokens(sequence))
-        promised = sum(self._pages(s.length) - s.row_pages for s in self.running)
+        found, diverged = self._match(sequence, self._matchable_tokens(sequence))
+        # Those that guess have more than they will keep.
+        promised = sum(max(0, self._pages(s.length) - s.row_pages) for s in self.running)
         needed = self._pages(sequence.length) - len(found.pages)
         if needed + promised > self.cache.available_pages and self.running:
             self.cache.release(found.node)
@@ -300,27 +350,24 @@ class Scheduler:
         sequence.begin(found.node, found.pages, self.page)
         if sequence.started_at is None:
             sequence.started_at = now
-            sequence.divergence_token = found.divergence_token
-            sequence.is_diverged = found.is_diverged
+            sequence.divergence_token = diverged.token
+            sequence.is_diverged = diverged.is_changed
         hit = min(found.tokens, sequence.prompt_tokens)
         sequence.cached_tokens += max(0, hit - sequence.accounted_tokens)
         return True
 
-    def _match(self, sequence: Sequence, limit: int) -> Match:
-        """Return the longest cached prefix that may be used, locked."""
+    def _match(self, sequence: Sequence, limit: int) -> tuple[Match, Divergence]:
+        """Return the longest cached prefix that may be used, locked; and where it is left."""
         namespace, data = sequence.request.namespace, sequence.data
         longest = self.cache.match(namespace, data, limit_tokens=limit)
+        diverged = divergence(longest, data, self.page)
         rest = longest.tokens % self._grain
         if not rest:
-            return longest
+            return longest, diverged
         # The prompt diverges where it does; only the use of what matches is cut.
         used = self.cache.match(namespace, data, limit_tokens=longest.tokens - rest)
         self.cache.release(longest.node)
-        return replace(
-            used,
-            divergence_token=longest.divergence_token,
-            is_diverged=longest.is_diverged,
-        )
+        return used, diverged
 
     def _pages(self, tokens: int) -> int:
         return -(-tokens // self.page)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stemfirst_server.engine.drafting import Drafter
 from stemfirst_server.engine.request import ChunkSpan, Event, GenerationRequest, RequestReport
 from stemfirst_server.engine.sampling import Sampler
 from stemfirst_server.memory.node import TOKEN_BYTES, Node, PageArray
@@ -40,6 +41,7 @@ class Sequence:
         node: the locked end of the shared part; None while it waits.
         computed: tokens whose KV stands in the row.
         limit_tokens: prompt and output together end here.
+        drafter: guesses its next tokens; None guesses none.
     """
 
     def __init__(
@@ -50,12 +52,16 @@ class Sequence:
         order: int,
         limit_tokens: int,
         submitted_at: float,
+        speculate_tokens: int = 0,
     ) -> None:
         self.request = request
         self.on_event = on_event
         self.order = order
         self.limit_tokens = limit_tokens
-        self.sampler = Sampler(request.sampling)
+        self.sampler = Sampler(request.sampling, request.constraint)
+        # A choice that moved a constraint on cannot be taken back.
+        is_guessed = speculate_tokens > 0 and request.constraint is None
+        self.drafter = Drafter(speculate_tokens) if is_guessed else None
         self.phase = Phase.WAITING
         self.prompt_tokens = len(request.token_ids)
         self.output: list[int] = []
@@ -153,6 +159,13 @@ class Sequence:
             self._row = grown
         self._row[self.row_pages : end] = pages
         self.row_pages = end
+
+    def drop_pages(self, keep: int) -> PageArray:
+        """Cut the row to its first `keep` pages; return the rest, for the caller to free."""
+        assert keep >= self.shared_pages, "what is shared stays"
+        dropped = self._row[keep : self.row_pages].copy()
+        self.row_pages = min(self.row_pages, keep)
+        return dropped
 
     def end(self, phase: Phase) -> None:
         """Let go of the row; the caller has released its pages and its lock."""

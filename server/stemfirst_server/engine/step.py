@@ -33,11 +33,14 @@ class Outcome:
 
     Attributes:
         work: what was computed; with too little memory, fewer tokens than were planned.
-        choice: the next token; None where more prefill follows or none is wanted; or the fault.
+        choices: the next tokens: what came true of a guess, and one more; empty where more
+            prefill follows or none is wanted.
+        fault: what failed the request instead, or behind the choices.
     """
 
     work: Work
-    choice: Choice | RequestFailedError | None
+    choices: tuple[Choice, ...] = ()
+    fault: RequestFailedError | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,10 +93,12 @@ class Stepper:
                 if len(part) > 1:
                     half = len(part) // 2
                     parts += [part[half:], part[:half]]
+                elif part[0].draft:
+                    parts.append([Work(part[0].sequence, part[0].known_tokens)])
                 elif is_short and part[0].new_tokens > 1 and not self._is_each_alone:
                     parts.append([Work(part[0].sequence, part[0].new_tokens // 2)])
                 else:
-                    outcomes.append(Outcome(part[0], _fault(is_short)))
+                    outcomes.append(Outcome(part[0], fault=_fault(is_short)))
         return StepOutcome(tuple(outcomes), ran_short)
 
     def _computed(self, work: list[Work]) -> list[Outcome]:
@@ -102,26 +107,62 @@ class Stepper:
         likeliest = best.indices.tolist()
         is_finite = best.values.isfinite().tolist()
         outcomes = []
-        for row, item in enumerate(work):
-            choice: Choice | RequestFailedError | None
-            params = item.sequence.request.sampling
-            if not is_finite[row]:
-                choice = RequestFailedError("the model's numbers are not finite for this prompt")
-            elif item.new_tokens < item.sequence.remaining or params.max_tokens == 0:
-                choice = None
-            elif params.is_greedy and params.logprobs is None and not params.changes_logits:
-                choice = Choice(likeliest[row])
+        row = 0
+        for item in work:
+            rows = slice(row, row + 1 + len(item.draft))
+            row = rows.stop
+            if all(is_finite[rows]):
+                outcomes.append(_chosen(item, logits[rows], likeliest[rows]))
+            elif item.draft:
+                # A guess may be what the model cannot bear; masked, it is still multiplied by 0.
+                sequence, known_tokens = item.sequence, item.known_tokens
+                start = sequence.computed + known_tokens
+                self._runner.clear_tokens(sequence, start, start + len(item.draft))
+                outcomes += self._computed([Work(sequence, known_tokens)])
             else:
-                choice = _chosen(item.sequence, logits[row])
-            outcomes.append(Outcome(item, choice))
+                fault = RequestFailedError("the model's numbers are not finite for this prompt")
+                outcomes.append(Outcome(item, fault=fault))
         return outcomes
 
 
-def _chosen(sequence: RequestSequence, logits: torch.Tensor) -> Choice | RequestFailedError:
+def _chosen(item: Work, logits: torch.Tensor, likeliest: list[int]) -> Outcome:
+    """Choose a token behind what is known, and behind each guess that came true.
+
+    Each is chosen as if nothing had been guessed, in order and with the request's own random
+    numbers; a guess only says whether the next row's logits are those of this text. So a draw is
+    the same one, not only as likely.
+
+    Args:
+        item: what was computed.
+        logits: `(1 + guessed, vocab)`.
+        likeliest: each row's best token.
+    """
+    sequence = item.sequence
+    params = sequence.request.sampling
+    if item.known_tokens < sequence.remaining or params.max_tokens == 0:
+        return Outcome(item)
+    is_plain = sequence.sampler.takes_likeliest
+    choices: list[Choice] = []
+    for row, best in enumerate(likeliest):
+        if is_plain:
+            choice = Choice(best)
+        else:
+            written = [*sequence.output, *(choice.token_id for choice in choices)]
+            found = _sampled(sequence, logits[row], written)
+            if isinstance(found, RequestFailedError):
+                return Outcome(item, tuple(choices), found)
+            choice = found
+        choices.append(choice)
+        if row < len(item.draft) and choice.token_id != item.draft[row]:
+            break
+    return Outcome(item, tuple(choices))
+
+
+def _sampled(
+    sequence: RequestSequence, logits: torch.Tensor, written: list[int]
+) -> Choice | RequestFailedError:
     try:
-        return sequence.sampler.choose(
-            logits, prompt=sequence.request.token_ids, output=sequence.output
-        )
+        return sequence.sampler.choose(logits, prompt=sequence.request.token_ids, output=written)
     except RequestFailedError as error:
         return error
     except Exception:  # noqa: BLE001

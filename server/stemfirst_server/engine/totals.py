@@ -53,4 +53,6 @@ class Totals:
             preemptions=scheduler.preemptions,
             evicted_pages=cache.evicted_pages,
             steps=self.steps,
+            drafted_tokens=scheduler.drafted_tokens,
+            accepted_tokens=scheduler.accepted_tokens,
         )

@@ -89,6 +89,11 @@ class KVPool:
         for tensor in (*self.keys.values(), *self.values.values()):
             tensor[page_ids] = 0
 
+    def clear_slots(self, slots: torch.Tensor) -> None:
+        """Zero some tokens' KV, `(n,)` int64."""
+        for tensor in (*self.keys.values(), *self.values.values()):
+            tensor.flatten(0, 1)[slots] = 0
+
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Return zeros; on a CPU, memory is taken only as pages are first written.
