@@ -5,7 +5,8 @@
     │   ├── ModelFilesError       missing, half-downloaded or unreadable files
     │   └── UnsupportedModelError it loads, but our attention would not be exact for it
     ├── InvalidRequestError       the request can never succeed as it stands
-    │   └── ContextLengthError    more tokens than the model, or the pool, can hold
+    │   ├── ContextLengthError    more tokens than the model, or the pool, can hold
+    │   └── PrefixUnknownError    it stands on a prefix that is not kept here; send it in full
     ├── ConfigError               a setting of the server itself is out of range
     ├── OverloadedError           no room for this request now
     ├── RequestFailedError        this one request broke; all others go on
@@ -49,6 +50,13 @@ class InvalidRequestError(ServerError):
 
 class ContextLengthError(InvalidRequestError):
     """Prompt and requested output need more tokens than the context or the pool holds."""
+
+
+class PrefixUnknownError(InvalidRequestError):
+    """The request names a prefix instead of sending it, and nothing is kept under that name."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}: send the request in full", parameter="stemfirst.ref")
 
 
 class ConfigError(ServerError):

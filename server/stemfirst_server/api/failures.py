@@ -19,6 +19,7 @@ from stemfirst_server.errors import (
     EngineStoppedError,
     InvalidRequestError,
     OverloadedError,
+    PrefixUnknownError,
     ServerError,
 )
 
@@ -69,6 +70,9 @@ class ApiError(HTTPException):
         headers = {}
         if self.retry_after_s is not None:
             headers["retry-after"] = str(self.retry_after_s)
+        if self.status == 409:
+            # Clients of OpenAI's repeat a 409 as it is, which cannot help here.
+            headers["x-should-retry"] = "false"
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
         body = anthropic_body(self) if path.startswith("/v1/messages") else self.body()
@@ -166,6 +170,8 @@ def from_server_error(error: ServerError) -> ApiError:
             parameter=error.parameter or "messages",
             code="context_length_exceeded",
         )
+    if isinstance(error, PrefixUnknownError):
+        return ApiError(409, str(error), parameter=error.parameter, code="prefix_unknown")
     if isinstance(error, InvalidRequestError):
         return ApiError(400, str(error), parameter=error.parameter)
     if isinstance(error, OverloadedError):
