@@ -25,6 +25,10 @@ CODES = (
 """Every code that can be selected; a test holds it to the rules."""
 
 
+CLOCKS = ("move", "day", "session")
+"""What `fix` can do with a clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Settings of one run.
@@ -40,6 +44,7 @@ class Config:
         tiers: how often values change, by name.
         plugins: entry points of the group `stemfirst.rules` that bring more rules.
         baseline: a file of findings that are known and not reported, or None.
+        clock: what `fix` does with clocks: `move`, show the `day` alone, or read once a `session`.
         root: the folder that patterns are relative to.
         source: the file that the settings come from, or None.
     """
@@ -57,6 +62,7 @@ class Config:
     forces_exclude: bool = False
     plugins: tuple[str, ...] = ()
     baseline: str | None = None
+    clock: str = "move"
     source: str | None = None
 
     def wants(self, code: str) -> bool:
@@ -170,7 +176,7 @@ def read_config(path: str) -> Config:
 
 _KEYS = (
     "select", "extend-select", "ignore", "per-file-ignores", "exclude", "force-exclude",
-    "respect-gitignore", "baseline", "plugins", "min-gain", "model", "tiers",
+    "respect-gitignore", "baseline", "plugins", "min-gain", "model", "tiers", "fix",
 )  # fmt: skip
 
 
@@ -216,9 +222,19 @@ def _from_table(path: str, table: dict[str, Any], root: str) -> Config:
         tiers=declared,
         plugins=plugins,
         baseline=os.path.join(root, baseline) if baseline is not None else None,
+        clock=_clock(path, table.get("fix", {})),
         root=root,
         source=path,
     )
+
+
+def _clock(path: str, table: Any) -> str:
+    if not isinstance(table, dict) or set(table) - {"clock"}:
+        raise ConfigError(f"{path}: [tool.stemfirst.fix] has the key clock alone, got {table!r}")
+    clock = table.get("clock", "move")
+    if clock not in CLOCKS:
+        raise ConfigError(f"{path}: fix.clock is one of {', '.join(CLOCKS)}, got {clock!r}")
+    return str(clock)
 
 
 def _per_file(path: str, table: Any, any_code: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -163,7 +163,8 @@ def _line_of(place: Done | Left) -> str:
         how = " (`--risky` would)" if place.applicability is Applicability.RISKY else ""
         return f"{head} left{how}: {why}"
     if place.applicability is Applicability.IDENTICAL or not place.before.characters:
-        return f"{head} sorted"
+        notes = "".join(f"; look at it: {note.reason}" for note in place.notes)
+        return f"{head} {place.verb}{notes}"
     moved = (
         f"{head} reordered: {place.before.characters:,} -> {place.after.characters:,} "
         "constant characters behind the first hole"

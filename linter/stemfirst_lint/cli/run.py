@@ -122,13 +122,14 @@ class Request:
         yield f"# settings from {self.config.source or 'no pyproject.toml: these are defaults'}"
         for setting in fields(self.config):
             value = getattr(self.config, setting.name)
-            if setting.name in ("root", "source", "tiers", "per_file_ignores") or value is None:
+            if setting.name in _IN_TABLES or value is None:
                 continue
             key = _KEY_OF.get(setting.name, setting.name.replace("_", "-"))
             yield f"{key} = {json.dumps(value, ensure_ascii=False)}"
         tables: dict[str, dict[str, object]] = {
             "per-file-ignores": {name: list(codes) for name, codes in self.config.per_file_ignores},
             "tiers": {name: tier.label for name, tier in self.config.tiers.items()},
+            "fix": {"clock": self.config.clock},
         }
         for key, table in tables.items():
             if table:
@@ -201,6 +202,7 @@ class Request:
         return replace(outcome, report=compared.report, notes=tuple(notes))
 
 
+_IN_TABLES = ("root", "source", "tiers", "per_file_ignores", "clock")
 _KEY_OF = {"respects_gitignore": "respect-gitignore", "forces_exclude": "force-exclude"}
 
 

@@ -10,8 +10,8 @@ import difflib
 import os
 import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from stemfirst_lint.check import check_paths
 from stemfirst_lint.errors import LintError
@@ -21,7 +21,9 @@ from stemfirst_lint.source import OVERLAY, read_bytes
 TYPE_CHECKING = False  # `typing` costs more than the whole module
 if TYPE_CHECKING:
     from stemfirst_lint.config import Config
-    from stemfirst_lint.fix.changes import Approve, Rewrite
+    from stemfirst_lint.fix.changes import Approve, Left, Rewrite
+
+    Step = Callable[[str, bytes, Sequence[Finding]], Rewrite]
 
 _MAX_ROUNDS = 8
 
@@ -111,38 +113,62 @@ def _round(
     """Rewrite every file once, sets first, and return whether anything changed."""
     from stemfirst_lint.fix.changes import Rewrite
     from stemfirst_lint.fix.rewrite import rewrite  # loads libcst
+    from stemfirst_lint.fix.settle import is_restless, settle
     from stemfirst_lint.gain import Counter
 
     counter = Counter(config.model)
+    clock = config.clock
     changed = False
+    waiting: dict[str, list[Left]] = {}
+
+    def make(path: str, wanted: Sequence[Finding], step: Step) -> bool:
+        """Take one step on a file; False if it cannot be read or taken."""
+        if any(str(failure).startswith(f"{path}: ") for failure in failures):
+            return False
+        try:
+            data = read_bytes(path)
+            made = step(path, data, wanted)
+        except LintError as error:
+            failures.append(error)
+            return False
+        draft = drafts.get(path)
+        old, done = (draft.old, draft.done) if draft else (data, ())
+        left = (*waiting.get(path, ()), *made.left)
+        drafts[path] = Rewrite(path, old, made.new, (*done, *made.done), left)
+        if made.new != data:
+            OVERLAY[os.path.realpath(path)] = made.new
+        return made.new != data
+
+    def settled(path: str, data: bytes, wanted: Sequence[Finding]) -> Rewrite:
+        made = settle(path, data, wanted, policy=clock, allow=allow, approve=approve)
+        waiting[path] = list(made.left)
+        return replace(made, left=())
+
+    def moved(path: str, data: bytes, wanted: Sequence[Finding]) -> Rewrite:
+        kept = {finding for left in waiting.get(path, ()) for finding in left.findings}
+        return rewrite(
+            path,
+            data,
+            [finding for finding in wanted if finding not in kept],
+            allow=allow,
+            min_gain=config.min_gain,
+            counter=counter,
+            approve=approve,
+        )
+
     sets = [finding for finding in findings if finding.code in ("SF201", "SF202")]
-    for wanted in (sets, findings):
+    clocks = [finding for finding in findings if clock != "move" and is_restless(finding)]
+    steps: list[tuple[Sequence[Finding], Step, Callable[[Finding], str]]] = [
+        (clocks, settled, value_file_of),
+        (sets, moved, file_of),
+        (findings, moved, file_of),
+    ]
+    for group, step, place in steps:
         by_file: dict[str, list[Finding]] = {}
-        for finding in wanted:
-            by_file.setdefault(file_of(finding), []).append(finding)
-        for path, group in by_file.items():
-            if any(str(failure).startswith(f"{path}: ") for failure in failures):
-                continue
-            try:
-                data = read_bytes(path)
-                made = rewrite(
-                    path,
-                    data,
-                    group,
-                    allow=allow,
-                    min_gain=config.min_gain,
-                    counter=counter,
-                    approve=approve,
-                )
-            except LintError as error:
-                failures.append(error)
-                continue
-            draft = drafts.get(path)
-            old, done = (draft.old, draft.done) if draft else (data, ())
-            drafts[path] = Rewrite(path, old, made.new, (*done, *made.done), made.left)
-            if made.new != data:
-                OVERLAY[os.path.realpath(path)] = made.new
-                changed = True
+        for finding in group:
+            by_file.setdefault(place(finding), []).append(finding)
+        for path, wanted in by_file.items():
+            changed = make(path, wanted, step) or changed
         if changed:
             return True  # what is left is judged on the new text
     return False
@@ -168,6 +194,12 @@ def file_of(finding: Finding) -> str:
     if finding.code == "SF202" and finding.hole and finding.hole.value_location:
         return finding.hole.value_location.path
     return finding.template.location.path if finding.template else finding.location.path
+
+
+def value_file_of(finding: Finding) -> str:
+    """Return the file that holds the value of a finding's hole."""
+    place = finding.hole.value_location if finding.hole is not None else None
+    return place.path if place is not None else finding.location.path
 
 
 def replace_file(path: str, old: bytes, new: bytes) -> None:

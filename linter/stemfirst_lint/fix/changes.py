@@ -24,7 +24,8 @@ class Done:
         before, after: forfeited text, both zero for a set.
         notes: for a risky change, what to look at.
         old_source, new_source: the expression that changes, as it stood and as it will stand.
-        old_template, new_template: what it renders; None for a set.
+        old_template, new_template: what it renders; None for a set and for a clock.
+        verb: what became of it, where nothing moved.
     """
 
     location: Location
@@ -37,6 +38,7 @@ class Done:
     new_source: str = ""
     old_template: Template | None = None
     new_template: Template | None = None
+    verb: str = "sorted"
 
     @property
     def old_text(self) -> str:

@@ -35,7 +35,8 @@ from stemfirst_lint.gain import Counter
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Piece, Template
 from stemfirst_lint.source import Source
 
-_RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
+RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
+"""How much a change may do to the text that the model reads."""
 _MOVED = frozenset(
     {"SF101", "SF102", "SF103", "SF104", "SF105", "SF106", "SF107", "SF205", "SF301", "SF302"}
 )
@@ -73,13 +74,17 @@ def rewrite(
     Raises:
         UnreadableFile: the bytes are not in the encoding that they declare.
     """
-    text, encoding = _decode(path, data)
+    text, encoding = decoded(path, data)
     rewriter = _FileRewriter(path, data, text, encoding, allow, min_gain, counter, approve)
     return rewriter.run(findings)
 
 
-def _decode(path: str, data: bytes) -> tuple[str, str]:
-    """Return the text without a byte order mark, and the encoding that gives the bytes back."""
+def decoded(path: str, data: bytes) -> tuple[str, str]:
+    """Return the text without a byte order mark, and the encoding that gives the bytes back.
+
+    Raises:
+        UnreadableFile: the bytes are not in the encoding that they declare.
+    """
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding)
@@ -178,7 +183,7 @@ class _FileRewriter:
         is_joined = before.endswith(".join(")
         is_listed = is_joined or _ITERATED.search(before) is not None
         applicability = Applicability.IDENTICAL if is_listed else Applicability.RISKY
-        if _RANK[applicability] > _RANK[self._allow]:
+        if RANK[applicability] > RANK[self._allow]:
             reason = Refusal(
                 "sorting a set that is printed itself turns its braces into brackets",
                 "join its sorted members, or run `fix --risky`",
@@ -231,7 +236,7 @@ class _FileRewriter:
         assert template is not None
         role = findings[0].site.role if findings[0].site else None
         plan = self._plan(template, role=role)
-        if plan.applicability is None or _RANK[plan.applicability] > _RANK[self._allow]:
+        if plan.applicability is None or RANK[plan.applicability] > RANK[self._allow]:
             self._refuse(
                 place,
                 findings,
@@ -377,7 +382,7 @@ class _FileRewriter:
             prove_literal(literal, read, plan)
             template = reordered(template, plan)
             plan = self._replan(template, risky=applicability is Applicability.RISKY, role=role)
-            if plan.applicability is None or _RANK[plan.applicability] > _RANK[applicability]:
+            if plan.applicability is None or RANK[plan.applicability] > RANK[applicability]:
                 if plan.before.characters >= before:
                     raise ProofError("the new order forfeits as much as the old one")
                 return source, _Settled(plan, template.pieces)

@@ -1,0 +1,129 @@
+"""What becomes of a clock where the author chose that it shall not move."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from stemfirst_lint.config import Config, load_config
+from stemfirst_lint.errors import ConfigError
+from stemfirst_lint.fix.apply import Outcome, fix_paths
+from stemfirst_lint.model import Applicability
+
+HEAD = "import time\nfrom datetime import datetime, timezone\n\n\n"
+ASK = "def ask(client, history):\n"
+SEND = (
+    "    return client.chat.completions.create(\n"
+    '        messages=[{"role": "system", "content": text}, *history])\n'
+)
+
+
+def fixed(folder: Path, source: str, clock: str, *, is_risky: bool = False) -> tuple[str, Outcome]:
+    app = folder / "app.py"
+    app.write_text(source)
+    allow = Applicability.RISKY if is_risky else Applicability.REORDER
+    config = Config(clock=clock)
+    outcome = fix_paths((str(app),), config, allow=allow)
+    assert not outcome.failures
+    ast.parse(app.read_text())
+    assert not fix_paths((str(app),), config, allow=allow).changed
+    return app.read_text(), outcome
+
+
+# What stands in the prompt, and how it shows the day alone.
+DAYS = {
+    "a moment": ("{datetime.now()}", "{datetime.now().date()}"),
+    "a moment somewhere": ("{datetime.now(timezone.utc)}", "{datetime.now(timezone.utc).date()}"),
+    "an ISO time": ("{datetime.now().isoformat()}", "{datetime.now().date().isoformat()}"),
+    "a text": ("{str(datetime.utcnow())}", "{str(datetime.utcnow().date())}"),
+    "a format": ("{datetime.now().strftime('%B %d, %Y at %H:%M:%S')}",
+                 "{datetime.now().strftime('%B %d, %Y')}"),
+    "a format of hours": ("{time.strftime('%H:%M')}", "{time.strftime('%Y-%m-%d')}"),
+    "a format spec": ("{datetime.now():%Y-%m-%dT%H:%M:%SZ}", "{datetime.now():%Y-%m-%d}"),
+    "seconds": ("{time.time()}", "{time.strftime('%Y-%m-%d')}"),
+    "whole seconds": ("{int(time.time())}", "{time.strftime('%Y-%m-%d')}"),
+    "a name": ("{now}", "{now.date()}"),
+    "a method of a name": ("{now.strftime('%d.%m.%y %H:%M')}", "{now.strftime('%d.%m.%y')}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), DAYS.values(), ids=DAYS)
+def test_the_day_alone_is_shown_for(before: str, after: str, tmp_path: Path) -> None:
+    body = '    now = datetime.now()\n    text = f"You are terse. Today is {now}."\n'
+    source = HEAD + ASK + body.replace("{now}", before) + SEND
+    new, outcome = fixed(tmp_path, source, "day")
+    assert new == HEAD + ASK + body.replace("{now}", after) + SEND
+    assert not [finding for finding in outcome.remaining if finding.code == "SF101"]
+
+
+def test_a_line_that_speaks_of_the_time_is_left_to_a_person(tmp_path: Path) -> None:
+    source = HEAD + ASK + '    text = f"You are terse.\\nTime: {datetime.now()}"\n' + SEND
+    new, outcome = fixed(tmp_path, source, "day")
+    assert new == source
+    (left,) = outcome.rewrites[0].left
+    assert "speaks of more than a day" in left.reasons[0].reason
+    new, _ = fixed(tmp_path, source, "day", is_risky=True)
+    assert "Time: {datetime.now().date()}" in new
+
+
+def test_a_value_of_a_format_template_is_coarsened_in_its_call(tmp_path: Path) -> None:
+    source = (
+        HEAD + 'P = "You are terse. Today is {today}."\n\n\n' + ASK
+        + "    text = P.format(today=datetime.now().isoformat())\n" + SEND
+    )  # fmt: skip
+    new, _ = fixed(tmp_path, source, "day")
+    assert new == source.replace("now().iso", "now().date().iso")
+
+
+CHAT = (
+    HEAD + "class Chat:\n    def __init__(self, client):\n"
+    '        """Makes a chat."""\n'
+    "        self.client = client  # the client\n\n"
+    "    def ask(self, history):\n        now = datetime.now()\n"
+    '        text = f"You are terse. It is {now:%H:%M}."\n'
+    + SEND.replace("    return client", "        return self.client")
+)  # fmt: skip
+
+
+def test_a_clock_is_read_once_when_the_object_is_made(tmp_path: Path) -> None:
+    new, outcome = fixed(tmp_path, CHAT, "session", is_risky=True)
+    assert "        self._session_time = datetime.now()\n        self.client = client" in new
+    assert "It is {self._session_time:%H:%M}." in new
+    assert not outcome.remaining
+    assert "one `Chat`" in outcome.rewrites[0].done[0].notes[0].reason
+
+
+def test_only_a_person_may_say_what_a_session_is(tmp_path: Path) -> None:
+    new, outcome = fixed(tmp_path, CHAT, "session")
+    assert new == CHAT
+    assert outcome.rewrites[0].left[0].applicability is Applicability.RISKY
+
+
+STAYING = {
+    "a clock that a parameter brings": ("day", "    text = f'Today is {now}. Be terse.'\n"),
+    "a clock shown by its repr": ("day", "    text = f'Today is {datetime.now()!r}. Be terse.'\n"),
+    "a function has no session": (
+        "session",
+        "    text = f'Today is {datetime.now()}. Be terse.'\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("clock", "body"), STAYING.values(), ids=STAYING)
+def test_what_cannot_be_settled_stays(clock: str, body: str, tmp_path: Path) -> None:
+    source = HEAD + ASK.replace("history", "history, now") + body + SEND
+    new, _ = fixed(tmp_path, source, clock, is_risky=True)
+    assert new == source
+
+
+def test_the_choice_stands_in_the_settings(tmp_path: Path) -> None:
+    settings = tmp_path / "pyproject.toml"
+    settings.write_text('[tool.stemfirst.fix]\nclock = "day"\n')
+    assert load_config(str(tmp_path)).clock == "day"
+    settings.write_text('[tool.stemfirst.fix]\nclock = "hour"\n')
+    with pytest.raises(ConfigError, match="move, day, session, got 'hour'"):
+        load_config(str(tmp_path))
+    settings.write_text("[tool.stemfirst.fix]\nclocks = 1\n")
+    with pytest.raises(ConfigError, match="has the key clock alone"):
+        load_config(str(tmp_path))
