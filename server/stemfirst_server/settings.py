@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stemfirst_server.engine.config import EngineConfig
+from stemfirst_server.engine.config import EngineConfig, KVDtype
 from stemfirst_server.tenants import Keys, keys_of
 
 
@@ -23,6 +23,7 @@ class ServeSettings:
         context_tokens: a lower limit than the model's own, or None.
         page: tokens in a page.
         pool_tokens: KV slots in all; None takes a share of free memory.
+        kv_dtype: as `EngineConfig` takes it.
         chunk_tokens: most prompt tokens computed in one step.
         max_running: most requests that decode together.
         has_prefix_cache: False computes every prompt anew.
@@ -30,12 +31,15 @@ class ServeSettings:
         is_deterministic: a hit changes no bit of an answer; slower.
         price_per_hour: of the device, in USD; None: money is not reported.
         calibration_s: most seconds to measure prefill before the first request.
+        shadow_rate: share of the requests with a hit that are computed again without the cache
+            when nothing else runs, to measure how far the estimate of what it saved is off.
         most_queued: requests that may wait beside those that run; more are told to come later.
         api_keys: accepted keys, each a tenant of its own.
         admin_keys: keys of the operator's routes.
         keys_file: TOML file of tenants and their hashed keys, or None. Without any key at all
             everybody may ask, as one tenant.
         shutdown_s: seconds that SIGTERM leaves to running requests.
+        tool_call_parser: how the model spells calls of tools; None: as its chat template says.
     """
 
     model: str | None = None
@@ -47,6 +51,7 @@ class ServeSettings:
     context_tokens: int | None = None
     page: int = 16
     pool_tokens: int | None = None
+    kv_dtype: str = "auto"
     chunk_tokens: int = 512
     max_running: int = 64
     has_prefix_cache: bool = True
@@ -54,11 +59,13 @@ class ServeSettings:
     is_deterministic: bool = False
     price_per_hour: float | None = None
     calibration_s: float = 6.0
+    shadow_rate: float = 0.0
     most_queued: int = 256
     api_keys: tuple[str, ...] = ()
     admin_keys: tuple[str, ...] = ()
     keys_file: Path | None = None
     shutdown_s: float = 30.0
+    tool_call_parser: str | None = None
 
     def keys(self) -> Keys:
         """Return who may ask.
@@ -77,6 +84,7 @@ class ServeSettings:
         return EngineConfig(
             page=self.page,
             pool_tokens=self.pool_tokens,
+            kv_dtype=KVDtype(self.kv_dtype),
             chunk_tokens=self.chunk_tokens,
             max_running=self.max_running,
             has_prefix_cache=self.has_prefix_cache,

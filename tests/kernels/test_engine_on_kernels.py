@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("triton", reason="the kernels need triton: pip install --no-deps triton")
 
 import torch
-from stemfirst_server.engine import engine as engine_module
+from stemfirst_server.engine import assembly
 from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.engine.engine import Engine
 from stemfirst_server.engine.request import (
@@ -90,9 +90,9 @@ def answers(loaded: LoadedModel) -> list[tuple[int, ...]]:
 def test_greedy_answers_are_the_references(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "choose_path", lambda *_, **__: AttentionPath())
+    monkeypatch.setattr(assembly, "choose_path", lambda *_, **__: AttentionPath())
     expected = answers(loaded)
-    monkeypatch.setattr(engine_module, "choose_path", lambda *_, **__: AttentionPath(TritonStep))
+    monkeypatch.setattr(assembly, "choose_path", lambda *_, **__: AttentionPath(TritonStep))
     assert answers(loaded) == expected
 
 
@@ -100,7 +100,7 @@ def test_greedy_answers_from_recorded_steps_are_the_references(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a device the recording is a plain call of the filled-up step."""
-    monkeypatch.setattr(engine_module, "choose_path", lambda *_, **__: AttentionPath())
+    monkeypatch.setattr(assembly, "choose_path", lambda *_, **__: AttentionPath())
     expected = answers(loaded)
     replayed: list[int] = []
 
@@ -121,7 +121,7 @@ def test_greedy_answers_from_recorded_steps_are_the_references(
         )
         return AttentionPath(AttentionStep, graphs)
 
-    monkeypatch.setattr(engine_module, "choose_path", recorded)
+    monkeypatch.setattr(assembly, "choose_path", recorded)
     assert answers(loaded) == expected
     assert {1, 2} <= set(replayed)
 

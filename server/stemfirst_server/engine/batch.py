@@ -56,7 +56,8 @@ class Runner:
             followed by those behind each guessed one.
         """
         page = self._pool.page
-        ids, positions, slots, ends = [], [], [], []
+        ids, positions, slots = [], [], []
+        ends: list[int] = []
         chunks: list[ChunkRow] = []
         single: list[Work] = []
         count = 0

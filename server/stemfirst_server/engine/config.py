@@ -7,8 +7,19 @@ when the engine is built.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from stemfirst_server.errors import ConfigError
+
+
+class KVDtype(StrEnum):
+    """What keys and values are stored in."""
+
+    AUTO = "auto"
+    """As the model computes."""
+    INT8 = "int8"
+    FP8 = "fp8"
+    """Four bits of exponent and three of mantissa (e4m3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +29,7 @@ class EngineConfig:
     Attributes:
         page: tokens a page; a power of two from 1. Matches are floored to whole pages.
         pool_tokens: KV slots in all, rounded down to pages; None takes a share of free memory.
+        kv_dtype: eight bits hold two to four times the tokens in the same memory, with an error.
         chunk_tokens: most prompt tokens computed in one step, over all requests.
         max_running: most requests that decode together.
         has_prefix_cache: False never matches and never inserts.
@@ -40,6 +52,7 @@ class EngineConfig:
 
     page: int = 16
     pool_tokens: int | None = None
+    kv_dtype: KVDtype = KVDtype.AUTO
     chunk_tokens: int = 512
     max_running: int = 64
     has_prefix_cache: bool = True

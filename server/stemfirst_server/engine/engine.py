@@ -14,12 +14,11 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stemfirst_server.engine.batch import Runner
+from stemfirst_server.engine.assembly import assemble
 from stemfirst_server.engine.commands import Abort, Command, Job, Stop, Submit
 from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.engine.handle import Handle
@@ -31,7 +30,6 @@ from stemfirst_server.engine.request import (
     FinishEvent,
     FinishReason,
     GenerationRequest,
-    ModelInfo,
     TokenEvent,
 )
 from stemfirst_server.engine.sampling import Choice
@@ -40,13 +38,8 @@ from stemfirst_server.engine.sequence import Phase, Sequence
 from stemfirst_server.engine.step import Outcome, Stepper
 from stemfirst_server.engine.totals import Totals
 from stemfirst_server.errors import ConfigError, EngineStoppedError, InvalidRequestError
-from stemfirst_server.kernels.choose import choose_path
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.eviction import Recency, Worth
-from stemfirst_server.memory.pool import KVPool
-from stemfirst_server.memory.size import pool_pages
-from stemfirst_server.model.attention import AttentionStep
-from stemfirst_server.model.cascade import best_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,38 +58,17 @@ class Engine:
 
     Raises:
         ConfigError: the pool cannot be made as asked.
+        UnsupportedModelError: the model does not bear its KV in eight bits.
     """
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
-        page = self.config.page
-        pages = pool_pages(loaded.info, self.config)
-        try:
-            pool = KVPool(
-                loaded.shapes,
-                # Batches that are filled up for a recording write to the last one, nobody's.
-                pages=pages + self.config.has_cuda_graphs,
-                page=page,
-                dtype=loaded.model.dtype,
-                device=loaded.model.device,
-            )
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            need = pages * page * loaded.info.kv_bytes_per_token / 2**30
-            raise ConfigError(
-                f"a pool of {pages * page} tokens needs {need:.1f} GiB, which could not be "
-                "allocated; lower --pool-tokens"
-            ) from error
-        self.info: ModelInfo = replace(
-            loaded.info, context_tokens=min(loaded.info.context_tokens, pages * page)
-        )
-        path = choose_path(loaded, pool, self.config, context_tokens=self.info.context_tokens)
-        step_type = path.step_type
-        if step_type is AttentionStep and self.config.has_cascade:
-            step_type = best_step(loaded.model.device)
-        self._runner = Runner(loaded.model, pool, step_type, path.recordings)
+        made = assemble(loaded, self.config)
+        self.info = made.info
+        self._runner = made.runner
         self._stepper = Stepper(self._runner, is_each_alone=self.config.is_deterministic)
         eviction = Worth() if self.config.has_worth_eviction else Recency()
-        self._cache = PageCache(pages=pages, page=page, eviction=eviction)
+        self._cache = PageCache(pages=made.pages, page=self.config.page, eviction=eviction)
         self._scheduler = Scheduler(self._cache, self.config)
         self._end_tokens = frozenset(loaded.info.end_token_ids)
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()

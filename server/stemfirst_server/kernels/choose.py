@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stemfirst_server.engine.config import KVDtype
 from stemfirst_server.model.attention import AttentionStep
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ def choose_path(
         context_tokens: most tokens of a request.
     """
     if not config.has_kernels:
+        return AttentionPath()
+    if config.kv_dtype is not KVDtype.AUTO:
+        if loaded.model.device.type == "cuda":
+            _log.warning(
+                "attention runs on the reference path, which is slower: our kernels do not read "
+                "KV in %s",
+                config.kv_dtype.value,
+            )
         return AttentionPath()
     step_type = choose_step(loaded.model, loaded.shapes, page=pool.page)
     if not config.has_cuda_graphs:

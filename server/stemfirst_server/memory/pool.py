@@ -35,6 +35,7 @@ class KVPool:
     Attributes:
         keys: a layer's index to `(pages, page, kv_heads, key_width)`.
         values: the same with `value_width`.
+        dtype: what `gather` answers in.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class KVPool:
     ) -> None:
         self.pages = pages
         self.page = page
+        self.dtype = dtype
         self._scratch: dict[str, torch.Tensor] = {}
         # Zeros, not empty: a masked slot still takes part in 0 · value, and 0 · NaN is NaN.
         self.keys = {
@@ -76,23 +78,47 @@ class KVPool:
         rows = source.flatten(1)
         shape = (-1, *source.shape[2:])
         numbers = len(page_ids) * rows.shape[1]
-        if source.is_cuda or numbers > _MOST_SCRATCH_NUMBERS:
-            return rows.index_select(0, page_ids).view(shape)
-        scratch = self._scratch.get(which)
-        if scratch is None or scratch.numel() < numbers:
-            scratch = self._scratch[which] = source.new_empty(numbers)
-        out = scratch[:numbers].view(-1, rows.shape[1])
+        out = self._buffer(which, numbers, source.dtype, source.device).view(-1, rows.shape[1])
         return torch.index_select(rows, 0, page_ids, out=out).view(shape)
+
+    def write(
+        self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> None:
+        """Put tokens' keys and values in their slots.
+
+        Args:
+            layer: its index.
+            slots: `(tokens,)` int64.
+            key: `(kv_heads, tokens, key_width)`.
+            value: `(kv_heads, tokens, value_width)`.
+        """
+        self.keys[layer].flatten(0, 1).index_copy_(0, slots, key.transpose(0, 1))
+        self.values[layer].flatten(0, 1).index_copy_(0, slots, value.transpose(0, 1))
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """Return all memory, each `(pages, page, ...)`: what a page is made of."""
+        return (*self.keys.values(), *self.values.values())
 
     def clear(self, page_ids: torch.Tensor) -> None:
         """Zero some pages, `(n,)` int64: after a request whose numbers were not finite."""
-        for tensor in (*self.keys.values(), *self.values.values()):
+        for tensor in self.tensors():
             tensor[page_ids] = 0
 
     def clear_slots(self, slots: torch.Tensor) -> None:
         """Zero some tokens' KV, `(n,)` int64."""
-        for tensor in (*self.keys.values(), *self.values.values()):
+        for tensor in self.tensors():
             tensor.flatten(0, 1)[slots] = 0
+
+    def _buffer(
+        self, name: str, numbers: int, dtype: torch.dtype, device: torch.device
+    ) -> torch.Tensor:
+        """Return `(numbers,)` of memory, on a CPU the last one of that name if it suffices."""
+        if device.type != "cpu" or numbers > _MOST_SCRATCH_NUMBERS:
+            return torch.empty(numbers, dtype=dtype, device=device)
+        scratch = self._scratch.get(name)
+        if scratch is None or scratch.numel() < numbers:
+            scratch = self._scratch[name] = torch.empty(numbers, dtype=dtype, device=device)
+        return scratch[:numbers]
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -115,9 +115,7 @@ class AttentionStep:
     def write(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
         """Put the new tokens' keys and values in their slots; shapes as in `attend`."""
         self.calls[layer] = self.calls.get(layer, 0) + 1
-        keys, values = self.pool.keys[layer], self.pool.values[layer]
-        keys.flatten(0, 1).index_copy_(0, self.slots, key[0].transpose(0, 1))
-        values.flatten(0, 1).index_copy_(0, self.slots, value[0].transpose(0, 1))
+        self.pool.write(layer, self.slots, key[0], value[0])
 
     def _chunk(
         self,

@@ -12,12 +12,15 @@ wrong with it; others say so and never call it. So a model is asked, run and com
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from stemfirst_server.engine.config import KVDtype
 from stemfirst_server.errors import UnsupportedModelError
-from stemfirst_server.memory.pool import KVPool, LayerShape
+from stemfirst_server.memory.pool import LayerShape
+from stemfirst_server.memory.quantized import make_pool
 from stemfirst_server.memory.size import free_bytes
 from stemfirst_server.model.attention import (
     ATTENTION_NAME,
@@ -40,6 +43,9 @@ _SELF_TEST_PAGE = 4
 _TOLERANCE = 1e-3
 _HALF_TOLERANCE = 0.15
 _WIDENING_SHARE = 0.7
+# Medians over positions: a rounding that sends a token to other experts says nothing of the rest.
+# Families with small random weights reach 0.024 and 0.15, exaggerated by their randomness.
+_KV_TOLERANCE = {KVDtype.INT8: 0.05, KVDtype.FP8: 0.2}
 _HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -133,6 +139,46 @@ def self_test(model: Any, shapes: dict[int, LayerShape]) -> float:
             tensor.data = tensor.data.to(dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class KVError:
+    """What storing KV in eight bits does to logits.
+
+    Attributes:
+        median: over positions, of the largest difference as a share of the largest logit.
+        largest: of all positions.
+        agreement: share of positions whose best token stays the best.
+    """
+
+    median: float
+    largest: float
+    agreement: float
+
+
+def check_kv_dtype(model: Any, shapes: dict[int, LayerShape], kv_dtype: KVDtype) -> KVError:
+    """Compare KV in eight bits with KV as the model computes it.
+
+    Raises:
+        UnsupportedModelError: the logits differ by more than eight bits should bring.
+    """
+    ids = _some_tokens(model, _SELF_TEST_TOKENS[-1])
+    expected = _paged_logits(model, ids, shapes)
+    got = _paged_logits(model, ids, shapes, kv_dtype)
+    scale = max(1e-6, float(expected.abs().max()))
+    errors = (got - expected).abs().amax(-1) / scale
+    found = KVError(
+        median=float(errors.median()),
+        largest=float(errors.max()),
+        agreement=float((got.argmax(-1) == expected.argmax(-1)).float().mean()),
+    )
+    if not found.median <= _KV_TOLERANCE[kv_dtype]:  # also if it is NaN
+        raise UnsupportedModelError(
+            f"{type(model).__name__} does not bear its KV in {kv_dtype.value}: its logits move by "
+            f"{found.median:.2g} of the largest, and {_KV_TOLERANCE[kv_dtype]:g} is the limit; "
+            "serve it with --kv-dtype auto"
+        )
+    return found
+
+
 def _compare(model: Any, shapes: dict[int, LayerShape], tolerance: float) -> float:
     worst = 0.0
     for length in _SELF_TEST_TOKENS:
@@ -188,11 +234,16 @@ def _eager_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
         use_our_attention(model)
 
 
-def _paged_logits(model: Any, ids: torch.Tensor, shapes: dict[int, LayerShape]) -> torch.Tensor:
+def _paged_logits(
+    model: Any,
+    ids: torch.Tensor,
+    shapes: dict[int, LayerShape],
+    kv_dtype: KVDtype = KVDtype.AUTO,
+) -> torch.Tensor:
     """Return logits computed as the engine does: chunk, chunk, then a single token."""
     count, device, page = len(ids), ids.device, _SELF_TEST_PAGE
     pages = -(-count // page)
-    pool = KVPool(shapes, pages=pages, page=page, dtype=model.dtype, device=device)
+    pool = make_pool(shapes, kv_dtype, pages=pages, page=page, dtype=model.dtype, device=device)
     page_ids = torch.randperm(pages, generator=torch.Generator().manual_seed(1)).to(device)
     position = torch.arange(count, device=device)
     slots = page_ids[position // page] * page + position % page
