@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from stemfirst_server.memory.cache import PageCache
+from stemfirst_server.memory.divergence import Divergence, divergence
 from stemfirst_server.memory.node import EvictedRun, Node
 from stemfirst_server.memory.radix import RadixTree
 
@@ -34,16 +35,22 @@ def test_only_whole_pages_are_shared(tree: RadixTree) -> None:
     assert found.pages.tolist() == [7]
 
 
-def test_the_divergence_is_exact_to_the_token(tree: RadixTree) -> None:
+@pytest.mark.parametrize(
+    ("prompt", "limit", "matched", "diverged"),
+    [
+        pytest.param([1, 2, 3, 9, 9], None, 2, Divergence(3, True), id="changed in a page"),
+        pytest.param([1, 2, 3, 4, 5, 6], None, 4, Divergence(4, False), id="grown"),
+        pytest.param([5, 5], None, 0, Divergence(0, True), id="new"),
+        pytest.param([1, 2, 3, 4], 3, 2, Divergence(4, False), id="limited, all cached"),
+    ],
+)
+def test_the_divergence_is_exact_to_the_token(
+    tree: RadixTree, prompt: list[int], limit: int | None, matched: int, diverged: Divergence
+) -> None:
     tree.insert("", data([1, 2, 3, 4]), pages(7, 8))
-    changed = tree.match("", data([1, 2, 3, 9, 9]))
-    assert (changed.tokens, changed.divergence_token, changed.is_diverged) == (2, 3, True)
-    grown = tree.match("", data([1, 2, 3, 4, 5, 6]))
-    assert (grown.tokens, grown.divergence_token, grown.is_diverged) == (4, 4, False)
-    new = tree.match("", data([5, 5]))
-    assert (new.tokens, new.divergence_token, new.is_diverged) == (0, 0, True)
-    same = tree.match("", data([1, 2, 3, 4]), limit_tokens=3)
-    assert (same.tokens, same.divergence_token, same.is_diverged) == (2, 4, False)
+    found = tree.match("", data(prompt), limit_tokens=limit)
+    assert found.tokens == matched
+    assert divergence(found, data(prompt), tree.page) == diverged
 
 
 @given(
@@ -64,7 +71,7 @@ def test_the_divergence_is_where_the_longest_common_prefix_ends(
         longest = max(longest, len(list(same)))
     found = tree.match("", data(prompt), limit_tokens=len(prompt) - 1)
     assert found.tokens <= len(prompt) - 1
-    assert found.divergence_token == longest
+    assert divergence(found, data(prompt), page).token == longest
 
 
 def test_a_namespace_hits_only_itself(tree: RadixTree) -> None:
@@ -93,6 +100,35 @@ def test_a_handle_stays_good_when_its_node_is_split(tree: RadixTree) -> None:
     tree.unlock(node)
     tree.check()
     assert tree.locked_pages == 0
+
+
+def test_what_a_request_computes_in_chunks_is_one_node_until_others_use_it() -> None:
+    cache = PageCache(pages=8, page=1)
+    run = data([1, 2, 3, 4])
+    row = cache.take(4)
+    assert row is not None
+    node = cache.match("", run, limit_tokens=0).node
+    for held_from in range(3):
+        end = held_from + 1
+        node = cache.store("", run[: end * 4], row[:end], node=node, held_from=held_from).node
+        cache.check([row[end:]])
+    assert [found.key for found in cache.tree.nodes()] == [run[:12]]
+    other = cache.match("", run[:8], limit_tokens=2)
+    node = cache.store("", run, row, node=node, held_from=3).node
+    cache.check([])
+    # Another holds the front: nothing that it does not use is locked for it.
+    assert sorted(found.key for found in cache.tree.nodes()) == [run[:8], run[8:]]
+    cache.release(node)
+    assert cache.available_pages == 6
+    cache.release(other.node)
+    assert cache.available_pages == 8
+    again = cache.match("", run, limit_tokens=4)
+    cache.tree.count_use(again.node)
+    longer = cache.store(
+        "", run + data([5]), np.append(again.pages, cache.take(1)), node=again.node, held_from=4
+    )
+    assert longer.node is not again.node
+    cache.check([])
 
 
 def test_pages_of_a_node_are_its_own_copy(tree: RadixTree) -> None:
@@ -170,6 +206,7 @@ def cached(cache: PageCache, tokens: list[int]) -> None:
     """Do what a request does that computes `tokens` and ends."""
     run = data(tokens)
     found = cache.match("", run, limit_tokens=len(tokens))
+    cache.tree.count_use(found.node)
     taken = cache.take(len(tokens) // cache.page - len(found.pages))
     assert taken is not None
     row = np.concatenate([found.pages, taken])

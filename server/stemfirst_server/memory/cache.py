@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stemfirst_server.memory.node import EvictedRun
 
 _FREE, _HELD, _CACHED = 0, 1, 2
+_OWNERS = (b"\0", b"\1", b"\2")
 
 
 class PageCache:
@@ -37,6 +38,7 @@ class PageCache:
     Not thread-safe: one thread owns it.
 
     Attributes:
+        free_pages: pages that nobody owns.
         on_evict: told each run that is evicted for others, while its pages still hold its KV;
             must not call back.
     """
@@ -47,13 +49,10 @@ class PageCache:
         self.tree = RadixTree(page, eviction)
         self.evicted_pages = 0
         self.on_evict: Callable[[EvictedRun], None] | None = None
-        self._free: list[int] = list(range(pages - 1, -1, -1))
+        # A stack: the first `free_pages` entries.
+        self._free: PageArray = np.arange(pages - 1, -1, -1, dtype=np.int32)
+        self.free_pages = pages
         self._owner = np.zeros(pages, dtype=np.int8)
-
-    @property
-    def free_pages(self) -> int:
-        """Pages that nobody owns."""
-        return len(self._free)
 
     @property
     def cached_pages(self) -> int:
@@ -72,22 +71,21 @@ class PageCache:
 
     def match(self, namespace: str, data: bytes, *, limit_tokens: int) -> Match:
         """Return the longest cached prefix of `data`, its end node **locked** for the caller."""
-        found = self.tree.match(namespace, data, limit_tokens=limit_tokens)
-        self.tree.lock(found.node)
-        return found
+        return self.tree.match(namespace, data, limit_tokens=limit_tokens, is_locked=True)
 
     def take(self, count: int) -> PageArray | None:
         """Return `count` pages, now held by the caller, evicting if need be; None if too few."""
         if count > self.available_pages:
             return None
-        missing = count - len(self._free)
+        missing = count - self.free_pages
         if missing > 0:
             evicted = self.tree.evict(missing, self.on_evict)
             assert len(evicted) == missing, "evictable pages can be evicted"
             self.evicted_pages += len(evicted)
             self._free_all(evicted, _CACHED)
-        taken = np.array(self._free[len(self._free) - count :][::-1], dtype=np.int32)
-        del self._free[len(self._free) - count :]
+        left = self.free_pages - count
+        taken = self._free[left : self.free_pages][::-1].copy()
+        self.free_pages = left
         self._move(taken, _FREE, _HELD)
         return taken
 
@@ -105,17 +103,16 @@ class PageCache:
             data: the tokens of `pages`.
             pages: the caller's row; **rewritten in place** to the tree's pages where the tree
                 had the run already, and the duplicates are freed.
-            node: the node that the caller has locked; it is unlocked, and the new end locked.
+            node: the node that the caller has locked, on the way of `data`.
             held_from: index in `pages` from which they are the caller's own; the earlier ones
                 are cached already, under `node`.
         """
-        done = self.tree.insert(namespace, data, pages)
-        self.tree.lock(done.node)
-        self.tree.unlock(node)
+        done = self.tree.insert(namespace, data, pages, grown=node)
+        self.tree.lock(done.node, below=node)
         had = done.existing_pages
         if had > held_from:
             duplicates = pages[held_from:had].copy()
-            pages[:had] = done.tree_pages
+            pages[:had] = self.tree.path_pages(done.node)[:had]
             self._free_all(duplicates, _HELD)
         self._move(pages[max(had, held_from) :], _HELD, _CACHED)
         return done
@@ -145,7 +142,7 @@ class PageCache:
         self.tree.check()
         owners = np.full(self.pages, -1, dtype=np.int8)
         for owner, groups in (
-            (_FREE, [np.array(self._free, dtype=np.int32)]),
+            (_FREE, [self._free[: self.free_pages]]),
             (_HELD, list(held)),
             (_CACHED, [node.pages for node in self.tree.nodes()]),
         ):
@@ -157,9 +154,13 @@ class PageCache:
         assert (owners == self._owner).all(), "the ledger agrees"
 
     def _move(self, pages: PageArray, before: int, after: int) -> None:
-        assert (self._owner[pages] == before).all(), "a page changes hands from its owner"
+        # As bytes: numpy's own comparison and `all` take three times as long for a few pages.
+        owners = self._owner.take(pages).tobytes()
+        assert owners == _OWNERS[before] * len(pages), "a page changes hands from its owner"
         self._owner[pages] = after
 
     def _free_all(self, pages: PageArray, before: int) -> None:
         self._move(pages, before, _FREE)
-        self._free.extend(pages[::-1].tolist())
+        end = self.free_pages + len(pages)
+        self._free[self.free_pages : end] = pages[::-1]
+        self.free_pages = end

@@ -21,7 +21,6 @@ Rules, each with its test:
 from __future__ import annotations
 
 import heapq
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,15 +33,13 @@ from stemfirst_server.memory.node import (
     Match,
     Node,
     PageArray,
+    common_bytes,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stemfirst_server.memory.eviction import Eviction
-
-# A shared system prompt may have thousands of continuations; comparing a first page takes 1 µs.
-_SIBLINGS_COMPARED = 64
 
 _NO_PAGES: PageArray = np.empty(0, dtype=np.int32)
 _NO_PAGES.flags.writeable = False
@@ -63,7 +60,8 @@ class RadixTree:
         self._clock = 0
         self._ties = 0
         # At most one entry a node: (rank when queued, tie-break, node). Entries go stale
-        # when a node is used, locked or gets children; `evict` sorts that out as it pops.
+        # when a node is used, locked or gets children; `evict` sorts that out as it pops, so
+        # that a use costs no more than a number written.
         self._queue: list[tuple[float, int, Node]] = []
         self.pages = 0
         self.locked_pages = 0
@@ -73,16 +71,22 @@ class RadixTree:
         """Pages that `evict` could give back now."""
         return self.pages - self.locked_pages
 
-    def lookup(self, namespace: str, data: bytes) -> int:
+    def lookup(self, namespace: str, data: bytes, *, limit_tokens: int | None = None) -> int:
         """Return how many tokens of `data` are cached, in whole pages; changes nothing."""
         root = self._roots.get(namespace)
         if root is None:
             return 0
-        path, tail, tail_bytes = self._walk(root, data)
-        matched = sum(len(node.key) for node in path) + (tail_bytes if tail is not None else 0)
-        return matched // TOKEN_BYTES
+        _, offset, _, tail_bytes = self._walk(root, data, self._whole_bytes(data, limit_tokens))
+        return (offset + tail_bytes) // TOKEN_BYTES
 
-    def match(self, namespace: str, data: bytes, *, limit_tokens: int | None = None) -> Match:
+    def match(
+        self,
+        namespace: str,
+        data: bytes,
+        *,
+        limit_tokens: int | None = None,
+        is_locked: bool = False,
+    ) -> Match:
         """Return the longest cached prefix; **splits** a node that matches in part.
 
         Marks everything on the way as just used.
@@ -90,87 +94,121 @@ class RadixTree:
         Args:
             namespace: the tree to search.
             data: the prompt.
-            limit_tokens: match no more than this, though the divergence is sought behind it: a
-                request computes its last token even if it is cached.
+            limit_tokens: match no more than this: a request computes its last token even if it
+                is cached.
+            is_locked: `lock` the node at the end, on the same way.
         """
-        root = self._root(namespace)
-        limited = data if limit_tokens is None else data[: limit_tokens * TOKEN_BYTES]
-        path, tail, tail_bytes = self._walk(root, limited)
-        self._clock += 1
-        if tail is not None and tail_bytes:
-            path.append(self._split(tail, tail_bytes))
-        for node in path:
-            self._touch(node)
-        end = path[-1] if path else root
-        pages = np.concatenate([node.pages for node in path]) if path else _NO_PAGES
-        tokens = len(pages) * self.page
-        offset = tokens * TOKEN_BYTES
-        common_bytes = self._common_beyond(end, data, offset)
-        return Match(
-            tokens=tokens,
-            pages=pages,
-            node=end,
-            divergence_token=tokens + common_bytes // TOKEN_BYTES,
-            is_diverged=bool(end.children) and len(data) > offset + common_bytes,
+        root = self._roots.get(namespace) or self._new_root(namespace)
+        end, offset, tail, tail_bytes = self._walk(
+            root, data, self._whole_bytes(data, limit_tokens)
         )
+        self._clock = clock = self._clock + 1
+        if tail is not None and tail_bytes:
+            end = self._split(tail, tail_bytes)
+            offset += tail_bytes
+        runs = []
+        step = end
+        while (parent := step.parent) is not None:
+            step.last_used = clock
+            runs.append(step.pages)
+            if is_locked:
+                if not step.locks:
+                    self.locked_pages += len(step.pages)
+                step.locks += 1
+            step = parent
+        root.locks += is_locked
+        if len(runs) == 1:
+            pages = runs[0]
+        else:
+            runs.reverse()
+            pages = np.concatenate(runs) if runs else _NO_PAGES
+        return Match(offset // TOKEN_BYTES, pages, end)
 
-    def insert(self, namespace: str, data: bytes, pages: PageArray) -> Insertion:
+    def insert(
+        self, namespace: str, data: bytes, pages: PageArray, *, grown: Node | None = None
+    ) -> Insertion:
         """Add a run of whole pages; may split. The tree takes the pages that it did not have.
 
         Args:
             namespace: the tree to add to.
             data: the tokens; a part of a page at the end is ignored.
             pages: `(whole pages of data,)`; copied.
+            grown: a node that the caller has locked. If it ends where the new run begins and
+                nobody else ever used it, it is made longer: what a request computes chunk by
+                chunk stays one node, which is matched at one go.
         """
-        data = data[: len(data) - len(data) % self._page_bytes]
-        assert len(pages) * self._page_bytes == len(data), "one page index per whole page"
-        root = self._root(namespace)
-        path, tail, tail_bytes = self._walk(root, data)
-        self._clock += 1
+        end_bytes = len(data) - len(data) % self._page_bytes
+        assert len(pages) * self._page_bytes == end_bytes, "one page index per whole page"
+        root = self._roots.get(namespace) or self._new_root(namespace)
+        end, offset, tail, tail_bytes = self._walk(root, data, end_bytes)
+        self._clock = clock = self._clock + 1
         if tail is not None and tail_bytes:
-            path.append(self._split(tail, tail_bytes))
-        for node in path:
-            self._touch(node)
-        end = path[-1] if path else root
-        existing = np.concatenate([node.pages for node in path]) if path else _NO_PAGES
-        if len(existing) < len(pages):
-            rest = data[len(existing) * self._page_bytes :]
-            leaf = Node(rest, pages[len(existing) :].copy(), end, namespace, self._clock)
-            end.children[rest[: self._page_bytes]] = leaf
-            self._touch(leaf)
-            self.pages += len(leaf.pages)
-            self._enqueue(leaf)
-            end = leaf
-        return Insertion(node=end, existing_pages=len(existing), tree_pages=existing)
+            end = self._split(tail, tail_bytes)
+            offset += tail_bytes
+        existing = offset // self._page_bytes
+        if offset < end_bytes:
+            rest, added = data[offset:end_bytes], pages[existing:]
+            self.pages += len(added)
+            if end is grown and _is_growable(end):
+                self.locked_pages += len(added)
+                end.key += rest
+                end.pages = _own(np.concatenate([end.pages, added]))
+            else:
+                leaf = Node(rest, _own(added.copy()), end, namespace, clock)
+                end.children[rest[: self._page_bytes]] = leaf
+                self._enqueue(leaf)
+                end = leaf
+        step: Node | None = end
+        while step is not None:
+            step.last_used = clock
+            step = step.parent
+        return Insertion(end, existing)
+
+    def path_pages(self, node: Node) -> PageArray:
+        """Return the pages from the root to the end of a node."""
+        return np.concatenate([_NO_PAGES, *(step.pages for step in reversed(_path(node)))])
+
+    def path_data(self, node: Node) -> bytes:
+        """Return the tokens from the root to the end of a node."""
+        return b"".join(step.key for step in reversed(_path(node)))
 
     def count_use(self, node: Node) -> None:
         """Note that a request is served by a node and all above it; once for each request."""
-        step: Node | None = node
-        while step is not None and step.parent is not None:
+        for step in _path(node):
             step.uses += 1
-            self._rank(step)
-            step = step.parent
 
-    def lock(self, node: Node) -> None:
-        """Keep a node and all above it from eviction."""
+    def lock(self, node: Node, *, below: Node | None = None) -> None:
+        """Keep a node and all above it from eviction.
+
+        Args:
+            node: the node.
+            below: a node above it, whose lock the caller has already: it is moved, so that one
+                `unlock(node)` undoes both.
+        """
         step: Node | None = node
-        while step is not None:
-            if step.locks == 0:
+        while step is not below:
+            assert step is not None, "a lock moves down its own path"
+            if not step.locks:
                 self.locked_pages += len(step.pages)
             step.locks += 1
             step = step.parent
 
     def unlock(self, node: Node) -> None:
         """Undo one `lock` of this node."""
-        step: Node | None = node
-        while step is not None:
+        step = node
+        while True:
             assert step.locks > 0, "unlocked more often than locked"
             step.locks -= 1
-            if step.locks == 0:
+            parent = step.parent
+            if parent is None:
+                break
+            if not step.locks:
                 self.locked_pages -= len(step.pages)
-                self._enqueue(step)
-            step = step.parent
-        self._drop_empty_root(node.namespace)
+                if not step.children and not step.is_queued:
+                    self._enqueue(step)
+            step = parent
+        if not step.children and not step.locks:
+            del self._roots[step.namespace]
 
     def evict(self, pages: int, on_evict: Callable[[EvictedRun], None] | None = None) -> PageArray:
         """Remove the lowest leaves in rank until `pages` are gained or nothing more can go.
@@ -187,21 +225,21 @@ class RadixTree:
         gained: list[PageArray] = []
         missing = pages
         while missing > 0 and self._queue:
-            queued_at, _, node = heapq.heappop(self._queue)
+            rank, _, node = heapq.heappop(self._queue)
             node.is_queued = False
             if not self._is_evictable_leaf(node):
                 continue
-            if queued_at != node.rank:
+            if node.ranked_at != node.last_used:
                 self._enqueue(node)
                 continue
-            self._eviction.evicted(node.rank)
+            self._eviction.evicted(rank)
             if on_evict is not None:
                 last = node.pages[-missing:].copy()
                 on_evict(EvictedRun(node.namespace, self.path_data(node), last, node.uses))
             if len(node.pages) > missing:
                 keep = len(node.pages) - missing
                 gained.append(node.pages[keep:].copy())
-                node.pages = node.pages[:keep].copy()
+                node.pages = _own(node.pages[:keep].copy())
                 node.key = node.key[: keep * self._page_bytes]
                 self.pages -= missing
                 missing = 0
@@ -211,15 +249,6 @@ class RadixTree:
             missing -= len(node.pages)
             self._remove_leaf(node)
         return np.concatenate(gained) if gained else _NO_PAGES
-
-    def path_data(self, node: Node) -> bytes:
-        """Return the tokens from the root to the end of a node."""
-        keys: list[bytes] = []
-        step: Node | None = node
-        while step is not None:
-            keys.append(step.key)
-            step = step.parent
-        return b"".join(reversed(keys))
 
     def namespaces(self) -> tuple[str, ...]:
         """Return the namespaces that hold something."""
@@ -254,6 +283,7 @@ class RadixTree:
             assert parent.locks >= sum(child.locks for child in parent.children.values())
             is_top = parent.parent is None
             assert is_top or parent.last_used >= node.last_used, "a parent is used with its child"
+            assert not node.pages.flags.writeable, "a match hands out the node's own pages"
             assert node.pages.base is None, "pages are the node's own copy"
             assert seen.isdisjoint(node.pages.tolist()), "a page stands in one node only"
             seen.update(node.pages.tolist())
@@ -264,52 +294,35 @@ class RadixTree:
         assert len(seen) == total == self.pages
         assert locked == self.locked_pages
 
-    def _touch(self, node: Node) -> None:
-        node.last_used = self._clock
-        self._rank(node)
-
-    def _rank(self, node: Node) -> None:
-        node.rank = self._eviction.rank(
-            last_used=node.last_used,
-            uses=node.uses,
-            end_tokens=(node.start_page + len(node.pages)) * self.page,
-        )
-
-    def _root(self, namespace: str) -> Node:
-        root = self._roots.get(namespace)
-        if root is None:
-            root = self._roots[namespace] = Node(b"", _NO_PAGES, None, namespace, self._clock)
+    def _new_root(self, namespace: str) -> Node:
+        root = self._roots[namespace] = Node(b"", _NO_PAGES, None, namespace, self._clock)
         return root
 
-    def _walk(self, root: Node, data: bytes) -> tuple[list[Node], Node | None, int]:
-        """Return nodes matched whole, the node matched in part, and its matched bytes."""
-        path: list[Node] = []
+    def _whole_bytes(self, data: bytes, limit_tokens: int | None) -> int:
+        end = len(data)
+        if limit_tokens is not None:
+            end = min(end, limit_tokens * TOKEN_BYTES)
+        return end - end % self._page_bytes
+
+    def _walk(self, root: Node, data: bytes, end: int) -> tuple[Node, int, Node | None, int]:
+        """Return how far `data[:end]` is cached, in whole pages.
+
+        Returns:
+            The last node that matches whole and the bytes up to its end; then the child that
+            matches in part, and the bytes of it that do.
+        """
         node, offset, size = root, 0, self._page_bytes
-        end = len(data) - len(data) % size
         while offset < end:
             child = node.children.get(data[offset : offset + size])
             if child is None:
                 break
-            if offset + len(child.key) > end or not data.startswith(child.key, offset):
-                common = _common_bytes(child.key, data, offset)
-                return path, child, common - common % size
-            path.append(child)
-            offset += len(child.key)
-            node = child
-        return path, None, 0
-
-    def _common_beyond(self, node: Node, data: bytes, offset: int) -> int:
-        """Return the most bytes, up to a page, that a child shares with `data` there."""
-        count = min(self.page, len(data) // TOKEN_BYTES - offset // TOKEN_BYTES)
-        if count <= 0 or not node.children:
-            return 0
-        if self.page == 1:
-            return TOKEN_BYTES if data[offset : offset + TOKEN_BYTES] in node.children else 0
-        # All at once: one by one, this would cost ten times the rest of a match.
-        newest = b"".join(islice(reversed(node.children), _SIBLINGS_COMPARED))
-        table = np.frombuffer(newest, np.int32).reshape(-1, self.page)[:, :count]
-        differs = table != np.frombuffer(data, np.int32, count, offset)
-        return int(np.where(differs.any(1), differs.argmax(1), count).max()) * TOKEN_BYTES
+            key = child.key
+            behind = offset + len(key)
+            if behind > end or not data.startswith(key, offset):
+                common = common_bytes(key, data, offset, end)
+                return node, offset, child, common - common % size
+            node, offset = child, behind
+        return node, offset, None, 0
 
     def _split(self, node: Node, front_bytes: int) -> Node:
         # before: parent ─ [ front | tail ]=node        after: parent ─ front(new) ─ tail=node
@@ -318,17 +331,16 @@ class RadixTree:
         front_pages = front_bytes // self._page_bytes
         front = Node(
             node.key[:front_bytes],
-            node.pages[:front_pages].copy(),
+            _own(node.pages[:front_pages].copy()),
             parent,
             node.namespace,
             node.last_used,
         )
         front.locks, front.uses = node.locks, node.uses
-        self._rank(front)
         node.start_page = front.start_page + front_pages
         parent.children[node.key[: self._page_bytes]] = front
         node.key = node.key[front_bytes:]
-        node.pages = node.pages[front_pages:].copy()
+        node.pages = _own(node.pages[front_pages:].copy())
         node.parent = front
         front.children[node.key[: self._page_bytes]] = node
         return front
@@ -338,8 +350,14 @@ class RadixTree:
 
     def _enqueue(self, node: Node) -> None:
         if self._is_evictable_leaf(node) and not node.is_queued:
+            node.ranked_at = node.last_used
+            rank = self._eviction.rank(
+                last_used=node.last_used,
+                uses=node.uses,
+                end_tokens=(node.start_page + len(node.pages)) * self.page,
+            )
             self._ties += 1
-            heapq.heappush(self._queue, (node.rank, self._ties, node))
+            heapq.heappush(self._queue, (rank, self._ties, node))
             node.is_queued = True
 
     def _remove_leaf(self, node: Node) -> None:
@@ -357,13 +375,22 @@ class RadixTree:
             del self._roots[namespace]
 
 
-def _common_bytes(key: bytes, data: bytes, offset: int) -> int:
-    """Return how many leading bytes of `key` stand in `data` at `offset`, in whole tokens."""
-    tokens = min(len(key), len(data) - offset) // TOKEN_BYTES
-    if tokens <= 0:
-        return 0
-    ours = np.frombuffer(key, np.int32, tokens)
-    theirs = np.frombuffer(data, np.int32, tokens, offset)
-    differs = ours != theirs
-    first = int(differs.argmax())
-    return (first if differs[first] else tokens) * TOKEN_BYTES
+def _path(node: Node) -> list[Node]:
+    """Return a node and all above it, the root left out."""
+    path = []
+    step = node
+    while step.parent is not None:
+        path.append(step)
+        step = step.parent
+    return path
+
+
+def _is_growable(node: Node) -> bool:
+    is_own = node.locks == 1 and node.uses == 1
+    return is_own and not node.children and node.parent is not None
+
+
+def _own(pages: PageArray) -> PageArray:
+    """Return a node's pages as such: a match hands them out, and nobody may write to them."""
+    pages.flags.writeable = False
+    return pages
