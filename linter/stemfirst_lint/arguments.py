@@ -13,13 +13,31 @@ from stemfirst_lint.scopes import Scope, Use, all_arguments, last_name
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The arguments with which a function is looked into, so that its parameters have values."""
+    """The arguments with which a function is looked into, so that its parameters have values.
+
+    `depth` counts the calls on the way here, this one included.
+    """
 
     node: ast.Call
     function: Scope
     is_bound: bool
     use: Use
     outer: Call | None
+    depth: int = 1
+
+    @classmethod
+    def inside(
+        cls, outer: Call | None, node: ast.Call, function: Scope, use: Use, *, is_bound: bool
+    ) -> Call:
+        """Return a call that is looked into while another one is, or first of all."""
+        return cls(node, function, is_bound, use, outer, outer.depth + 1 if outer else 1)
+
+    def within(self, function: Scope) -> Call | None:
+        """Return this call, or the one around it, that looks into a function; None if none does."""
+        call: Call | None = self
+        while call is not None and call.function is not function:
+            call = call.outer
+        return call
 
 
 def argument_of(

@@ -7,6 +7,7 @@ of output.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from stemfirst_lint.files import is_below
 from stemfirst_lint.scan import find_sites, scan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stemfirst_lint.cache import Cache
     from stemfirst_lint.config import Config
     from stemfirst_lint.gain import Counter
@@ -64,6 +67,25 @@ def check_paths(
         TokenizerError: the tokenizer that the configuration names cannot be loaded.
         PluginError: a plugin that the configuration names cannot be loaded.
     """
+    with _without_collection():
+        return _checked(paths, config, cache, on_progress)
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Let no cycles be collected meanwhile: syntax trees are many objects, and in use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _checked(
+    paths: tuple[str, ...], config: Config, cache: Cache | None, on_progress: OnProgress | None
+) -> Report:
     failures: list[UnreadableFile] = []
     scanned = scan(paths, config, failures, cache=cache, on_progress=on_progress)
     if not scanned.candidates and config.model is None:

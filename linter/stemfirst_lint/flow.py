@@ -47,6 +47,7 @@ from stemfirst_lint.verdicts import (
 _MAX_DEPTH = 24
 _MAX_STEPS = 4_000
 """Expressions looked at for one answer; a computer algebra system has asked for millions."""
+_NO_CALL = 1 << 30
 ORDERLESS = (Kind.SET, Kind.LISTING)
 """Kinds whose values are in no order that one could rely on."""
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
@@ -63,17 +64,23 @@ class SetFound:
 class Flow:
     """Answers for one project; remembers what it has shown.
 
-    Invariant: the memory holds only answers that depend on no call's arguments.
+    Invariant: `_memory` holds only answers that no parameter had a part in, or only those of
+    calls that were looked into and left again; `_of_callers` also those that stand for all known
+    calls. An answer that was cut short is kept only if it was the whole question.
     """
 
     def __init__(self, project: Project, declared: dict[str, Tier] | None = None) -> None:
         self.project = project
         self.declared = declared or {}
         self._memory: dict[int, Verdict] = {}
+        self._of_callers: dict[int, Verdict] = {}
         self._active: set[tuple[int, int]] = set()
         self._cuts = 0
         self._steps = 0
         self._parameters: dict[int, Verdict] = {}
+        self._asked: set[int] = set()
+        self._lowest = _NO_CALL
+        """Depth of the outermost call whose arguments were just asked for; 0: every known call."""
         self._locals: list[dict[str, Verdict]] = []
         self.sets: dict[int, SetFound] = {}
         """By id of the expression judged: where its set is."""
@@ -82,9 +89,13 @@ class Flow:
         """Return how often an expression's value changes at a point of execution."""
         if isinstance(node, ast.Constant):
             return CONSTANT
-        is_free = call is None and not self._locals
-        if is_free and id(node) in self._memory:
-            return self._memory[id(node)]
+        has_locals = bool(self._locals)
+        if not has_locals:
+            if id(node) in self._memory:
+                return self._memory[id(node)]
+            if call is None and id(node) in self._of_callers:
+                self._lowest = 0
+                return self._of_callers[id(node)]
         key = (id(node), id(call) if call else 0)
         if not self._active:
             self._steps = 0
@@ -92,14 +103,20 @@ class Flow:
         if key in self._active or len(self._active) > _MAX_DEPTH or self._steps > _MAX_STEPS:
             self._cuts += 1
             return UNKNOWN
-        cuts_before = self._cuts
+        cuts_before, lowest_before = self._cuts, self._lowest
+        self._lowest = _NO_CALL
         self._active.add(key)
         try:
             found = self._expression(node, use, call)
         finally:
             self._active.discard(key)
-        if is_free and (self._cuts == cuts_before or not self._active):
-            self._memory[id(node)] = found
+            is_free = self._lowest > (call.depth if call is not None else 0)
+            self._lowest = min(self._lowest, lowest_before)
+        if not has_locals:
+            if is_free and self._cuts == cuts_before:
+                self._memory[id(node)] = found
+            elif call is None and (self._cuts == cuts_before or not self._active):
+                self._of_callers[id(node)] = found
         return found
 
     def _expression(self, node: ast.expr, use: Use, call: Call | None) -> Verdict:
@@ -297,17 +314,27 @@ class Flow:
             return UNKNOWN
         assert isinstance(binding.node, ast.arg)
         if call is not None:
+            self._lowest = min(self._lowest, call.depth)
             given = argument_of(function, name, call.node, is_bound=call.is_bound)
             if given is None:
                 return UNKNOWN
             where = call.use if given[1] else Use(function, 0, ())
             return self.verdict(given[0], where, call.outer if given[1] else None)
-        known_already = self._parameters.get(id(binding.node))
-        if known_already is not None:
-            return known_already
-        self._parameters[id(binding.node)] = UNKNOWN  # recursion through call sites ends here
-        found = self._parameter_of_callers(function, name, binding.node)
-        self._parameters[id(binding.node)] = found
+        self._lowest = 0
+        argument = id(binding.node)
+        if argument in self._parameters:
+            return self._parameters[argument]
+        if argument in self._asked:  # recursion through call sites ends here
+            self._cuts += 1
+            return UNKNOWN
+        cuts_before = self._cuts
+        self._asked.add(argument)
+        try:
+            found = self._parameter_of_callers(function, name, binding.node)
+        finally:
+            self._asked.discard(argument)
+        if self._cuts == cuts_before or not self._asked:
+            self._parameters[argument] = found
         return found
 
     def _parameter_of_callers(self, function: Scope, name: str, argument: ast.arg) -> Verdict:
@@ -523,7 +550,11 @@ class Flow:
                 return found
         if isinstance(meaning, Defined):
             if meaning.scope.kind is ScopeKind.FUNCTION:
-                inner = Call(node, meaning.scope, meaning.is_bound, use, call)
+                again = call.within(meaning.scope) if call is not None else None
+                if again is not None:  # it calls itself: what it returns stays unknown
+                    self._lowest = min(self._lowest, again.depth)
+                    return UNKNOWN
+                inner = Call.inside(call, node, meaning.scope, use, is_bound=meaning.is_bound)
                 found = self._returns(meaning.scope, inner)
                 if found.tier is not None and found.tier > Tier.STATIC:
                     name = meaning.scope.name

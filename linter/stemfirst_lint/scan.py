@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.files import may_hold_prompts, python_files
-from stemfirst_lint.source import decode, parse, read_bytes
+from stemfirst_lint.source import check_syntax, decode, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,7 +115,7 @@ def _parse_all(
 def _why_unparsable(file: tuple[str, bytes]) -> str | None:
     path, data = file
     try:
-        parse(path, decode(path, data))
+        check_syntax(path, decode(path, data))
     except UnreadableFile as failure:
         return failure.reason
     return None

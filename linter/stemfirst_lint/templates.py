@@ -162,7 +162,7 @@ class Reader:
                 return self.templates(node.args[-1], use, call, name, hops + 1)
             return self._found(node, use, name, hops)
         if isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION:
-            inner = Call(node, meaning.scope, meaning.is_bound, use, call)
+            inner = Call.inside(call, node, meaning.scope, use, is_bound=meaning.is_bound)
             found: list[Template] = []
             for value, value_use in meaning.scope.returns:
                 found.extend(self.templates(value, value_use, inner, meaning.scope.name, hops + 1))

@@ -5,6 +5,7 @@ Knows options and exit codes. Exit codes: 0 clean, 1 findings, 2 something could
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import click
@@ -89,7 +90,9 @@ def check(**options: Any) -> None:
             from stemfirst_lint.cli.watch import watch_files
 
             watch_files(request, lambda: _show(request.run(), asked))
-        sys.exit(_show(request.run(), asked))
+        code = _show(request.run(), asked)
+        gc.freeze()  # Python would look through every syntax tree for cycles before it ends
+        sys.exit(code)
     except LintError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
