@@ -89,6 +89,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
         ),
         cost_model,
         Admission(config.max_running + settings.most_queued),
+        settings.tool_call_parser,
     )
 
 

@@ -66,11 +66,11 @@ CASES: dict[str, tuple[dict[str, Any], int, str | None, str | None]] = {
     "empty stop": (chat(stop=""), 400, None, "stop"),
     "top_logprobs alone": (chat(top_logprobs=2), 400, None, "top_logprobs"),
     "forced tool": (chat(tool_choice="required"), 400, None, "tool_choice"),
-    "json output": (
-        chat(response_format={"type": "json_object"}),
+    "xml output": (
+        chat(response_format={"type": "xml"}),
         400,
         None,
-        "response_format",
+        "response_format.type",
     ),
     "tool without name": (chat(tools=[{"type": "function", "function": {}}]), 400, None,
                           "tools[0].function.name"),

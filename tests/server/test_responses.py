@@ -142,7 +142,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"input": [{"type": "function_call_output", "output": "x"}]},
         "input[0].call_id",
     ),
-    "json": ({"text": {"format": {"type": "json_object"}}}, "text.format"),
+    "xml": ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
     "a tool of theirs": ({"tools": [{"type": "web_search"}]}, "tools[0]"),
     "forced tool": ({"tool_choice": "required"}, "tool_choice"),
     "no room": ({"max_output_tokens": 0}, "max_output_tokens"),

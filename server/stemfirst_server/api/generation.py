@@ -13,15 +13,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from stemfirst_server.api.output import ANYTHING, OutputPlan
 from stemfirst_server.engine.request import FinishEvent, FinishReason, TokenEvent
 from stemfirst_server.errors import RequestFailedError
 from stemfirst_server.tokens.stopping import StopMatcher
+from stemfirst_server.tools.calls import Reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from stemfirst_server.engine.request import Event, GenerationRequest, RequestReport
     from stemfirst_server.tokens.detokenize import Vocabulary
+    from stemfirst_server.tools.calls import ToolCall
+
+
+TOOL_CALLS = "tool_calls"
+"""Why an answer ended that calls tools and was not cut."""
 
 
 class EnginePort(Protocol):
@@ -43,8 +50,9 @@ class Piece:
     Attributes:
         choice: its index.
         text: to be shown; may be empty.
+        calls: of tools, which stand behind the text.
         tokens: those that arrived with this piece, for logprobs.
-        finish: `stop`, `length` or `abort` on the last piece of a choice, else None.
+        finish: `stop`, `length`, `tool_calls` or `abort` on the last piece of a choice, else None.
         report: the engine's account, on the last piece.
         output_tokens: tokens of this choice so far.
         stop: the stop string that ended it, on the last piece.
@@ -52,6 +60,7 @@ class Piece:
 
     choice: int
     text: str
+    calls: tuple[ToolCall, ...] = ()
     tokens: tuple[TokenEvent, ...] = ()
     finish: str | None = None
     report: RequestReport | None = None
@@ -62,12 +71,31 @@ class Piece:
 class _Choice:
     """One engine request on its way to text."""
 
-    def __init__(self, request: GenerationRequest, vocabulary: Vocabulary, stops: Sequence[str]):
+    def __init__(
+        self,
+        request: GenerationRequest,
+        vocabulary: Vocabulary,
+        stops: Sequence[str],
+        plan: OutputPlan,
+    ) -> None:
         self.request = request
-        self.detokenizer = vocabulary.detokenizer()
+        self.detokenizer = vocabulary.detokenizer(plan.shown)
         self.matcher = StopMatcher(stops)
+        self.reader = plan.reader()
         self.output_tokens = 0
+        self.has_called = False
         self.is_open = True
+
+    def feed(self, text: str, *, is_last: bool = False) -> Reading:
+        """Return what became certain with this text."""
+        if self.reader is None:
+            return Reading(text)
+        reading = self.reader.feed(text)
+        if is_last:
+            rest = self.reader.finish()
+            reading = Reading(reading.text + rest.text, reading.calls + rest.calls)
+        self.has_called = self.has_called or bool(reading.calls)
+        return reading
 
     def is_stopped(self) -> bool:
         """Whether a stop string was found."""
@@ -86,9 +114,10 @@ class Generation:
         vocabulary: Vocabulary,
         requests: Sequence[GenerationRequest],
         stops: Sequence[str] = (),
+        plan: OutputPlan = ANYTHING,
     ) -> None:
         self._engine = engine
-        self._choices = [_Choice(request, vocabulary, stops) for request in requests]
+        self._choices = [_Choice(request, vocabulary, stops, plan) for request in requests]
         self._arrived: deque[tuple[int, Event]] = deque()
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -167,17 +196,23 @@ class Generation:
             if choice.is_stopped():
                 self._engine.abort(choice.request.request_id)
         if finish is None:
-            return Piece(index, text, tuple(tokens)) if text or tokens else None
+            reading = choice.feed(text)
+            if not (reading.text or reading.calls or tokens):
+                return None
+            return Piece(index, reading.text, reading.calls, tuple(tokens))
         if finish.reason is FinishReason.ERROR:
             raise RequestFailedError(finish.error or "the engine could not complete this request")
         text += choice.matcher.feed(choice.detokenizer.finish())
         is_stopped = choice.is_stopped()
         text += choice.matcher.finish()
+        reading = choice.feed(text, is_last=True)
+        reason = FinishReason.STOP.value if is_stopped else finish.reason.value
         return Piece(
             index,
-            text,
+            reading.text,
+            reading.calls,
             tuple(tokens),
-            FinishReason.STOP.value if is_stopped else finish.reason.value,
+            TOOL_CALLS if choice.has_called and reason == FinishReason.STOP.value else reason,
             finish.report,
             choice.output_tokens,
             choice.matcher.matched if is_stopped else None,

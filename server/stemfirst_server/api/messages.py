@@ -14,19 +14,22 @@ from pydantic import StrictInt, StrictStr
 
 from stemfirst_server.api.failures import anthropic_body
 from stemfirst_server.api.narrated import Converted, Path, named, text_of
+from stemfirst_server.api.output import OutputAsked, json_asked
 from stemfirst_server.api.schema import Sampled
 from stemfirst_server.errors import InvalidRequestError
 from stemfirst_server.tokens.template import Conversation, conversation
+from stemfirst_server.tools.calls import tool_use
 
 if TYPE_CHECKING:
     from stemfirst_server.api.failures import ApiError
     from stemfirst_server.api.openai import Answer, Head, Json
     from stemfirst_server.engine.request import RequestReport, SamplingParams
+    from stemfirst_server.tools.calls import ToolCall
 
 # What a model wrote to itself is no part of the prompt that follows.
 _UNSEEN = ("thinking", "redacted_thinking")
 
-_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens"}
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
 class MessagesRequest(Sampled):
@@ -36,6 +39,7 @@ class MessagesRequest(Sampled):
     system: StrictStr | list[Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
+    output_config: dict[str, Any] | None = None
     stop_sequences: list[StrictStr] | None = None
     n: StrictInt | None = None
 
@@ -67,12 +71,24 @@ class MessagesRequest(Sampled):
             raise InvalidRequestError(
                 f"max_tokens must be at least 1, got {self.max_tokens}", parameter="max_tokens"
             )
-        if self.tool_choice and self.tool_choice.get("type") not in ("auto", "none"):
-            raise InvalidRequestError(
-                "tool_choice must be auto or none: this server cannot force a call yet",
-                parameter="tool_choice",
-            )
         return self._sampling(self.max_tokens, None)
+
+    def output(self) -> OutputAsked:
+        """Return what the answer must be.
+
+        Raises:
+            InvalidRequestError: the choice or the format is of no kind that is known.
+        """
+        choice = self.tool_choice or {"type": "auto"}
+        return OutputAsked(
+            tool_use(
+                [_tool(tool, index) for index, tool in enumerate(self.tools or ())],
+                choice,
+                is_parallel=choice.get("disable_parallel_tool_use") is not True,
+                schema_name="input_schema",
+            ),
+            json_asked((self.output_config or {}).get("format"), "output_config.format", "schema"),
+        )
 
     def conversation(self) -> tuple[Conversation, Mapping[Path, Path]]:
         """Return what is asked in the shape of chat completions, and where each string came from.
@@ -154,16 +170,18 @@ def _tool(tool: Mapping[str, Any], index: int) -> dict[str, Any]:
 
 
 class MessagesShape:
-    """A message, whole and as events."""
+    """A message, whole and as events: a block of text, and one for each call."""
 
     def __init__(self, head: Head, prompt_tokens: int) -> None:
         self._head = head
         self._prompt_tokens = prompt_tokens
+        self._blocks = 0
+        self._is_open = False
 
     def whole(self, answer: Answer, counted: RequestReport, field: Json) -> Json:
         """Return the response, `field` being our report on it."""
         return (
-            self._message([{"type": "text", "text": answer.text}])
+            self._message(_content(answer))
             | _stopped(answer)
             | {"usage": _usage(counted, answer.output_tokens)}
             | field
@@ -178,25 +196,29 @@ class MessagesShape:
             "output_tokens": 0,
         }
         opening = {"stop_reason": None, "stop_sequence": None, "usage": usage}
-        return [
-            {"type": "message_start", "message": self._message([]) | opening},
-            {
-                "type": "content_block_start",
-                "index": 0,
-                "content_block": {"type": "text", "text": ""},
-            },
-        ]
+        return [{"type": "message_start", "message": self._message([]) | opening}]
 
     def piece(self, text: str) -> list[Json]:
         """Return the events of a piece of text."""
-        delta = {"type": "text_delta", "text": text}
-        return [{"type": "content_block_delta", "index": 0, "delta": delta}]
+        opening = [] if self._is_open else [self._start({"type": "text", "text": ""})]
+        return [*opening, self._delta({"type": "text_delta", "text": text})]
+
+    def call(self, call: ToolCall) -> list[Json]:
+        """Return the events of a call."""
+        return [
+            *self._stop(),
+            self._start(_block(call) | {"input": {}}),
+            self._delta({"type": "input_json_delta", "partial_json": call.arguments}),
+            *self._stop(),
+        ]
 
     def end(self, answer: Answer, counted: RequestReport, field: Json) -> list[Json]:
         """Return the events after the last text."""
         usage = _usage(counted, answer.output_tokens)
+        opening = [] if self._blocks else [self._start({"type": "text", "text": ""})]
         return [
-            {"type": "content_block_stop", "index": 0},
+            *opening,
+            *self._stop(),
             {"type": "message_delta", "delta": _stopped(answer), "usage": usage, **field},
             {"type": "message_stop"},
         ]
@@ -204,6 +226,24 @@ class MessagesShape:
     def failure(self, error: ApiError) -> Json:
         """Return the event of an answer that broke off."""
         return anthropic_body(error)
+
+    def _start(self, block: Json) -> Json:
+        self._blocks += 1
+        self._is_open = True
+        return {
+            "type": "content_block_start",
+            "index": self._blocks - 1,
+            "content_block": block,
+        }
+
+    def _delta(self, delta: Json) -> Json:
+        return {"type": "content_block_delta", "index": self._blocks - 1, "delta": delta}
+
+    def _stop(self) -> list[Json]:
+        if not self._is_open:
+            return []
+        self._is_open = False
+        return [{"type": "content_block_stop", "index": self._blocks - 1}]
 
     def _message(self, content: list[Json]) -> Json:
         return {
@@ -213,6 +253,24 @@ class MessagesShape:
             "model": self._head.model,
             "content": content,
         }
+
+
+def _content(answer: Answer) -> list[Json]:
+    blocks: list[Json] = []
+    if answer.text or not answer.calls:
+        blocks.append({"type": "text", "text": answer.text})
+    return blocks + [_block(call) for call in answer.calls]
+
+
+def _block(call: ToolCall) -> Json:
+    try:
+        arguments = json.loads(call.arguments)
+    except ValueError:
+        arguments = None  # what a model wrote need not be JSON
+    # The API's own word for arguments is an object, and nothing else.
+    if not isinstance(arguments, dict):
+        arguments = {"arguments": call.arguments}
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
 
 
 def _stopped(answer: Answer) -> Json:

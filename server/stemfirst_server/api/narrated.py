@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stemfirst_server.api.failures import ApiError
     from stemfirst_server.api.openai import Answer, Json
     from stemfirst_server.engine.request import RequestReport
+    from stemfirst_server.tools.calls import ToolCall
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -95,6 +96,10 @@ class Narrated(Protocol):
 
     def piece(self, text: str) -> list[Json]:
         """Return the events of a piece of text."""
+        ...
+
+    def call(self, call: ToolCall) -> list[Json]:
+        """Return the events of a call, which is told whole."""
         ...
 
     def end(self, answer: Answer, counted: RequestReport, field: Json) -> list[Json]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from stemfirst_server.engine.request import RequestReport, TokenEvent
     from stemfirst_server.tokens.detokenize import Vocabulary
+    from stemfirst_server.tools.calls import ToolCall
 
 Json = dict[str, Any]
 
@@ -48,9 +49,18 @@ def usage(counted: Sequence[RequestReport], output_tokens: int) -> Json:
     }
 
 
-def report_field(report: Report, counted: RequestReport) -> Json:
-    """Return the field `stemfirst` of a response."""
-    return {BODY_FIELD: report_to_json(report) | {"cache_write_tokens": counted.cache_write_tokens}}
+def report_field(report: Report, counted: RequestReport, prefix_name: Json | None = None) -> Json:
+    """Return the field `stemfirst` of a response.
+
+    Args:
+        report: the account.
+        counted: the engine's own.
+        prefix_name: what the prefix is kept under, if it is.
+    """
+    field = report_to_json(report) | {"cache_write_tokens": counted.cache_write_tokens}
+    if prefix_name is not None:
+        field["ref"] = prefix_name
+    return {BODY_FIELD: field}
 
 
 def headers(report: Report, tokenize_ms: float) -> dict[str, str]:
@@ -90,6 +100,7 @@ class ChatShape:
     def __init__(self, head: Head, vocabulary: Vocabulary) -> None:
         self._head = head
         self._vocabulary = vocabulary
+        self._told: dict[int, int] = {}
 
     def whole(self, choices: Sequence[Answer], wants_logprobs: bool) -> Json:
         """Return the response without usage."""
@@ -97,7 +108,7 @@ class ChatShape:
             "choices": [
                 {
                     "index": index,
-                    "message": {"role": "assistant", "content": choice.text, "refusal": None},
+                    "message": _message(choice),
                     "logprobs": self._logprobs(choice.tokens) if wants_logprobs else None,
                     "finish_reason": choice.finish,
                 }
@@ -116,10 +127,17 @@ class ChatShape:
         tokens: Sequence[TokenEvent],
         finish: str | None,
         wants_logprobs: bool,
+        calls: Sequence[ToolCall] = (),
     ) -> Json:
-        """Return the chunk of a piece of text."""
+        """Return the chunk of a piece of text and of the calls behind it, which are whole."""
         logprobs = self._logprobs(tokens) if wants_logprobs and tokens else None
-        delta = {"content": text} if text or finish is None else {}
+        delta: Json = {"content": text} if text or (finish is None and not calls) else {}
+        if calls:
+            told = self._told.get(choice, 0)
+            self._told[choice] = told + len(calls)
+            delta["tool_calls"] = [
+                {"index": told + number, **_call(call)} for number, call in enumerate(calls)
+            ]
         return self._chunk(choice, delta, logprobs, finish)
 
     def closing(self) -> Json:
@@ -194,8 +212,9 @@ class CompletionShape:
         tokens: Sequence[TokenEvent],
         finish: str | None,
         wants_logprobs: bool,
+        calls: Sequence[ToolCall] = (),
     ) -> Json:
-        """Return the chunk of a piece of text."""
+        """Return the chunk of a piece of text; there are no calls."""
         return self._envelope() | {
             "choices": [self._choice(choice, text, tokens, finish, wants_logprobs)]
         }
@@ -257,11 +276,28 @@ class Answer:
     """One choice as it is gathered from pieces."""
 
     text: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
     finish: str | None = None
     tokens: list[TokenEvent] = field(default_factory=list)
     report: RequestReport | None = None
     output_tokens: int = 0
     stop: str | None = None
+
+
+def _message(choice: Answer) -> Json:
+    message: Json = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.calls:
+        message["content"] = choice.text or None
+        message["tool_calls"] = [_call(call) for call in choice.calls]
+    return message
+
+
+def _call(call: ToolCall) -> Json:
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
 
 
 def finite(logprob: float | None) -> float | None:

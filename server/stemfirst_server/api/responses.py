@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from stemfirst_server.api.narrated import Converted, Path, named, text_of
+from stemfirst_server.api.output import OutputAsked, json_asked
 from stemfirst_server.api.schema import Sampled
 from stemfirst_server.errors import InvalidRequestError
 from stemfirst_server.tokens.template import Conversation, conversation
+from stemfirst_server.tools.calls import tool_use
 
 if TYPE_CHECKING:
     from stemfirst_server.api.failures import ApiError
     from stemfirst_server.api.openai import Answer, Head, Json
     from stemfirst_server.engine.request import RequestReport, SamplingParams
+    from stemfirst_server.tools.calls import ToolCall
 
 _NOT_KEPT = "this server keeps no responses: send the whole conversation as input"
 
@@ -32,6 +35,7 @@ class ResponsesRequest(Sampled):
     instructions: StrictStr | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
+    parallel_tool_calls: StrictBool | None = None
     max_output_tokens: StrictInt | None = None
     text: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
@@ -59,23 +63,28 @@ class ResponsesRequest(Sampled):
         ):
             if value is not None:
                 raise InvalidRequestError(f"{name}: {_NOT_KEPT}", parameter=name)
-        if self.tool_choice not in (None, "auto", "none"):
-            raise InvalidRequestError(
-                "tool_choice must be auto or none: this server cannot force a call yet",
-                parameter="tool_choice",
-            )
-        form = (self.text or {}).get("format") or {"type": "text"}
-        if not isinstance(form, Mapping) or form.get("type") != "text":
-            raise InvalidRequestError(
-                "text.format must be text: this server cannot enforce a format yet",
-                parameter="text.format",
-            )
         most = self.max_output_tokens
         if most is not None and most < 1:
             raise InvalidRequestError(
                 f"max_output_tokens must be at least 1, got {most}", parameter="max_output_tokens"
             )
         return self._sampling(most, None)
+
+    def output(self) -> OutputAsked:
+        """Return what the answer must be.
+
+        Raises:
+            InvalidRequestError: the choice or the format is of no kind that is known.
+        """
+        tools = [_tool(tool, index) for index, tool in enumerate(self.tools or ())]
+        return OutputAsked(
+            tool_use(
+                tools,
+                self.tool_choice,
+                is_parallel=self.parallel_tool_calls is not False,
+            ),
+            json_asked((self.text or {}).get("format"), "text.format", "schema"),
+        )
 
     def conversation(self) -> tuple[Conversation, Mapping[Path, Path]]:
         """Return what is asked in the shape of chat completions, and where each string came from.
@@ -151,7 +160,10 @@ def _tool(tool: Mapping[str, Any], index: int) -> dict[str, Any]:
 
 
 class ResponsesShape:
-    """A response, whole and as numbered events."""
+    """A response, whole and as numbered events.
+
+    Its output is the text, if there is any or nothing else, and the calls behind it.
+    """
 
     def __init__(self, head: Head, asked: ResponsesRequest) -> None:
         self._head = head
@@ -159,11 +171,121 @@ class ResponsesShape:
         self._item_id = f"msg_{uuid.uuid4().hex}"
         self._number = 0
         self._text = ""
+        self._has_opened = False
+        self._done: list[Json] = []
 
     def whole(self, answer: Answer, counted: RequestReport, field: Json) -> Json:
         """Return the response, `field` being our report on it."""
+        status = "incomplete" if answer.finish == "length" else "completed"
+        output = []
+        if answer.text or not answer.calls:
+            output.append(self._item(answer.text, status))
+        output += [_call(call) for call in answer.calls]
+        return self._closed(answer, counted, output) | field
+
+    def begin(self) -> list[Json]:
+        """Return the events before the first text."""
+        opened = self._response("in_progress", [], None)
+        return [
+            self._event("response.created", response=opened),
+            self._event("response.in_progress", response=opened),
+        ]
+
+    def piece(self, text: str) -> list[Json]:
+        """Return the events of a piece of text."""
+        self._text += text
+        return [
+            *self._opened(),
+            self._event("response.output_text.delta", **self._place(), delta=text, logprobs=[]),
+        ]
+
+    def call(self, call: ToolCall) -> list[Json]:
+        """Return the events of a call."""
+        events = self._text_done("completed")
+        index = len(self._done)
+        item = _call(call)
+        place = {"item_id": item["id"], "output_index": index}
+        self._done.append(item)
+        return [
+            *events,
+            self._event(
+                "response.output_item.added",
+                output_index=index,
+                item=item | {"arguments": "", "status": "in_progress"},
+            ),
+            self._event("response.function_call_arguments.delta", **place, delta=call.arguments),
+            self._event(
+                "response.function_call_arguments.done",
+                **place,
+                name=call.name,
+                arguments=call.arguments,
+            ),
+            self._event("response.output_item.done", output_index=index, item=item),
+        ]
+
+    def end(self, answer: Answer, counted: RequestReport, field: Json) -> list[Json]:
+        """Return the events after the last text."""
+        status = "incomplete" if answer.finish == "length" else "completed"
+        events = [] if self._has_opened or self._done else self._opened()
+        events += self._text_done(status)
+        whole = self._closed(answer, counted, self._done) | field
+        return [*events, self._event(f"response.{status}", response=whole)]
+
+    def failure(self, error: ApiError) -> Json:
+        """Return the event of an answer that broke off."""
+        return self._event("error", code=error.code, message=error.message, param=error.parameter)
+
+    def _opened(self) -> list[Json]:
+        """Return the events that open the text, once it is opened none."""
+        if self._has_opened:
+            return []
+        self._has_opened = True
+        return [
+            self._event(
+                "response.output_item.added",
+                output_index=len(self._done),
+                item=self._item(None, "in_progress"),
+            ),
+            self._event("response.content_part.added", **self._place(), part=_part("")),
+        ]
+
+    def _text_done(self, status: str) -> list[Json]:
+        """Return the events that close the text, if it is open."""
+        if not self._has_opened:
+            return []
+        text, place = self._text, self._place()
+        item = self._item(text, status)
+        index = len(self._done)
+        self._done.append(item)
+        self._has_opened = False
+        self._text = ""
+        events = [
+            self._event("response.output_text.done", **place, text=text, logprobs=[]),
+            self._event("response.content_part.done", **place, part=_part(text)),
+            self._event("response.output_item.done", output_index=index, item=item),
+        ]
+        # Text behind a call, which is rare, is an item of its own.
+        self._item_id = f"msg_{uuid.uuid4().hex}"
+        return events
+
+    def _event(self, kind: str, **fields: Any) -> Json:
+        number, self._number = self._number, self._number + 1
+        return {"type": kind, "sequence_number": number, **fields}
+
+    def _place(self) -> Json:
+        return {"item_id": self._item_id, "output_index": len(self._done), "content_index": 0}
+
+    def _item(self, text: str | None, status: str) -> Json:
+        return {
+            "id": self._item_id,
+            "type": "message",
+            "role": "assistant",
+            "status": status,
+            "content": [] if text is None else [_part(text)],
+        }
+
+    def _closed(self, answer: Answer, counted: RequestReport, output: list[Json]) -> Json:
         is_cut = answer.finish == "length"
-        status = "incomplete" if is_cut else "completed"
         usage = {
             "input_tokens": counted.prompt_tokens,
             "input_tokens_details": {
@@ -175,56 +297,8 @@ class ResponsesShape:
             "total_tokens": counted.prompt_tokens + answer.output_tokens,
         }
         reason = {"reason": "max_output_tokens"} if is_cut else None
-        output = [self._item(answer.text, status)]
-        return self._response(status, output, usage) | {"incomplete_details": reason} | field
-
-    def begin(self) -> list[Json]:
-        """Return the events before the first text."""
-        opened = self._response("in_progress", [], None)
-        return [
-            self._event("response.created", response=opened),
-            self._event("response.in_progress", response=opened),
-            self._event(
-                "response.output_item.added", output_index=0, item=self._item(None, "in_progress")
-            ),
-            self._event("response.content_part.added", **self._place(), part=_part("")),
-        ]
-
-    def piece(self, text: str) -> list[Json]:
-        """Return the events of a piece of text."""
-        self._text += text
-        return [self._event("response.output_text.delta", **self._place(), delta=text, logprobs=[])]
-
-    def end(self, answer: Answer, counted: RequestReport, field: Json) -> list[Json]:
-        """Return the events after the last text."""
-        whole = self.whole(answer, counted, field)
-        text = self._text
-        return [
-            self._event("response.output_text.done", **self._place(), text=text, logprobs=[]),
-            self._event("response.content_part.done", **self._place(), part=_part(text)),
-            self._event("response.output_item.done", output_index=0, item=whole["output"][0]),
-            self._event(f"response.{whole['status']}", response=whole),
-        ]
-
-    def failure(self, error: ApiError) -> Json:
-        """Return the event of an answer that broke off."""
-        return self._event("error", code=error.code, message=error.message, param=error.parameter)
-
-    def _event(self, kind: str, **fields: Any) -> Json:
-        number, self._number = self._number, self._number + 1
-        return {"type": kind, "sequence_number": number, **fields}
-
-    def _place(self) -> Json:
-        return {"item_id": self._item_id, "output_index": 0, "content_index": 0}
-
-    def _item(self, text: str | None, status: str) -> Json:
-        return {
-            "id": self._item_id,
-            "type": "message",
-            "role": "assistant",
-            "status": status,
-            "content": [] if text is None else [_part(text)],
-        }
+        status = "incomplete" if is_cut else "completed"
+        return self._response(status, output, usage) | {"incomplete_details": reason}
 
     def _response(self, status: str, output: list[Json], usage: Json | None) -> Json:
         asked = self._asked
@@ -238,13 +312,13 @@ class ResponsesShape:
             "instructions": asked.instructions,
             "max_output_tokens": asked.max_output_tokens,
             "model": self._head.model,
-            "output": output,
-            "parallel_tool_calls": True,
+            "output": list(output),
+            "parallel_tool_calls": asked.parallel_tool_calls is not False,
             "previous_response_id": None,
             "prompt_cache_key": asked.prompt_cache_key,
             "store": False,
             "temperature": 1.0 if asked.temperature is None else asked.temperature,
-            "text": {"format": {"type": "text"}},
+            "text": {"format": (asked.text or {}).get("format") or {"type": "text"}},
             "tool_choice": asked.tool_choice or "auto",
             "tools": asked.tools or [],
             "top_p": 1.0 if asked.top_p is None else asked.top_p,
@@ -256,3 +330,14 @@ class ResponsesShape:
 
 def _part(text: str) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _call(call: ToolCall) -> Json:
+    return {
+        "id": f"fc_{call.id}",
+        "type": "function_call",
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+        "status": "completed",
+    }

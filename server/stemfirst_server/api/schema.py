@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictBool, StrictInt, StrictStr
 
+from stemfirst_server.api.output import OutputAsked, json_asked
 from stemfirst_server.engine.request import SamplingParams
 from stemfirst_server.errors import InvalidRequestError
+from stemfirst_server.tools.calls import tool_use
 
 MOST_CHOICES = 64
 MOST_STOPS = 16
@@ -56,6 +58,16 @@ class Sampled(_Request):
     cache_salt: StrictStr | None = None
     prompt_cache_key: StrictStr | None = None
     stemfirst: Any = None
+    _prefix_name: dict[str, Any] | None = PrivateAttr(None)
+
+    @property
+    def prefix_name(self) -> dict[str, Any] | None:
+        """What the prefix of this body is kept under, as its answer acknowledges it."""
+        return self._prefix_name
+
+    def acknowledge(self, prefix_name: dict[str, Any]) -> None:
+        """Note under which name the prefix of this body is kept."""
+        self._prefix_name = prefix_name
 
     @property
     def choices(self) -> int:
@@ -116,6 +128,7 @@ class ChatRequest(Sampled):
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
+    parallel_tool_calls: StrictBool | None = None
     response_format: dict[str, Any] | None = None
     max_completion_tokens: StrictInt | None = None
     logprobs: StrictBool | None = None
@@ -130,16 +143,6 @@ class ChatRequest(Sampled):
         Raises:
             InvalidRequestError: a value is out of range, or asks for what is not built.
         """
-        if self.tool_choice not in (None, "auto", "none"):
-            raise InvalidRequestError(
-                "tool_choice must be auto or none: this server cannot force a call yet",
-                parameter="tool_choice",
-            )
-        if self.response_format and self.response_format.get("type") != "text":
-            raise InvalidRequestError(
-                "response_format must be text: this server cannot enforce a format yet",
-                parameter="response_format",
-            )
         top = self.top_logprobs
         if top is not None and not (self.logprobs and 0 <= top <= MOST_LOGPROBS):
             raise InvalidRequestError(
@@ -149,6 +152,22 @@ class ChatRequest(Sampled):
             )
         most = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
         return self._sampling(most, (top or 0) if self.logprobs else None)
+
+    def output(self) -> OutputAsked:
+        """Return what the answer must be; the tools are known to be functions.
+
+        Raises:
+            InvalidRequestError: the choice or the format is of no kind that is known.
+        """
+        return OutputAsked(
+            tool_use(
+                self.tools or (),
+                self.tool_choice,
+                is_parallel=self.parallel_tool_calls is not False,
+                schema_name="function.parameters",
+            ),
+            json_asked(self.response_format, "response_format", "json_schema.schema"),
+        )
 
 
 class CompletionRequest(Sampled):

@@ -16,6 +16,7 @@ from stemfirst.chain import ChainKey
 from stemfirst.wire import hint_from_json
 
 from stemfirst_server.api.narrated import Origin
+from stemfirst_server.api.output import Outputs
 from stemfirst_server.engine.request import FinishEvent, token_array
 from stemfirst_server.errors import ContextLengthError, InvalidRequestError
 from stemfirst_server.metrics import Metrics
@@ -26,6 +27,7 @@ from stemfirst_server.tokens.detokenize import Vocabulary
 from stemfirst_server.tokens.encoder import Encoded, Encoder, printable
 from stemfirst_server.tokens.placement import (
     NOWHERE,
+from stemfirst_server.tokens.grammar import Grammars
     Placement,
     place_conversation,
     place_text,
@@ -33,6 +35,7 @@ from stemfirst_server.tokens.placement import (
 from stemfirst_server.tokens.template import ChatTemplate, Conversation
 
 if TYPE_CHECKING:
+from stemfirst_server.tools.formats import FORMATS
     from stemfirst.wire import Report
     from transformers import PreTrainedTokenizerBase
 
@@ -105,6 +108,7 @@ class Service:
         admission: Admission,
     ) -> None:
         backend = tokenizer.backend_tokenizer
+        tool_format: str | None = None,
         self.engine = engine
         self.config = config
         self.served = served
@@ -118,6 +122,12 @@ class Service:
     async def chat_prompt(
         self, asked: Conversation, namespace: str, origin: Origin | None = None
     ) -> PromptTokens:
+        self.outputs = Outputs(
+            Grammars(backend, engine.info.end_token_ids),
+            self._template.source,
+            self.vocabulary.added,
+            FORMATS[tool_format] if tool_format else None,
+        )
         """Return the tokens of a conversation, converted from another body if `origin` says so.
 
         Raises:

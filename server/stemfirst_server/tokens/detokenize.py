@@ -41,13 +41,14 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         added = tokenizer.get_added_tokens_decoder()
+        self.added = {token.content: i for i, token in added.items()}
         self._hidden = frozenset(i for i, token in added.items() if token.special)
         self._plain = {i: token.content.encode() for i, token in added.items() if not token.special}
         self.is_byte_level = _is_byte_level(tokenizer)
 
-    def detokenizer(self) -> Detokenizer:
-        """Return a fresh detokenizer for one request."""
-        return _ByteLevel(self) if self.is_byte_level else _ByDecoding(self)
+    def detokenizer(self, shown: frozenset[int] = frozenset()) -> Detokenizer:
+        """Return a fresh detokenizer for one request; `shown` control tokens become text."""
+        return _ByteLevel(self, shown) if self.is_byte_level else _ByDecoding(self, shown)
 
     def is_hidden(self, token_id: int) -> bool:
         """Whether the token is a control token, whose text is not shown."""
@@ -76,12 +77,13 @@ class Vocabulary:
 class _ByteLevel:
     """Tokens are bytes: a UTF-8 decoder keeps the unfinished character."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, shown: frozenset[int]) -> None:
         self._vocabulary = vocabulary
+        self._shown = shown
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, token_id: int) -> str:
-        if self._vocabulary.is_hidden(token_id):
+        if self._vocabulary.is_hidden(token_id) and token_id not in self._shown:
             return ""
         return self._decoder.decode(self._vocabulary.bytes_of(token_id))
 
@@ -97,12 +99,18 @@ class _ByDecoding:
     but no longer than a character can last.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, shown: frozenset[int]) -> None:
         self._vocabulary = vocabulary
+        self._shown = shown
         self._window: list[int] = []
         self._emitted = 0  # tokens of the window whose text is out
 
     def feed(self, token_id: int) -> str:
+        if token_id in self._shown:
+            text = self.finish() + self._vocabulary.bytes_of(token_id).decode()
+            self._window.clear()
+            self._emitted = 0
+            return text
         if self._vocabulary.is_hidden(token_id):
             return ""
         self._window.append(token_id)

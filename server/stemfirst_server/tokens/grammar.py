@@ -93,7 +93,9 @@ class Grammars:
         if self._tokens is None:
             # A plain int for one: older releases take no list.
             ends = self._end_token_ids
-            self._tokens = LLTokenizer(self._source, eos_token=ends if len(ends) != 1 else ends[0])
+            self._tokens = LLTokenizer(
+                self._source, eos_token=(ends if len(ends) > 1 else ends[0]) if ends else None
+            )
         source = LLMatcher.grammar_from_lark(grammar)
         fault = LLMatcher.validate_grammar(source, self._tokens)
         if fault and not fault.startswith("WARNING"):

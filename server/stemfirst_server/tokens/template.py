@@ -80,10 +80,10 @@ class ChatTemplate:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         source = tokenizer.chat_template
-        self._source = source if isinstance(source, str) else json.dumps(source or "")
+        self.source = source if isinstance(source, str) else json.dumps(source or "")
         self.exists = bool(source)
         # Newer templates print a string as it is; older ones would quote it a second time.
-        self._takes_argument_text = "arguments is string" in self._source
+        self._takes_argument_text = "arguments is string" in self.source
 
     def render(self, asked: Conversation) -> str:
         """Return the text that the model reads.

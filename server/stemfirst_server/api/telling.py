@@ -1,0 +1,235 @@
+"""An answer on its way out: whole, or as a stream of server-sent events.
+
+One path for all routes, so that streamed and not they count, report and fail alike. Knows HTTP's
+part (disconnects, events); shapes are those of `openai`, `messages` and `responses`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response, StreamingResponse
+
+from stemfirst_server.api import failures, openai
+from stemfirst_server.api.encoding import Answered, encoded
+from stemfirst_server.api.narrated import Narrated
+from stemfirst_server.errors import RequestFailedError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from stemfirst_server.api.generation import Generation, Piece
+    from stemfirst_server.api.schema import Sampled
+    from stemfirst_server.api.service import PromptTokens, Service
+    from stemfirst_server.engine.request import RequestReport
+
+OpenAIShape = openai.ChatShape | openai.CompletionShape
+Shape = OpenAIShape | Narrated
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One HTTP request on its way.
+
+    Attributes:
+        echoes: text to show before each choice; empty for chat.
+        choices: answers a prompt; choice `i` answers prompt `i // choices`.
+        tokenize_ms: time that template and tokenizer took.
+    """
+
+    service: Service
+    body: Sampled
+    shape: Shape
+    prompts: tuple[PromptTokens, ...]
+    echoes: tuple[str, ...]
+    choices: int
+    generation: Generation
+    wants_logprobs: bool
+    api_key: str | None
+    tokenize_ms: float
+
+
+async def tell(job: Job, request: Request) -> Response:
+    """Start what was asked and return its answer; a client that leaves ends it.
+
+    Raises:
+        ServerError: the engine refused it, or could not complete it before anything was told.
+    """
+    job.generation.start()
+    watching = asyncio.create_task(_abort_on_disconnect(request, job.generation))
+    if job.body.stream:
+        return await _stream(job, watching)
+    try:
+        answers = await _gathered(job)
+    finally:
+        watching.cancel()
+    return _whole(job, answers)
+
+
+async def _gathered(job: Job) -> list[openai.Answer]:
+    answers = [openai.Answer(job.echoes[i // job.choices]) for i in range(_count(job))]
+    async for piece in job.generation.pieces():
+        _add(answers[piece.choice], piece, keep_tokens=job.wants_logprobs)
+    return answers
+
+
+def _whole(job: Job, answers: Sequence[openai.Answer]) -> Response:
+    counted = _counted(job, answers)
+    report = job.service.report(counted[0], job.prompts[0], job.body.stemfirst, job.api_key)
+    field = openai.report_field(report, counted[0], job.body.prefix_name)
+    if isinstance(job.shape, openai.ChatShape | openai.CompletionShape):
+        body = openai.with_fields(
+            job.shape.whole(answers, job.wants_logprobs),
+            {"usage": openai.usage(counted, sum(answer.output_tokens for answer in answers))},
+            field,
+        )
+    else:
+        body = job.shape.whole(answers[0], counted[0], field)
+    return Answered(body, headers=openai.headers(report, job.tokenize_ms))
+
+
+async def _stream(job: Job, watching: asyncio.Task[None]) -> Response:
+    """Return the stream once its first piece is there, so that a failure has its own status."""
+    pieces = job.generation.pieces()
+    try:
+        first = await anext(pieces)
+    except BaseException:
+        watching.cancel()
+        raise
+
+    shape = job.shape
+    if isinstance(shape, openai.ChatShape | openai.CompletionShape):
+        story = _events(job, shape, first, pieces)
+    else:
+        story = _narrated(job, shape, first, pieces)
+
+    async def events() -> AsyncIterator[bytes]:
+        try:
+            async for event in story:
+                yield event
+        finally:
+            watching.cancel()
+            job.generation.abort()
+
+    return StreamingResponse(
+        events(), media_type="text/event-stream", headers={"cache-control": "no-cache"}
+    )
+
+
+async def _events(
+    job: Job, shape: OpenAIShape, first: Piece, pieces: AsyncIterator[Piece]
+) -> AsyncIterator[bytes]:
+    answers = [openai.Answer() for _ in range(_count(job))]
+    for index, _ in enumerate(answers):
+        opening = shape.opening(index)
+        if opening is not None:
+            yield _event(opening)
+        elif echo := job.echoes[index // job.choices]:
+            yield _event(shape.piece(index, echo, (), None, False))
+    piece: Piece | None = first
+    left = len(answers)
+    try:
+        while piece is not None:
+            _add(answers[piece.choice], piece, keep_tokens=False)
+            left -= piece.finish is not None
+            if piece.text or piece.calls or piece.finish or job.wants_logprobs:
+                chunk = shape.piece(
+                    piece.choice,
+                    piece.text,
+                    piece.tokens,
+                    piece.finish,
+                    job.wants_logprobs,
+                    piece.calls,
+                )
+                for event in _with_account(job, shape, answers, chunk) if left == 0 else [chunk]:
+                    yield _event(event)
+            piece = await anext(pieces, None)
+    except RequestFailedError as error:
+        yield _event(failures.from_server_error(error).body())
+    yield b"data: [DONE]\n\n"
+
+
+async def _narrated(
+    job: Job, shape: Narrated, first: Piece, pieces: AsyncIterator[Piece]
+) -> AsyncIterator[bytes]:
+    answer = openai.Answer()
+    for event in shape.begin():
+        yield _named_event(event)
+    piece: Piece | None = first
+    try:
+        while piece is not None:
+            _add(answer, piece, keep_tokens=False)
+            for event in shape.piece(piece.text) if piece.text else ():
+                yield _named_event(event)
+            for call in piece.calls:
+                for event in shape.call(call):
+                    yield _named_event(event)
+            piece = await anext(pieces, None)
+    except RequestFailedError as error:
+        yield _named_event(shape.failure(failures.from_server_error(error)))
+        return
+    counted = _counted(job, [answer])[0]
+    report = job.service.report(counted, job.prompts[0], job.body.stemfirst, job.api_key)
+    for event in shape.end(
+        answer, counted, openai.report_field(report, counted, job.body.prefix_name)
+    ):
+        yield _named_event(event)
+
+
+def _with_account(
+    job: Job, shape: OpenAIShape, answers: Sequence[openai.Answer], last: openai.Json
+) -> list[openai.Json]:
+    """Return the last chunk, with usage and report on it or on one of their own behind it."""
+    counted = _counted(job, answers)
+    report = job.service.report(counted[0], job.prompts[0], job.body.stemfirst, job.api_key)
+    usage = {"usage": openai.usage(counted, sum(answer.output_tokens for answer in answers))}
+    field = openai.report_field(report, counted[0], job.body.prefix_name)
+    match job.body.wants_usage:
+        case True:
+            return [last, openai.with_fields(shape.closing(), usage, field)]
+        case False:
+            return [openai.with_fields(last, field)]
+        case None:
+            return [openai.with_fields(last, usage, field)]
+
+
+def _counted(job: Job, answers: Sequence[openai.Answer]) -> list[RequestReport]:
+    """Return one report a prompt: of several choices, the one that paid for the prompt."""
+    reports = []
+    for start in range(0, len(answers), job.choices):
+        own = [answer.report for answer in answers[start : start + job.choices]]
+        reports.append(min((r for r in own if r is not None), key=lambda r: r.cached_tokens))
+    return reports
+
+
+def _add(answer: openai.Answer, piece: Piece, *, keep_tokens: bool) -> None:
+    answer.text += piece.text
+    answer.calls.extend(piece.calls)
+    if keep_tokens:
+        answer.tokens.extend(piece.tokens)
+    if piece.finish is not None:
+        answer.finish = piece.finish
+        answer.report = piece.report
+        answer.output_tokens = piece.output_tokens
+        answer.stop = piece.stop
+
+
+def _count(job: Job) -> int:
+    return len(job.prompts) * job.choices
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + encoded(body) + b"\n\n"
+
+
+def _named_event(body: dict[str, Any]) -> bytes:
+    return f"event: {body['type']}\n".encode() + _event(body)
+
+
+async def _abort_on_disconnect(request: Request, generation: Generation) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    generation.abort()
