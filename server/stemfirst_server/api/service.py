@@ -25,17 +25,17 @@ from stemfirst_server.savings.report import Price, build_report, reason_of
 from stemfirst_server.tokens import hints
 from stemfirst_server.tokens.detokenize import Vocabulary
 from stemfirst_server.tokens.encoder import Encoded, Encoder, printable
+from stemfirst_server.tokens.grammar import Grammars
 from stemfirst_server.tokens.placement import (
     NOWHERE,
-from stemfirst_server.tokens.grammar import Grammars
     Placement,
     place_conversation,
     place_text,
 )
 from stemfirst_server.tokens.template import ChatTemplate, Conversation
+from stemfirst_server.tools.formats import FORMATS
 
 if TYPE_CHECKING:
-from stemfirst_server.tools.formats import FORMATS
     from stemfirst.wire import Report
     from transformers import PreTrainedTokenizerBase
 
@@ -106,9 +106,9 @@ class Service:
         served: Served,
         cost_model: CostModel,
         admission: Admission,
+        tool_format: str | None = None,
     ) -> None:
         backend = tokenizer.backend_tokenizer
-        tool_format: str | None = None,
         self.engine = engine
         self.config = config
         self.served = served
@@ -118,16 +118,16 @@ class Service:
         self.metrics = Metrics(served.names[0], engine.stats)
         self._encoder = Encoder(backend)
         self._template = ChatTemplate(tokenizer)
-
-    async def chat_prompt(
-        self, asked: Conversation, namespace: str, origin: Origin | None = None
-    ) -> PromptTokens:
         self.outputs = Outputs(
             Grammars(backend, engine.info.end_token_ids),
             self._template.source,
             self.vocabulary.added,
             FORMATS[tool_format] if tool_format else None,
         )
+
+    async def chat_prompt(
+        self, asked: Conversation, namespace: str, origin: Origin | None = None
+    ) -> PromptTokens:
         """Return the tokens of a conversation, converted from another body if `origin` says so.
 
         Raises:
