@@ -444,7 +444,7 @@ def test_a_broken_invariant_ends_the_engine_and_nobody_hangs(
     engine.start()
     release = hold(engine)
     waiting = submit(engine, text(40))
-    engine._cache._free.pop()  # a page that nobody owns
+    engine._cache.free_pages -= 1  # a page that nobody owns
     release.set()
     finish = waiting.result(timeout=30).finish
     assert finish.reason is FinishReason.ERROR
