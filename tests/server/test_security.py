@@ -128,7 +128,7 @@ LIES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
                 "alg": "blake2b-128",
                 "segs": [{"id": "a", "tier": "static", "at": ["messages", 0, "content"],
                           "n": 9**9, "h": "0" * 32}],
-                "ref": {"kid": "acme", "h": "0" * 32, "tokens": 99_999},
+                "put": {"kid": "acme", "h": "0" * 32, "n": 99_999, "messages": 1},
             }
         },
     ),

@@ -169,7 +169,11 @@ def _capabilities(service: Service) -> dict[str, Any]:
         "model": served.names[0],
         "models": list(served.names),
         "page": service.config.page,
-        "features": ["segments", "savings", "cache_salt"],
+        "features": ["segments", "savings", "cache_salt", "prefix_refs"],
+        "prefix_refs": {
+            "most_bytes": service.references.most_tenant_bytes,
+            "ttl_s": int(service.references.life_s),
+        },
         "context_tokens": served.context_tokens,
         "chunk_tokens": service.config.chunk_tokens,
         "architecture": info.architecture,

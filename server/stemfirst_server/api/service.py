@@ -22,6 +22,7 @@ from stemfirst_server.errors import ContextLengthError, InvalidRequestError
 from stemfirst_server.metrics import Metrics
 from stemfirst_server.savings.costmodel import CostModel, Sample
 from stemfirst_server.savings.report import Price, build_report, reason_of
+from stemfirst_server.steering.references import References
 from stemfirst_server.tokens import hints
 from stemfirst_server.tokens.detokenize import Vocabulary
 from stemfirst_server.tokens.encoder import Encoded, Encoder, printable
@@ -114,6 +115,7 @@ class Service:
         self.served = served
         self.cost_model = cost_model
         self.admission = admission
+        self.references = References()
         self.vocabulary = Vocabulary(backend)
         self.metrics = Metrics(served.names[0], engine.stats)
         self._encoder = Encoder(backend)

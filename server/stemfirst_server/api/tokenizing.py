@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr
 
 from stemfirst_server.api import failures
+from stemfirst_server.api.unfolding import unfolded
 from stemfirst_server.errors import InvalidRequestError
 from stemfirst_server.namespaces import namespace
 from stemfirst_server.tokens.template import conversation
@@ -97,6 +98,7 @@ async def detokenize(body: DetokenizeRequest, service: Service) -> dict[str, Any
 async def render(body: ChatRequest, request: Request, service: Service) -> dict[str, Any]:
     """Answer `POST /v1/chat/completions/render`: what a chat request would be computed on."""
     _check_model(body.model, service)
+    body = unfolded(body, request, service)
     sampling = body.sampling()
     asked = conversation(
         body.messages,
