@@ -64,7 +64,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
     tokenizer = _tokenizer(source)
     engine = Engine(loaded, config)
     engine.start()
-    cost_model = CostModel(config.chunk_tokens)
+    cost_model = CostModel(config.chunk_tokens, shadow_rate=settings.shadow_rate)
     if settings.calibration_s > 0:
         progress("measuring prefill")
         cost_model.calibrate(

@@ -19,13 +19,13 @@ from stemfirst_server.savings.costmodel import (
 )
 from stemfirst_server.savings.report import Price, build_report, reason_of
 
-A, B, C = 3.0, 0.3, 0.00002
+A, B, C, D = 3.0, 0.3, 0.00002, 0.002
 CHUNK = 512
 
 
 def truth(context: int, new: int) -> float:
     """A machine's milliseconds for one chunk."""
-    return A + B * new + C * new * (context + new / 2)
+    return A + B * new + C * new * (context + new / 2) + D * context
 
 
 def true_prefill(context: int, new: int) -> float:
@@ -47,7 +47,7 @@ def calibrated(measure: Callable[[int, int], float] = truth, *, context: int = 8
 def test_the_law_is_found_where_measurements_are_exact() -> None:
     fit = calibrated().fit
     assert fit is not None
-    assert (fit.a, fit.b, fit.c) == pytest.approx((A, B, C), rel=1e-6)
+    assert (fit.a, fit.b, fit.c, fit.d) == pytest.approx((A, B, C, D), rel=1e-6)
     assert fit.error < 1e-9
 
 
@@ -112,7 +112,7 @@ def test_coefficients_are_never_negative() -> None:
     samples = [Sample(c, n, 50 - n / 100 - c / 1000) for c in (0, 512, 1024) for n in (16, 64, 256)]
     fit = fit_law(samples)
     assert fit is not None
-    assert min(fit.a, fit.b, fit.c) >= 0
+    assert min(fit.a, fit.b, fit.c, fit.d) >= 0
 
 
 def test_one_point_measured_often_is_no_law() -> None:

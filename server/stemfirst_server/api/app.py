@@ -163,6 +163,7 @@ def _capabilities(service: Service) -> dict[str, Any]:
     served = service.served
     info = service.engine.info
     fit = service.cost_model.fit
+    verdict = service.cost_model.verdict
     price = served.price
     return {
         "wire": WIRE_VERSION,
@@ -184,10 +185,14 @@ def _capabilities(service: Service) -> dict[str, Any]:
         "price": {"per_hour": price.per_hour, "currency": price.currency} if price else None,
         "price_reason": None if price else "the server was started without --gpu-price-per-hour",
         "cost_model": {
-            "law": "a + b*new + c*new*(context + new/2), milliseconds a chunk",
+            "law": "a + b*new + c*new*(context + new/2) + d*context, milliseconds a chunk",
             "a": fit.a,
             "b": fit.b,
             "c": fit.c,
+            "d": fit.d,
+            "drift": fit.drift,
+            "spread": fit.spread,
+            "shadows": {"runs": verdict.runs, "error": verdict.error, "inside": verdict.inside},
             "most_prompt": fit.most_prompt,
             "most_new": fit.most_new,
             "samples": fit.samples,

@@ -21,7 +21,8 @@ from stemfirst_server.engine.request import FinishEvent, token_array
 from stemfirst_server.errors import ContextLengthError, InvalidRequestError
 from stemfirst_server.metrics import Metrics
 from stemfirst_server.savings.costmodel import CostModel, Sample
-from stemfirst_server.savings.report import Price, build_report, reason_of
+from stemfirst_server.savings.report import Price, build_report, missed_tokens, reason_of
+from stemfirst_server.savings.shadows import ShadowRuns
 from stemfirst_server.steering.references import References
 from stemfirst_server.tokens import hints
 from stemfirst_server.tokens.detokenize import Vocabulary
@@ -114,6 +115,7 @@ class Service:
         self.config = config
         self.served = served
         self.cost_model = cost_model
+        self._shadows = ShadowRuns(engine, cost_model)
         self.admission = admission
         self.references = References()
         self.vocabulary = Vocabulary(backend)
@@ -234,9 +236,17 @@ class Service:
         def receive(event: Event) -> None:
             if isinstance(event, FinishEvent):
                 self._account(event)
+                on_event(event)
+                self._shadows.ended(request, event)
+                return
             on_event(event)
 
-        return self.engine.submit(request, on_event=receive)
+        self._shadows.began()
+        try:
+            return self.engine.submit(request, on_event=receive)
+        except BaseException:
+            self._shadows.dropped()
+            raise
 
     def abort(self, request_id: str) -> None:
         """End a request early."""
@@ -273,6 +283,7 @@ class Service:
         return build_report(
             counted,
             self._saved(counted),
+            self._missed(counted),
             reason=reason,
             place=place,
             uses=hints.count_uses(prompt.encoded, counted.cached_tokens, placement, segments),
@@ -289,6 +300,10 @@ class Service:
 
     def _saved(self, counted: RequestReport) -> SavedTime | None:
         return self.cost_model.saved(counted.cached_tokens, counted.computed_tokens)
+
+    def _missed(self, counted: RequestReport) -> SavedTime | None:
+        context, lost, rest = missed_tokens(counted, self.config.page)
+        return self.cost_model.avoided(context, lost, rest)
 
     def _reason(self, counted: RequestReport) -> str | None:
         return reason_of(

@@ -53,9 +53,23 @@ def reason_of(counted: RequestReport, *, page: int, has_prefix_cache: bool) -> s
     return "prompt_grew"
 
 
+def missed_tokens(counted: RequestReport, page: int) -> tuple[int, int, int]:
+    """Return a prompt's tokens as (cached, computed though they might have been cached, rest).
+
+    The last token is always computed, and only whole pages are cached.
+    """
+    cacheable = max(counted.cached_tokens, (counted.prompt_tokens - 1) // page * page)
+    return (
+        counted.cached_tokens,
+        cacheable - counted.cached_tokens,
+        counted.prompt_tokens - cacheable,
+    )
+
+
 def build_report(
     counted: RequestReport,
     saved: SavedTime | None,
+    lost: SavedTime | None = None,
     *,
     reason: str | None,
     place: MissPlace | None,
@@ -68,6 +82,7 @@ def build_report(
     Args:
         counted: the engine's account.
         saved: the cost model's estimate; None where it has none to give.
+        lost: its estimate of what the missed tokens took; None where it has none.
         reason: why tokens were computed; None if nothing was missed.
         place: where the prompt left everything cached.
         uses: tokens by tier and segment; None without valid hints.
@@ -88,13 +103,24 @@ def build_report(
             tpot=round(counted.decode_ms / decoded, 3) if decoded > 0 else None,
             prefill_ms_saved=_estimate(saved, counted.load_ms),
         ),
-        missed=Miss(counted.computed_tokens, reason, place) if reason is not None else None,
+        missed=_miss(counted, lost, reason, place, price) if reason is not None else None,
         cost=_cost(counted, saved, price),
         tiers=uses.tiers if uses else None,
         segments=uses.segments if uses else None,
         source={"gpu": counted.cached_tokens, "host": 0, "disk": 0},
         notice=notice,
     )
+
+
+def _miss(
+    counted: RequestReport,
+    lost: SavedTime | None,
+    reason: str,
+    place: MissPlace | None,
+    price: Price | None,
+) -> Miss:
+    cost = price.of(lost.ms) if lost is not None and price is not None else None
+    return Miss(counted.computed_tokens, reason, place, _estimate(lost, 0.0), cost)
 
 
 def _estimate(saved: SavedTime | None, load_ms: float) -> Estimate | None:
@@ -106,6 +132,7 @@ def _estimate(saved: SavedTime | None, load_ms: float) -> Estimate | None:
         hi=round(saved.high - load_ms, 3),
         n=saved.samples,
         error=round(saved.error, 4),
+        shadows=saved.shadows,
     )
 
 
