@@ -27,8 +27,8 @@ from stemfirst_lint.pieces import (
     runs_of,
     text_of,
 )
-from stemfirst_lint.scopes import Use
-from stemfirst_lint.verdicts import named_verdict, of_field, with_format_spec
+from stemfirst_lint.scopes import Use, is_own
+from stemfirst_lint.verdicts import kept, named_verdict, of_field, with_format_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Assembler:
 
     def hole(self, node: ast.expr, use: Use, call: Call | None, location: Location) -> Hole:
         """Return the judged hole for a value that is put in at a place."""
-        verdict = self.flow.verdict(node, use, call)
+        verdict = kept(self.flow.verdict(node, use, call), name_of(node))
         set_location: Location | None = None
         if verdict.kind is Kind.SET and id(node) in self.flow.sets:
             found = self.flow.sets[id(node)]
@@ -197,8 +197,10 @@ class Assembler:
         start, end = source.span(node)
         inner = filling.outer if use.scope is filling.use.scope else None
         hole = self.hole(node, use, inner, place)
+        if not is_positional:
+            hole = replace(hole, verdict=kept(hole.verdict, name))
         if hole.verdict.tier is None and not is_positional:
-            tier = known.data_tier(name)
+            tier = known.data_tier(name) if is_own(node) else known.field_tier(name)
             if tier is not None:
                 told = named_verdict(f"the field `{part.name}`", tier, place)
                 hole = replace(hole, verdict=told)

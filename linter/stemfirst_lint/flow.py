@@ -16,8 +16,9 @@ from stemfirst_lint import known
 from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Resolution, Verdict
+from stemfirst_lint.parts import unpacked
 from stemfirst_lint.project import Defined, External, Instance, Module, Project, Values
-from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use, last_name
+from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use, is_own, last_name
 from stemfirst_lint.syntax import (
     called,
     is_container,
@@ -33,11 +34,13 @@ from stemfirst_lint.verdicts import (
     CONSTANT,
     alternatives,
     because,
+    clock_named,
     coarser,
     constant_spec,
     declared,
     frozen_value,
     join,
+    kept,
     named_verdict,
     pure,
     says,
@@ -219,6 +222,7 @@ class Flow:
                     return _counter(name, "is counted up", place_of(binding.node, binding.use))
                 if binding.how is Bind.ASSIGN:
                     found = self._mutated(name, binding, found, inner_call)
+                found = kept(found, name)
                 if found.tier is None and binding.how is Bind.ASSIGN:
                     found = self._local(name, binding)
                 if binding.use.scope.kind is not ScopeKind.FUNCTION:
@@ -234,10 +238,12 @@ class Flow:
                         name, "counts the rounds of a loop", place_of(binding.node, binding.use)
                     )
                 found = self.verdict(binding.value, binding.use, inner_call)
+                if found.tier is None:
+                    return self._local(name, binding)
                 return UNKNOWN if found.kind in ORDERLESS else found
             case Bind.UNPACK:
                 assert binding.value is not None
-                found = self.verdict(binding.value, binding.use, inner_call)
+                found = self._unpacked(name, binding, inner_call)
                 return found if found.tier is not None else self._local(name, binding)
             case Bind.PARAMETER:
                 return self._parameter(name, binding, inner_call)
@@ -246,6 +252,16 @@ class Flow:
             case Bind.IMPORT:
                 return self._meaning(self.project.of_bindings((binding,), 0), name)
         return UNKNOWN
+
+    def _unpacked(self, name: str, binding: Binding, call: Call | None) -> Verdict:
+        """What `a, b = value` gives to one of its names."""
+        assert binding.value is not None
+        parts = list(unpacked(self.project, name, binding, call))
+        if parts:
+            return alternatives(self.verdict(part, use, inner) for part, use, inner in parts)
+        found = self.verdict(binding.value, binding.use, call)
+        # A clock or a set in one part says nothing of the others.
+        return UNKNOWN if found.tier is Tier.VOLATILE else found
 
     def _mutated(self, name: str, binding: Binding, made: Verdict, call: Call | None) -> Verdict:
         """A container's verdict with what its function puts into it later."""
@@ -288,25 +304,24 @@ class Flow:
 
     def _local(self, name: str, binding: Binding) -> Verdict:
         """What a local variable's name says where its value says nothing."""
-        tier = known.data_tier(name)
-        if tier is None or binding.use.scope.kind is not ScopeKind.FUNCTION:
+        if binding.use.scope.kind is not ScopeKind.FUNCTION:
+            return UNKNOWN
+        if name in known.CLOCK_PARAMETERS:
+            return clock_named(name, place_of(binding.node, binding.use))
+        tier = known.local_tier(name)
+        if tier is None:
             return UNKNOWN
         return named_verdict(f"`{name}`", tier, place_of(binding.node, binding.use))
 
     def _item(self, key: ast.expr, node: ast.expr, use: Use) -> Verdict:
         """What the key says of an item of something unknown: `row["question"]`."""
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            tier = known.data_tier(key.value)
-            if tier is not None and not self._is_own(node):
+            tier = known.member_tier(last_name(node), key.value)
+            if tier is None and known.is_record(last_name(node)):
+                tier = known.parameter_tier(key.value, None)
+            if tier is not None and not is_own(node):
                 return named_verdict(f"the item `{key.value}`", tier, place_of(key, use))
         return UNKNOWN
-
-    @staticmethod
-    def _is_own(node: ast.expr) -> bool:
-        """True for what hangs on `self`: an object may keep it for a session."""
-        while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
-            node = node.func if isinstance(node, ast.Call) else node.value
-        return isinstance(node, ast.Name) and node.id in ("self", "cls")
 
     def _parameter(self, name: str, binding: Binding, call: Call | None) -> Verdict:
         function = binding.use.scope
@@ -355,7 +370,7 @@ class Flow:
                     verdict, f"`{name}` is passed here", place_of(call.node, call.use)
                 )
             given.append(verdict)
-        joined = alternatives(given) if given else UNKNOWN
+        joined = kept(alternatives(given), name) if given else UNKNOWN
         if joined.tier is not None:
             if joined.tier is Tier.STATIC:
                 return Verdict(Tier.STATIC, Kind.CALL_ARGUMENT)
@@ -365,6 +380,8 @@ class Flow:
         if told is not None:
             reason = f"`{name}` is a parameter of `{function.name}`, and its name says {says(told)}"
             return Verdict(told, Kind.IDENTITY, (Evidence(reason, place),))
+        if name in known.CLOCK_PARAMETERS:
+            return clock_named(name, place)
         tier = known.parameter_tier(name, annotation)
         if tier is None:
             return UNKNOWN
@@ -399,8 +416,11 @@ class Flow:
             return UNKNOWN  # an attribute of a set or constant is a method or an object's state
         is_named = base.kind in (Kind.PARAMETER, Kind.NAMED)
         if base.tier is None or (is_named and last_name(node.value) in known.CARRIER_NAMES):
-            tier = known.data_tier(node.attr)
-            if tier is None or self._is_own(node):
+            owner = None if is_named else last_name(node.value)
+            tier = known.member_tier(owner, node.attr)
+            if tier is None and is_named:
+                tier = known.field_tier(node.attr)
+            if tier is None or is_own(node):
                 return UNKNOWN
             return named_verdict(f"the attribute `{node.attr}`", tier, place_of(node, use))
         return base
@@ -440,16 +460,17 @@ class Flow:
     def _instance_attribute(self, name: str, bindings: tuple[Binding, ...]) -> Verdict:
         """What an object keeps: frozen when `__init__` sets it, else as lively as its values."""
         found: list[Verdict] = []
+        is_data = known.data_tier(name) is Tier.REQUEST
         for binding in bindings:
             verdict = self._binding(name, binding, None)
             is_frozen = binding.use.scope.name in ("__init__", "__post_init__")
-            if is_frozen and verdict.tier not in (Tier.STATIC, Tier.TENANT):
+            if is_frozen and verdict.tier not in (Tier.STATIC, Tier.TENANT) and not is_data:
                 verdict = UNKNOWN
             found.append(verdict)
         joined = alternatives(found)
         if joined.is_stable or joined.tier is Tier.TENANT or joined.kind in ORDERLESS:
             return joined
-        return UNKNOWN
+        return joined if is_data and joined.tier is Tier.REQUEST else UNKNOWN
 
     def _subscript(self, node: ast.Subscript, use: Use, call: Call | None) -> Verdict:
         meaning = self.project.meaning(node.value, use)
@@ -550,20 +571,45 @@ class Flow:
                 return found
         if isinstance(meaning, Defined):
             if meaning.scope.kind is ScopeKind.FUNCTION:
-                again = call.within(meaning.scope) if call is not None else None
-                if again is not None:  # it calls itself: what it returns stays unknown
-                    self._lowest = min(self._lowest, again.depth)
-                    return UNKNOWN
-                inner = Call.inside(call, node, meaning.scope, use, is_bound=meaning.is_bound)
-                found = self._returns(meaning.scope, inner)
-                if found.tier is not None and found.tier > Tier.STATIC:
-                    name = meaning.scope.name
-                    found = because(found, f"`{name}()` returns it", place)
-                return found
+                found = self._defined(node, meaning, use, call)
+                return found if found.tier is not None else self._told(node, use, call, arguments)
             return UNKNOWN
         if isinstance(node.func, ast.Attribute):
-            return self._method(node.func, node, use, call, arguments)
+            found = self._method(node.func, node, use, call, arguments)
+            if found.tier is not None or self.verdict(node.func.value, use, call).kind in ORDERLESS:
+                return found
+        return self._told(node, use, call, arguments)
+
+    def _told(
+        self, node: ast.Call, use: Use, call: Call | None, arguments: list[ast.expr]
+    ) -> Verdict:
+        """What the callee's name says of a result of which the code says nothing."""
+        name = last_name(node.func) or ""
+        place = place_of(node, use)
+        if known.MODEL_CALLS.match(name) or (
+            name == "create"
+            and isinstance(node.func, ast.Attribute)
+            and last_name(node.func.value) in ("completions", "messages", "responses")
+        ):
+            answered = Evidence(f"`{name}()` returns what a model answered", place)
+            return Verdict(Tier.REQUEST, Kind.NAMED, (answered,))
+        if known.TRANSFORMS.match(name):
+            made = join(self.verdict(a, use, call) for a in arguments)
+            if made.tier is Tier.REQUEST and made.kind not in ORDERLESS:
+                return because(made, f"`{name}()` is made of it", place)
         return UNKNOWN
+
+    def _defined(self, node: ast.Call, meaning: Defined, use: Use, call: Call | None) -> Verdict:
+        """What a function of the project returns."""
+        again = call.within(meaning.scope) if call is not None else None
+        if again is not None:  # it calls itself: what it returns stays unknown
+            self._lowest = min(self._lowest, again.depth)
+            return UNKNOWN
+        inner = Call.inside(call, node, meaning.scope, use, is_bound=meaning.is_bound)
+        found = self._returns(meaning.scope, inner)
+        if found.tier is not None and found.tier > Tier.STATIC:
+            found = because(found, f"`{meaning.scope.name}()` returns it", place_of(node, use))
+        return found
 
     def _external(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 
 from stemfirst_lint.scopes import (
+    LOOP,
     Bind,
     Binding,
     CallUse,
@@ -148,13 +149,13 @@ class _Builder:
                 self.compounds += 1
                 compound = self.compounds
                 self.target(node.target, Bind.ELEMENT, node.iter, node)
-                self.arm(compound, 0, node.body, loop=1)
+                self.arm(compound, LOOP, node.body, loop=1)
                 self.arm(compound, 1, node.orelse)
             case ast.While():
                 self.expression(node.test)
                 self.compounds += 1
                 compound = self.compounds
-                self.arm(compound, 0, node.body, loop=1)
+                self.arm(compound, LOOP, node.body, loop=1)
                 self.arm(compound, 1, node.orelse)
             case ast.With() | ast.AsyncWith():
                 for item in node.items:

@@ -36,6 +36,17 @@ CLOCKS: dict[str, Resolution] = {
 }
 """Calls that read a clock, and how finely their text moves as it is."""
 
+CLOCK_PARAMETERS: dict[str, Resolution] = {
+    "now": Resolution.SECOND,
+    "current_time": Resolution.SECOND,
+    "current_datetime": Resolution.SECOND,
+    "today": Resolution.DAY,
+    "current_date": Resolution.DAY,
+    "todays_date": Resolution.DAY,
+    "today_date": Resolution.DAY,
+}
+"""Parameters that are named for the time, and nothing else."""
+
 CLOCK_FIELDS: dict[str, Resolution] = {
     "now": Resolution.SECOND,
     "current_time": Resolution.SECOND,
@@ -173,6 +184,21 @@ REQUEST_CALLS = re.compile(
 )
 """Callees whose result is looked up for one request."""
 
+MODEL_CALLS = re.compile(
+    r"^(a?invoke|a?predict(_messages)?|a?complete|a?completion|a?generate_(content|text|response)|"
+    r"(create_|a)?chat_completion|_?aask|a?chat|get_completion|(ask|call|query|run)_(llm|model|gpt)|"
+    r"llm_call|llm_complete|call_openai)$"
+)
+"""Callees that return what a model answered."""
+
+TRANSFORMS = re.compile(
+    r"^_*(format|stringify|serialize|truncate|clean|escape|sanitize|clip|trim|shorten|normalize|"
+    r"quote|indent|dump|convert|compress|flatten|number|concat|join|merge|limit|encode|decode|"
+    r"to_(str|string|text|markdown|prompt)|parse|strip|extract|summarize|summarise|chunk|split|"
+    r"render|stringify|pretty|unwrap|redact|mask)(_|$)"
+)
+"""Callees whose result is made of what they are given, by their name."""
+
 LOOKUP_CALLS = re.compile(r"^a?(search|retrieve|look_?up|find|fetch|query|recall)(_|$)")
 """Callees whose result follows the data of a request that they are given."""
 
@@ -188,9 +214,21 @@ _REQUEST_WORDS = frozenset(
         "result", "results", "retrieved", "request", "goal", "problem", "url", "summary",
         "summaries", "reference", "hypothesis", "candidate", "task", "command", "stderr", "stdout",
         "traceback", "error", "errors", "scratchpad", "evidence", "facts", "premise", "nodes",
+        "reply", "replies", "draft", "essay", "report", "story", "logs", "trajectory",
+        "trajectories", "plan", "subtask", "subtasks", "comment", "comments", "caption",
+        "captions", "exception", "objective", "transcripts", "screenshot", "intent", "poem",
     }
 )  # fmt: skip
+_ADDRESS_WORDS = frozenset(
+    {"api", "base", "server", "site", "db", "database", "endpoint", "callback", "proxy", "hub",
+     "host", "service", "root", "home", "repo"}
+)  # fmt: skip
+"""First words that make a setting of a URL."""
 _SESSION_WORDS = frozenset({"history", "conversation", "dialogue", "dialog", "memory", "memories"})
+_PARTS_OF_SESSIONS = frozenset(
+    {"text", "summary", "context", "log", "messages", "entries", "turns", "section", "str", "so",
+     "far", "content"}
+)  # fmt: skip
 _TENANT_WORDS = frozenset({"user", "customer", "profile", "tenant", "account", "username"})
 _CONFIG_WORDS = frozenset(
     {
@@ -227,9 +265,13 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
         words.pop()  # `context_str` is a context
     if (words and words[0] in _QUALIFIERS) or (annotation and _PLAIN_TYPES.match(annotation)):
         return None
+    if _REQUEST_PHRASES.search(name.lower()):
+        return Tier.REQUEST
     if words and words[-1] in _CONFIG_WORDS and not (words[-1] == "name" and len(words) > 1):
         return None
-    if any(word in _SESSION_WORDS for word in words):
+    if words and words[-1] in ("url", "uri") and words[0] in _ADDRESS_WORDS:
+        return None
+    if _is_of_session(words):
         return Tier.SESSION
     if words and (words[-1] in _REQUEST_WORDS or (words[0] in _REQUEST_WORDS and len(words) <= 2)):
         return Tier.REQUEST
@@ -240,6 +282,16 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
     if annotation is not None and _DATA_TYPES.search(annotation):
         return Tier.REQUEST
     return None
+
+
+def _is_of_session(words: list[str]) -> bool:
+    """True for `chat_history` and `history_text`, not for `conversation_purpose`."""
+    if not words:
+        return False
+    is_text = words[-1] in _PARTS_OF_SESSIONS
+    return words[-1] in _SESSION_WORDS or (
+        is_text and any(word in _SESSION_WORDS for word in words)
+    )
 
 
 _IDENTITIES = re.compile(
@@ -259,6 +311,23 @@ def identity_tier(name: str) -> Tier | None:
         return Tier.REQUEST
     return Tier.SESSION if match.group(2) else Tier.TENANT
 
+
+_SAYERS = (
+    r"(model|llm|agent|assistant|ai|bot|student|candidate|actual|predicted|previous|prior|last|"
+    r"existing|correct|reference|generated|initial|original|current|proposed|first|second|gold|"
+    r"expected|final|submitted|user|given)"
+)
+_REQUEST_PHRASES = re.compile(
+    rf"(^|_){_SAYERS}_(answer|response|reply|completion|solution|message|sql|essay|draft|report|"
+    r"plan|summary|code|text|query|question|task|turn)s?$|"
+    r"(^|_)(user|task|original|raw)_(prompt|task|request|instructions?|text|content|message|input|desc|"
+    r"info|result|requirements?|description|objective|goal|context)$|"
+    r"(^|_)(tool|function|search|scraped|crawled|fetched|execution|test)_"
+    r"(outputs?|results?|responses?|content|data|errors?)$|"
+    r"(^|_)(ground_truth|chat_log|page_content|error_(message|text|msg|log)s?|web_page|"
+    r"webpage_text|dependency_tasks_info|previous_(steps|results|tasks|attempts|actions))$"
+)
+"""Names of two words that say data, though the last word alone may say a setting."""
 
 _TAIL = r"(_(str|string|text|list|block|data|json))?$"
 _DATA_NAMES = re.compile(
@@ -290,8 +359,94 @@ def data_tier(name: str) -> Tier | None:
         return None
     if _HISTORY_NAMES.search(lowered):
         return Tier.SESSION
-    is_data = _DATA_NAMES.search(lowered) or _BROAD_NAMES.match(lowered)
+    is_data = (
+        _DATA_NAMES.search(lowered)
+        or _BROAD_NAMES.match(lowered)
+        or _REQUEST_PHRASES.search(lowered)
+    )
     return Tier.REQUEST if is_data else None
+
+
+_LOCAL_NAMES = re.compile(
+    r"^(answers?|responses?|replies|reply|feedback|topic|problem|draft|claim|statements?|"
+    r"error|errors|traceback|trajectory|article|essay|story|logs|diff|"
+    r"findings|results?|result_text|output_text|answer_text|response_text|"
+    r"task|sub_?tasks?|goal_text|request_text|text_chunk|chunk|sentence|paragraph|"
+    r"code_(snippet|block|diff)|webpage|comments?|review|reviews)$"
+)
+
+
+def local_tier(name: str) -> Tier | None:
+    """Return the tier that a local variable's name speaks for if its value says nothing."""
+    found = data_tier(name)
+    if found is None and _LOCAL_NAMES.match(name):
+        return Tier.REQUEST
+    return found
+
+
+_SETTING_NAMES = re.compile(
+    r"(^|_)(languages?|lang|locale|persona|domain|types?|format|schema|role|tone|style|criteria|"
+    r"expertise|profession|dialect|currency|timezone|level|mode|strategy|strategies|model|"
+    r"personality|guidelines?|rules?|instructions?|examples?|tools?|version|name|desc(ription)?s?)$",
+    re.IGNORECASE,
+)
+
+
+def is_setting(name: str) -> bool:
+    """Return True for a name of what stays for long, wherever its value was taken from."""
+    return _SETTING_NAMES.search(name) is not None and not _REQUEST_PHRASES.search(name.lower())
+
+
+_FIELD_CONFIG = frozenset(
+    {"goal", "inputs", "code", "reference", "result", "results", "page", "pages"}
+)
+
+
+def field_tier(name: str) -> Tier | None:
+    """Return the tier that a template's field speaks for if nothing is known of its value.
+
+    A field is named for what the prompt's reader calls it, so its name says more than that of a
+    variable.
+    """
+    found = data_tier(name)
+    if found is not None or name.lower() in _FIELD_CONFIG:
+        return found
+    tier = parameter_tier(name, None)
+    return tier if tier is Tier.REQUEST else None
+
+
+_MEMBERS = frozenset(
+    {"content", "text", "answer", "response", "question", "completion", "message", "query"}
+)
+_KEPT_OWNERS = re.compile(
+    r"(skill|tool|template|prompt|agent|config|section|part|block|example|role|persona|settings?|"
+    r"schema|rule|spec|instruction|node|preset|style|guide)s?$",
+    re.IGNORECASE,
+)
+
+
+def member_tier(owner: str | None, name: str) -> Tier | None:
+    """Return the tier that an attribute's or item's name speaks for if its owner says nothing.
+
+    Args:
+        owner: the last name of what it belongs to.
+        name: its own.
+    """
+    found = data_tier(name)
+    if found is None and name in _MEMBERS and owner and not _KEPT_OWNERS.search(owner):
+        return Tier.REQUEST
+    return found
+
+
+_RECORDS = frozenset(
+    {"row", "sample", "item", "record", "inputs", "request", "entry", "doc", "instance", "point",
+     "batch", "turn", "msg", "message", "case", "datum", "problem", "task", "example", "qa"}
+)  # fmt: skip
+
+
+def is_record(name: str | None) -> bool:
+    """Return True for a name that says one record of many: what its items hold is data."""
+    return name in _RECORDS
 
 
 PROMPT_NAME = re.compile(
@@ -301,8 +456,11 @@ PROMPT_NAME = re.compile(
 )
 """Names that people give to prompts."""
 
-PROMPT_OWNER = re.compile(r"(Prompts?|Templates?)$")
+PROMPT_OWNER = re.compile(r"Prompt|Templates?$")
 """Names of classes whose methods return prompts."""
+
+PROMPT_PATH = re.compile(r"(^|[/\\_.-])prompts?([_.-][^/\\]*)?([/\\][^/\\]*)?$", re.IGNORECASE)
+"""Files of prompts, and files in a folder of them."""
 
 PROMPT_SHAPE = re.compile(
     r"\b(I want you to act as |Pretend (you are|to be) |"

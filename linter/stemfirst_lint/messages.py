@@ -171,6 +171,28 @@ def items_of(project: Project, node: ast.expr, use: Use, hops: int = 0) -> list[
             return _named(project, node.id, use, hops)
         case ast.Call(func=ast.Name(id="list"), args=[inner]):
             return items_of(project, inner, use, hops + 1)
+        case ast.Call():
+            return _made(project, node, use, hops)
+    return [History()]
+
+
+def _made(project: Project, node: ast.Call, use: Use, hops: int) -> list[Item]:
+    """The items of a list that a function of the project makes."""
+    meaning = project.meaning(node.func, use)
+    if isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION:
+        lists = [
+            (value, value_use)
+            for value, value_use in meaning.scope.returns
+            if not (isinstance(value, ast.Constant) and value.value is None)
+        ]
+        if len(lists) == 1:
+            call = Call(node, meaning.scope, meaning.is_bound, use, None)
+            return [
+                replace(item, call=call)
+                if isinstance(item, Message) and item.call is None
+                else item
+                for item in items_of(project, *lists[0], hops + 2)
+            ]
     return [History()]
 
 
@@ -202,7 +224,9 @@ def _named(project: Project, name: str, use: Use, hops: int) -> list[Item]:
     bindings = project.reaching(name, use)
     if bindings is None:
         return [History()]
-    base = next((b for b in reversed(bindings) if b.how is Bind.ASSIGN), None)
+    assigned = [b for b in bindings if b.how is Bind.ASSIGN]
+    before = [b for b in assigned if b.use.scope is not use.scope or b.use.tick < use.tick]
+    base = next(reversed(before or assigned), None)
     if base is None or base.value is None:
         return [History()]
     found = items_of(project, base.value, base.use, hops + 1)

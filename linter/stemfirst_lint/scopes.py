@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Path = tuple[tuple[int, int], ...]
 """The branches around a statement, outermost first: (number of the compound, number of the arm)."""
 
+LOOP = -1
+"""The arm that is a loop's body: its end leads back to its beginning."""
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -151,6 +154,13 @@ def last_name(node: ast.expr) -> str | None:
     if isinstance(node, ast.Attribute):
         return node.attr
     return None
+
+
+def is_own(node: ast.expr) -> bool:
+    """Return True for what hangs on `self`: an object may keep it for a session."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
 
 
 def all_arguments(arguments: ast.arguments) -> list[ast.arg]:

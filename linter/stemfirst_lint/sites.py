@@ -29,23 +29,41 @@ from stemfirst_lint.messages import (
     message_of,
     role_of,
 )
-from stemfirst_lint.model import Following, Form, Sink, Site, Template, Text
+from stemfirst_lint.model import Following, Form, Sink, Site, Template
 from stemfirst_lint.pieces import merge
 from stemfirst_lint.readers import Readers
 from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
 from stemfirst_lint.templates import Reader
+from stemfirst_lint.unfilled import unfilled_sites
+from stemfirst_lint.wording import is_named, is_worded, lead, stable_texts
 
 STRONG_KEYWORDS = frozenset(
     {"system", "system_prompt", "system_message", "system_instruction", "instructions"}
 )
-WEAK_KEYWORDS = frozenset({"prompt", "backstory", "user_prompt", "prompt_template", "user_message"})
+WEAK_KEYWORDS = frozenset(
+    {
+        "prompt", "backstory", "user_prompt", "prompt_template", "user_message", "task", "message",
+        "msg",
+    }
+)  # fmt: skip
 WEAK_CALLS = frozenset(
     {
         "invoke", "ainvoke", "complete", "acomplete", "predict", "apredict", "generate",
         "agenerate", "completion", "acompletion", "chat", "achat", "ask", "llm", "call_llm",
         "query_llm", "generate_text", "generate_content", "run_llm", "generate_response",
-        "get_completion", "stream", "astream", "chat_completion",
+        "get_completion", "stream", "astream", "chat_completion", "run", "arun", "run_sync",
+        "run_stream", "step", "astep", "aask", "_aask", "a_generate", "agenerate_text",
+        "acomplete_text", "initiate_chat", "create_completion", "generate_raw_response", "send",
+        "query", "aquery", "prompt", "ask_llm", "query_model", "call_model", "llm_call", "text",
     }
+)  # fmt: skip
+HISTORY_KEYWORDS = frozenset(
+    {"messages", "history", "chat_history", "message_history", "conversation_history",
+     "previous_messages", "history_messages", "conversation"}
+)  # fmt: skip
+TURN_KEYWORDS = frozenset(
+    {"task", "prompt", "message", "query", "input", "user_message", "user_prompt", "question",
+     "msg", "content"}
 )  # fmt: skip
 _STRENGTH = list(Sink)
 
@@ -65,8 +83,13 @@ class Finder:
 
     def sites(self, modules: Iterable[ModuleIndex]) -> list[Site]:
         """Return the sites of modules, one for each text, in order of place."""
+        listed: list[ModuleIndex] = []
         for module in modules:
+            listed.append(module)
             self._module(module)
+        seen = frozenset(site.template.location for site in self._sites)
+        for module in listed:
+            self._sites.extend(unfilled_sites(self.reader, module, seen))
         grouped: dict[object, list[Site]] = {}
         for site in self._sites:
             grouped.setdefault(site.template.location, []).append(site)
@@ -93,6 +116,7 @@ class Finder:
             for call in module.calls.get(name, ()):
                 if call.node.args:
                     self._weak(call.node.args[0], call, Sink.CALL, None)
+        self._behind_histories(module)
         self._template_classes(module)
         self._names(module)
 
@@ -101,8 +125,10 @@ class Finder:
     def _request(self, call: CallUse) -> None:
         keywords = {k.arg: k.value for k in call.node.keywords if k.arg}
         listed = keywords.get("messages") or keywords.get("input")
-        if listed is None and call.node.args and isinstance(call.node.args[0], ast.List):
-            listed = call.node.args[0]
+        if listed is None and call.node.args:
+            first = call.node.args[0]
+            is_sent = last_name(call.node.func) in WEAK_CALLS or isinstance(first, ast.List)
+            listed = first if is_sent and isinstance(first, ast.List | ast.Name) else None
         if listed is None:
             return
         items = items_of(self.project, listed, call.use)
@@ -133,7 +159,7 @@ class Finder:
                     piece
                     for templates in read[index + 1 :]
                     if len(templates) == 1
-                    for piece in _stable_texts(templates[0])
+                    for piece in stable_texts(templates[0])
                 ),
                 tools=tools_text,
                 has_tools=tools is not None,
@@ -168,7 +194,7 @@ class Finder:
                 )
 
     def _is_appended(self, message: Message) -> bool:
-        """True if the message goes to the end of a list that was there before."""
+        """True if the message goes to the end of a list that held earlier turns before."""
         if message.role == "system":
             return False
         for method in ("append", "extend", "add_message", "put", "add"):
@@ -177,8 +203,15 @@ class Finder:
                     if argument is message.node or (
                         isinstance(argument, ast.List) and message.node in argument.elts
                     ):
-                        return True
+                        return self._grows_from_turns(call)
         return False
+
+    def _grows_from_turns(self, call: CallUse) -> bool:
+        """True unless the list that a call adds to was made by this function, of known messages."""
+        function = call.node.func
+        if not isinstance(function, ast.Attribute) or not isinstance(function.value, ast.Name):
+            return True
+        return self._is_history(function.value, call.use)
 
     def _tools(self, node: ast.expr | None, use: Use) -> str | None:
         """The tools' JSON text if they are a constant."""
@@ -201,7 +234,7 @@ class Finder:
                     has_history=self._sends_history(call),
                 )
                 for template in self.reader.templates(keyword.value, call.use):
-                    if known.NOT_A_PROMPT.match(_lead(template)):
+                    if known.NOT_A_PROMPT.match(lead(template)):
                         continue
                     place = call.use.scope.module.source.place(keyword.value)
                     self._add(Site(template, Sink.KEYWORD, place, "system", 0, following=following))
@@ -216,19 +249,46 @@ class Finder:
 
     def _weak(self, node: ast.expr, call: CallUse, sink: Sink, role: str | None) -> None:
         for template in self.reader.templates(node, call.use):
-            if _is_named(template) + _is_shaped(template) >= 1:
+            if is_named(template) or is_worded(template):
                 place = call.use.scope.module.source.place(node)
-                self._add(Site(template, sink, place, role))
+                is_behind = self._has_turns(call)
+                self._add(Site(template, sink, place, role, follows_history=is_behind))
+
+    def _behind_histories(self, module: ModuleIndex) -> None:
+        """Texts that a call sends with the turns before them: `agent.run(prompt, history=turns)`.
+
+        Order cannot matter in them, however they are named.
+        """
+        for calls in module.calls.values():
+            for call in calls:
+                if self._has_turns(call):
+                    keywords = call.node.keywords
+                    texts = [k.value for k in keywords if k.arg in TURN_KEYWORDS]
+                    for node in (*call.node.args[:1], *texts):
+                        self._weak(node, call, Sink.CALL, "user")
+
+    def _has_turns(self, call: CallUse) -> bool:
+        """True if a call is given the conversation so far beside the new turn."""
+        return any(
+            keyword.arg in HISTORY_KEYWORDS and self._is_history(keyword.value, call.use)
+            for keyword in call.node.keywords
+        )
+
+    def _is_history(self, node: ast.expr, use: Use) -> bool:
+        if isinstance(node, ast.Constant) or (isinstance(node, ast.List) and not node.elts):
+            return False
+        return any(isinstance(item, History) for item in items_of(self.project, node, use))
 
     def _names(self, module: ModuleIndex) -> None:
+        is_of_prompts = known.PROMPT_PATH.search(module.path.removesuffix(".py")) is not None
         for call in module.format_calls:
             for template in self.reader.templates(call.node, call.use):
-                if _is_named(template) and _is_shaped(template):
+                if is_named(template) and is_worded(template):
                     place = call.use.scope.module.source.place(call.node)
                     self._add(Site(template, Sink.NAME, place))
         for scope in [module.scope, *module.functions]:
             for name, bindings in scope.bindings.items():
-                if not known.PROMPT_NAME.search(name):
+                if not is_of_prompts and not known.PROMPT_NAME.search(name):
                     continue
                 for binding in bindings:
                     if binding.how is Bind.ASSIGN and isinstance(
@@ -241,8 +301,10 @@ class Finder:
                     for binding in bindings:
                         if binding.use.scope is scope and binding.value is not None:
                             self._named(binding.value, binding.use, name)
-            if known.PROMPT_NAME.search(scope.name) or (
-                owner is not None and known.PROMPT_OWNER.search(owner.name)
+            if (
+                is_of_prompts
+                or known.PROMPT_NAME.search(scope.name)
+                or (owner is not None and known.PROMPT_OWNER.search(owner.name))
             ):
                 self._returned(scope)
 
@@ -253,7 +315,7 @@ class Finder:
 
     def _named(self, node: ast.expr, use: Use, name: str) -> None:
         for template in self.reader.templates(node, use, name=name):
-            if _is_shaped(template):
+            if is_worded(template):
                 self._add(Site(template, Sink.NAME, template.location))
 
     # Template classes
@@ -326,7 +388,10 @@ class Finder:
 
     def _one(self, group: list[Site]) -> Site:
         """One site for one text: the strongest sink, the liveliest holes, all its calls."""
-        best = min(group, key=lambda s: (s.follows_history, _STRENGTH.index(s.sink)))
+        best = min(
+            group,
+            key=lambda s: (s.sink is Sink.NAME, s.follows_history, _STRENGTH.index(s.sink)),
+        )
         template = merge([site.template for site in (best, *(s for s in group if s is not best))])
         # A template class that is given the constant fills it by name, as a call would.
         classes = len({s.location for s in group if s.sink is Sink.TEMPLATE_CLASS})
@@ -342,29 +407,3 @@ class Finder:
 
 def _keyword(node: ast.Call, name: str) -> ast.expr | None:
     return next((k.value for k in node.keywords if k.arg == name), None)
-
-
-def _stable_texts(template: Template) -> list[str]:
-    found: list[str] = []
-    for piece in template.pieces:
-        if isinstance(piece, Text):
-            found.append(piece.text)
-        elif piece.constant_text is not None:
-            found.append(piece.constant_text)
-    return found
-
-
-def _lead(template: Template) -> str:
-    texts = _stable_texts(template)
-    return texts[0] if texts else ""
-
-
-def _is_named(template: Template) -> bool:
-    return template.name is not None and bool(known.PROMPT_NAME.search(template.name))
-
-
-def _is_shaped(template: Template) -> bool:
-    texts = _stable_texts(template)
-    if not texts or known.NOT_A_PROMPT.match(texts[0]):
-        return False
-    return any(known.PROMPT_SHAPE.search(text) for text in texts)

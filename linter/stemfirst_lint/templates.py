@@ -17,6 +17,7 @@ from stemfirst_lint.flow import Flow
 from stemfirst_lint.growth import Grown, grown_list
 from stemfirst_lint.model import Form, Piece, Template, Text
 from stemfirst_lint.origins import SAME_TEXT_CALLS, SAME_TEXT_METHODS, Origins
+from stemfirst_lint.parts import unpacked
 from stemfirst_lint.pieces import Literal, merged
 from stemfirst_lint.project import Defined, External, Values
 from stemfirst_lint.scopes import Bind, Binding, ScopeKind, Use, last_name
@@ -130,6 +131,12 @@ class Reader:
                     return self._bound(name, meaning.bindings, None, hops + 1)
             case Bind.PARAMETER:
                 return self._passed(name, binding, inner, hops)
+            case Bind.UNPACK:
+                return [
+                    template
+                    for part, use, part_call in unpacked(self.project, name, binding, inner)
+                    for template in self.templates(part, use, part_call, name, hops + 1)
+                ]
         return []
 
     def _passed(self, name: str, binding: Binding, call: Call | None, hops: int) -> list[Template]:

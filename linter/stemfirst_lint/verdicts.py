@@ -35,11 +35,15 @@ def join(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def alternatives(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict of a value that is one of several: known only if each one is."""
+    """Return the verdict of a value that is one of several.
+
+    One that varies is enough to vary; to stay, each one must be known to stay.
+    """
     found = list(verdicts)
-    if not found or any(verdict.tier is None for verdict in found):
-        return UNKNOWN
-    return max(found, key=lambda verdict: verdict.tier or Tier.STATIC)
+    liveliest = max(found, key=lambda verdict: verdict.tier or Tier.STATIC, default=UNKNOWN)
+    if any(verdict.tier is None for verdict in found):
+        return liveliest if (liveliest.tier or Tier.STATIC) >= Tier.REQUEST else UNKNOWN
+    return liveliest
 
 
 def of_field(name: str, place: Location) -> Verdict:
@@ -52,6 +56,12 @@ def of_field(name: str, place: Location) -> Verdict:
         return UNKNOWN
     told = Evidence(f"the name of the field `{{{name}}}` says {says(tier)}", place)
     return Verdict(tier, Kind.PARAMETER, (told,))
+
+
+def clock_named(name: str, place: Location | None) -> Verdict:
+    """Return the verdict of a parameter or variable that is named for the time."""
+    told = Evidence(f"`{name}` is named for a clock", place)
+    return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), known.CLOCK_PARAMETERS[name])
 
 
 def named_verdict(what: str, tier: Tier, place: Location | None) -> Verdict:
@@ -107,6 +117,15 @@ def because(verdict: Verdict, text: str, place: Location | None) -> Verdict:
 def declared(name: str, tier: Tier) -> Verdict:
     """Return the verdict of a name whose tier the user declared."""
     return Verdict(tier, Kind.DECLARED, (Evidence(f"`{name}` is declared {tier.label}"),))
+
+
+def kept(verdict: Verdict, name: str) -> Verdict:
+    """Return the verdict of a value that was judged by a name, under a name that says a setting.
+
+    A language that was detected in a document seldom differs from the last one.
+    """
+    is_by_name = verdict.kind in (Kind.NAMED, Kind.PARAMETER)
+    return UNKNOWN if is_by_name and known.is_setting(name) else verdict
 
 
 def says(tier: Tier) -> str:

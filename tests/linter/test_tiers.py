@@ -78,7 +78,7 @@ HOLES = [
     ("", "language", "unknown", None),
     ("", "something(question)", "unknown", None),
     ("", "thing.render()", "unknown", None),
-    ("", "now or dt.now()", "unknown", None),
+    ("", "now or dt.now()", "clock", "volatile"),
     ("dice = random.Random(7)", "dice.random()", "unknown", None),
     ("", "once()", "constant", "static"),
     ("if question:\n        x = 'a'\n    else:\n        x = 'b'", "x", "constant", "static"),

@@ -1,0 +1,75 @@
+"""Whether a text reads like a prompt: by the name that it has and by its own words.
+
+Knows templates and the phrases of `known`. Knows nothing of sinks; it only confirms.
+"""
+
+from __future__ import annotations
+
+import re
+
+from stemfirst_lint import known
+from stemfirst_lint.model import Template, Text
+
+_CUES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\b(you|your|you're)\b",
+        r"\b(must|should|shall|need to|have to)\b",
+        r"\b(do not|don't|never|always|ensure|make sure|please|avoid|only)\b",
+        r"\b(following|above|below|given|based on|provided)\b",
+        r"(^|[.:\n#*-]\s*)(answer|respond|reply|output|return|generate|write|provide|create|extract|"
+        r"summari[sz]e|analy[sz]e|evaluate|judge|decide|identify|list|use|determine|classify|"
+        r"translate|compare|rewrite|select|choose|consider|check|explain|describe|think|read)\b",
+        r"\b(json|markdown|format|sentences?|paragraphs?|words|language|xml|tags?)\b",
+        r"\b(task|question|user|assistant|context|document|conversation|instructions?|examples?|"
+        r"answer|response|text)\b",
+    )
+)
+_ENOUGH_CUES = 4
+_LEAST_CHARACTERS = 160
+
+
+def stable_texts(template: Template) -> list[str]:
+    """Return the texts of a template that never change, in order."""
+    found: list[str] = []
+    for piece in template.pieces:
+        if isinstance(piece, Text):
+            found.append(piece.text)
+        elif piece.constant_text is not None:
+            found.append(piece.constant_text)
+    return found
+
+
+def lead(template: Template) -> str:
+    """Return the first text of a template."""
+    texts = stable_texts(template)
+    return texts[0] if texts else ""
+
+
+def is_named(template: Template) -> bool:
+    """Return True if the text has a name that people give to prompts."""
+    return template.name is not None and bool(known.PROMPT_NAME.search(template.name))
+
+
+def is_shaped(template: Template) -> bool:
+    """Return True if a turn of phrase addresses a model."""
+    texts = stable_texts(template)
+    if not texts or known.NOT_A_PROMPT.match(texts[0]):
+        return False
+    return any(known.PROMPT_SHAPE.search(text) for text in texts)
+
+
+def is_worded(template: Template) -> bool:
+    """Return True if a text that is named like a prompt, or sent, reads like instructions.
+
+    Weaker than `is_shaped`: letters to customers and help texts are worded like this, too.
+    """
+    if is_shaped(template):
+        return True
+    texts = stable_texts(template)
+    if not texts or known.NOT_A_PROMPT.match(texts[0]):
+        return False
+    whole = "\n".join(texts)
+    if len(whole) < _LEAST_CHARACTERS:
+        return False
+    return sum(cue.search(whole) is not None for cue in _CUES) >= _ENOUGH_CUES

@@ -1,0 +1,123 @@
+"""Values and prompts are found where the code does not spell them out, and settings stay silent."""
+
+from collections.abc import Callable
+
+import pytest
+from stemfirst_lint.check import Report
+
+Check = Callable[..., Report]
+
+SEND = 'client.chat.completions.create(messages=[{"role": "user", "content": text}])\n'
+RULES = "You must answer politely. Never promise what the given policy does not grant. " * 16
+
+VARIES = {
+    "a value that the next round of a loop sees": (
+        'def work(client, llm):\n    last = ""\n    for step in steps():\n'
+        '        text = f"{last} RULES"\n'
+        f"        last = {SEND}"
+    ),
+    "an element of something unknown that is named for data": (
+        "def work(client):\n    for question in load():\n"
+        f'        text = f"{{question}} RULES"\n        {SEND}'
+    ),
+    "one caller of two": (
+        f'def ask(client, x):\n    text = f"{{x}} RULES"\n    {SEND}\n'
+        "def one(client, question):\n    ask(client, question)\n\n"
+        "def other(client):\n    ask(client, compute())\n"
+    ),
+    "what a model answered": (
+        "def work(client, llm):\n    found = llm.invoke(make())\n"
+        f'    text = f"{{found.content}} RULES"\n    {SEND}'
+    ),
+    "what a call made of data by its name": (
+        "def ask(client, question):\n    shown = tool.format_it(question)\n"
+        f'    text = f"{{shown}} RULES"\n    {SEND}'
+    ),
+    "a part of a tuple that a function returns": (
+        "def both(question):\n    return f'{question} RULES', 'x'\n\n"
+        f"def ask(client, question):\n    text, other = both(question)\n    {SEND}"
+    ),
+    "an attribute that a method keeps": (
+        "class Asker:\n    def __init__(self, client, question):\n"
+        "        self.client, self.question = client, question\n"
+        "        self.question = question\n\n"
+        f'    def ask(self, client):\n        text = f"{{self.question}} RULES"\n        {SEND}'
+    ),
+    "a template that is filled out of sight": 'ASK_PROMPT = """{question}\nRULES"""\n',
+    "a template of a dict of prompts": 'PROMPTS = {"ask": """{question}\nRULES"""}\n',
+    "a Jinja template that is filled out of sight": (
+        'ASK_PROMPT = """{{ question }}\n{% if x %}more{% endif %}RULES"""\n'
+    ),
+    "messages that a function makes": (
+        'def made(question):\n    return [{"role": "user", "content": f"{question} RULES"}]\n\n'
+        "def ask(client, question):\n"
+        "    client.chat.completions.create(messages=made(question))\n"
+    ),
+    "a message appended to a list of known messages": (
+        "def ask(llm, question):\n"
+        '    messages = [{"role": "system", "content": "Be terse."}]\n'
+        '    messages.append({"role": "user", "content": f"{question} RULES"})\n'
+        "    return llm(messages)\n"
+    ),
+    "a method of a class of prompts": (
+        "class PromptFamily:\n    @staticmethod\n    def curate(question):\n"
+        '        return f"{question} RULES"\n'
+    ),
+}
+
+STAYS = {
+    "a value that each round binds anew": (
+        "def work(client):\n    for step in steps():\n"
+        '        last = "a"\n        text = f"{last} RULES"\n'
+        f"        last = {SEND}"
+    ),
+    "a turn that is sent with the conversation so far": (
+        "def ask(agent, question, turns):\n"
+        '    prompt = f"{question} RULES"\n'
+        "    return agent.run(prompt, messages=turns)\n"
+    ),
+    "a turn that is sent with a list that a loop fills": (
+        "def turns_of(log):\n    found = []\n    for turn in log:\n"
+        '        found.append({"role": "user", "content": turn.text})\n    return found\n\n'
+        "def ask(agent, question, log):\n"
+        '    prompt = f"{question} RULES"\n'
+        "    return agent.run(task=prompt, messages=turns_of(log))\n"
+    ),
+    "the address of a service": (
+        f'def ask(client, api_url):\n    text = f"{{api_url}} RULES"\n    {SEND}'
+    ),
+    "a language that was detected in the question": (
+        "def ask(client, llm, question):\n    language = llm.invoke(question)\n"
+        f'    text = f"{{language}} RULES"\n    {SEND}'
+    ),
+    "a purpose that was set for a conversation": (
+        "def ask(client, conversation_purpose):\n"
+        f'    text = f"{{conversation_purpose}} RULES"\n    {SEND}'
+    ),
+    "the other part of a tuple that holds a clock": (
+        "import time\n\ndef timed():\n    made = build()\n    return made, time.time()\n\n"
+        f"def ask(client):\n    made, taken = timed()\n    text = f'{{made}} RULES'\n    {SEND}"
+    ),
+    "a template whose fields say nothing": 'ASK_PROMPT = """{fence}\nRULES"""\n',
+    "a page of HTML among prompts": 'PAGE_PROMPT = """<html>{question}\nRULES</html>"""\n',
+}
+
+
+@pytest.mark.parametrize("title", VARIES)
+def test_what_varies_is_found(check: Check, title: str) -> None:
+    report = check(VARIES[title].replace("RULES", RULES))
+    assert [finding.code for finding in report.findings] == ["SF301"]
+
+
+@pytest.mark.parametrize("title", STAYS)
+def test_what_stays_is_silent(check: Check, title: str) -> None:
+    report = check(STAYS[title].replace("RULES", RULES))
+    assert report.findings == ()
+    assert report.failures == ()
+
+
+def test_a_parameter_named_for_the_time_is_a_clock(check: Check) -> None:
+    report = check(
+        f'def ask(client, current_time):\n    text = f"{{current_time}} {RULES}"\n    {SEND}'
+    )
+    assert [finding.code for finding in report.findings] == ["SF101"]
