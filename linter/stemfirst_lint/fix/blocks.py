@@ -64,7 +64,9 @@ _HEADING = re.compile(
 _BULLET = re.compile(
     r"[ \t]*(?:[-*•+]|\(?\d{1,3}[.)]|[a-z][.)]|step[ \t]+\d+\b)[ \t]*\S?", re.IGNORECASE
 )
-_SENTENCE_END = re.compile(r"""[.!?][”"')\]]*(?:[ \t]+|[ \t]*\n[ \t]*)(?=[A-Z"'“(\[*`\ufffc])""")
+_SENTENCE_END = re.compile(
+    r"""[.!?][”"')\]]*(?:[ \t]+|[ \t]*\n[ \t]*)(?=[A-Z"'“(\[*`\ufffc\ue000\ue004])"""
+)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|mr|mrs|ms|dr|no|st|cf|approx|fig|al|[A-Z]))\.$", re.IGNORECASE
 )
@@ -94,6 +96,8 @@ def _cue_start(text: str) -> int:
     while end > 0:
         line_start = text.rfind("\n", 0, end - 1) + 1 if end > 1 else 0
         line = text[line_start:end].strip()
+        if line and words.bare(line) != line:
+            break  # what is open may not be cut; `ends_in_cue` sees it later
         if line and not words.is_cue(line) and not _RULE.fullmatch(line):
             break
         if line:
@@ -126,6 +130,14 @@ def _unbreakable(text: str) -> bytearray:
     for opening, closing in itertools.pairwise(rules):
         if text[opening.end() : closing.start()].strip(f" \t\r\n{HOLE}") == "":
             cover(opening.start(), closing.end())
+    opened: list[int] = []
+    for match in re.finditer(f"[{words.OPEN}{words.CLOSE}]|{words.NOTE}\\s*", text):
+        if match.group() == words.OPEN:
+            opened.append(match.start())
+        elif match.group() != words.CLOSE:
+            cover(match.start(), match.end() + 1)
+        elif opened:
+            cover(opened.pop(), match.end())
     stack: list[int] = []
     for match in re.finditer(r"[{}\[\]()]", text):
         if match.group() in "{[(":
@@ -228,7 +240,7 @@ def _units(
     varies: Varies,
 ) -> Iterator[Block]:
     text = flat.text
-    body = text[start:end]
+    body = words.bare(text[start:end])
     has_varying = any(varies(hole) for hole in flat.holes_in(start, end))
     if is_headed:
         yield Block(start, end, Shape.HEADED, paragraph, 0)
@@ -259,7 +271,8 @@ def _lines(text: str, start: int, end: int, whole: bytearray) -> list[tuple[int,
         at = stop + 1
     units: list[tuple[int, int]] = []
     for line_start, line_end in lines:
-        if units and _belongs_to(text[units[-1][0] : units[-1][1]], text[line_start:line_end]):
+        unit, line = text[units[-1][0] : units[-1][1]] if units else "", text[line_start:line_end]
+        if units and _belongs_to(words.bare(unit), words.bare(line)):
             units[-1] = (units[-1][0], line_end)
         else:
             units.append((line_start, line_end))
@@ -313,7 +326,7 @@ def _sentences(
             if run:
                 yield Block(*run, Shape.PROSE, paragraph, line)
                 run = None
-            sentence = text[span[0] : span[1]]
+            sentence = words.bare(text[span[0] : span[1]])
             is_statement = words.is_statement(sentence)
             yield Block(
                 *span, Shape.SENTENCE if is_statement else _shape(sentence), paragraph, line
@@ -326,6 +339,7 @@ def _sentences(
 
 def _shape(body: str) -> Shape:
     """Return what a unit of lines looks like."""
+    body = words.bare(body)
     if _is_barrier(body):
         return Shape.BARRIER
     if body.strip(f" \t\r\n{HOLE}`\"'") == "":

@@ -166,9 +166,9 @@ def take_apart(source: str, *, is_format: bool, marks: Marks | None = None) -> L
     if is_format:
         if any(part.is_formatted for part in parts):
             raise LiteralError("an f-string that goes through `.format` too")
-        atoms = _fields(atoms)
+        atoms = fields(atoms)
     elif marks is not None:
-        atoms = _marked(atoms, marks)
+        atoms = marked(atoms, marks)
     comments = Comments(len(parts))
     comments.around(*around(node))
     spaces = [comments.between(part, gap) for part, gap in gaps.items()]
@@ -302,7 +302,7 @@ def _unescape(raw: str) -> str:
     return _SIMPLE.get(code, raw)  # an unknown escape stands for itself
 
 
-def _fields(atoms: Sequence[Atom]) -> list[Atom]:
+def fields(atoms: Sequence[Atom]) -> list[Atom]:
     """Join the atoms of each `.format` field and of each doubled brace."""
     text = "".join(atom.text for atom in atoms)
     starts: dict[int, int] = {}
@@ -337,7 +337,7 @@ def _fields(atoms: Sequence[Atom]) -> list[Atom]:
     return joined
 
 
-def _marked(atoms: Sequence[Atom], marks: Marks) -> list[Atom]:
+def marked(atoms: Sequence[Atom], marks: Marks) -> list[Atom]:
     """Join the atoms of each field that `marks` finds, and of each escaped sign."""
     ends: dict[int, int] = {}
     at = 0

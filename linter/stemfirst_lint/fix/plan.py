@@ -26,8 +26,6 @@ from stemfirst_lint.model import Applicability, Form, Hole, Kind, Template
 MIN_GAIN = 128
 """Tokens that a move must win: eight pages of the bundled server."""
 
-_BY_HAND = (Form.JINJA,)
-_REMEDY = "move the parts that stay before those that vary by hand"
 _QUESTION_RANK = 90
 _CUE_RANK = 100
 
@@ -124,8 +122,6 @@ def plan_for(
         return _nothing(Flat("", (), ()), Refusal(str(error), "write it as an escape, outside"))
     if template.form is Form.CONSTANT:
         return _nothing(flat, Refusal("the text is without holes", "nothing in it can move"))
-    if template.form in _BY_HAND or not template.location.path.endswith((".py", ".pyi")):
-        return _nothing(flat, Refusal(f"`fix` rewrites no {template.form.value}", _REMEDY))
     planner = _Planner(flat, template, min_gain, role, counter or _default_counter())
     daring = planner.plan(is_daring=True)
     if daring.applicability is Applicability.RISKY and not risky:

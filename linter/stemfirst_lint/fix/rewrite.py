@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from stemfirst_lint.errors import LintError, UnreadableFile
-from stemfirst_lint.fillings import read_dollar, read_markers
 from stemfirst_lint.fix.changes import Approve, Done, Left, Rewrite
 from stemfirst_lint.fix.listings import listings_in
-from stemfirst_lint.fix.literal import Literal, number_fields, take_apart
+from stemfirst_lint.fix.literal import Literal, number_fields
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import (
     Edit,
@@ -27,10 +26,12 @@ from stemfirst_lint.fix.prove import (
     prove_literal,
     reordered,
 )
+from stemfirst_lint.fix.readings import Reading
 from stemfirst_lint.fix.safety import Refusal
-from stemfirst_lint.fix.spelling import spell
-from stemfirst_lint.fix.sums import Growth, growth_at, take_apart_growth, take_apart_sum
+from stemfirst_lint.fix.sums import Growth, growth_at
 from stemfirst_lint.fix.swap import MAX_ROUNDS, swapped
+from stemfirst_lint.fix.tags import white_space_control
+from stemfirst_lint.fix.text_files import is_text_file
 from stemfirst_lint.gain import Counter
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Piece, Template
 from stemfirst_lint.source import Source
@@ -41,6 +42,7 @@ _MOVED = frozenset(
     {"SF101", "SF102", "SF103", "SF104", "SF105", "SF106", "SF107", "SF205", "SF301", "SF302"}
 )
 """Rules whose fault a better order of the text mends."""
+_OF_DATA = (".ipynb", ".json", ".jsonl", ".toml")
 _ITERATED = re.compile(r"(?:\b(?:list|tuple|enumerate|map)\(|\bin)$|\bmap\([\w.]+,$")
 _COMMENT_BEHIND = re.compile(r"[ \t]*#(?!\s*(?:noqa|type:|pragma|pylint|fmt))[^\r\n]*")
 _COMMENT_LINE = re.compile(r"[ \t]*#")
@@ -74,6 +76,10 @@ def rewrite(
     Raises:
         UnreadableFile: the bytes are not in the encoding that they declare.
     """
+    if path.endswith(_OF_DATA):
+        reason = Refusal("`fix` rewrites no value inside such a file", "reorder it by hand")
+        left = tuple(Left(finding.location, (finding,), (reason,)) for finding in findings)
+        return Rewrite(path, data, data, (), left)
     text, encoding = decoded(path, data)
     rewriter = _FileRewriter(path, data, text, encoding, allow, min_gain, counter, approve)
     return rewriter.run(findings)
@@ -86,6 +92,8 @@ def decoded(path: str, data: bytes) -> tuple[str, str]:
         UnreadableFile: the bytes are not in the encoding that they declare.
     """
     try:
+        if is_text_file(path):
+            return data.decode("utf-8"), "utf-8"
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding)
     except (SyntaxError, UnicodeDecodeError) as error:
@@ -235,37 +243,50 @@ class _FileRewriter:
         template = findings[0].template
         assert template is not None
         role = findings[0].site.role if findings[0].site else None
-        plan = self._plan(template, role=role)
+        start, end = self._range(place)
+        growth: Growth | None = None
+        if template.is_scattered and template.form is not Form.JOIN:
+            growth = growth_at(self._text, start, end)
+            if growth is not None:
+                start, end = growth.start, growth.end
+        try:
+            reading = Reading.of(template, self._text, start, end, growth)
+            told = reading.told(template, self._text[start:end])
+        except LintError as error:
+            self._refuse(place, findings, Refusal(str(error), "reorder it by hand"))
+            return
+        plan = found = self._plan(told, role=role)
+        control = white_space_control(self._text[start:end])
+        if template.form is Form.JINJA and control is not None and plan.applicability is not None:
+            doubts = (control, *plan.refusals)
+            plan = replace(plan, applicability=Applicability.RISKY, refusals=doubts)
+        by_hand = None
+        if plan.applicability is not None and template.form is not Form.JINJA:
+            by_hand = reordered(told, plan)
         if plan.applicability is None or RANK[plan.applicability] > RANK[self._allow]:
             self._refuse(
                 place,
                 findings,
                 *plan.refusals,
                 applicability=plan.applicability,
-                suggested=reordered(template, plan) if plan.applicability is not None else None,
+                suggested=by_hand,
             )
             return
-        by_hand = reordered(template, plan)
-        start, end = self._range(place)
-        growth: Growth | None = None
         if template.form is Form.JOIN:
             self._swap(place, findings, plan, partial(self._plan, role=role))
             return
-        if template.is_scattered:
-            growth = growth_at(self._text, start, end)
-            if growth is None:
-                self._refuse(place, findings, _scattered(), suggested=by_hand)
-                return
-            start, end = growth.start, growth.end
-        start, end = self._with_comments(start, end, template, growth)
+        if template.is_scattered and growth is None:
+            self._refuse(place, findings, _scattered(), suggested=by_hand)
+            return
+        start, end = self._with_comments(start, end, reading)
         inside = [edit for edit in self._edits if start <= edit.start and edit.end <= end]
         if any(edit.start < end and start < edit.end for edit in self._edits if edit not in inside):
             self._refuse(place, findings, Refusal("another change overlaps it", "run fix again"))
             return
         old = _apply(self._text[start:end], inside, start)
         try:
-            new, after = self._spelled(old, template, plan, role, growth)
-            self._check_edges(start, end, _read(new, template, growth), growth)
+            new, after = self._spelled(old, told, found, role, reading)
+            self._check_edges(start, end, reading.read(new), growth)
         except LintError as error:
             reason = Refusal(str(error), "reorder it by hand")
             self._refuse(place, findings, reason, suggested=by_hand)
@@ -280,24 +301,22 @@ class _FileRewriter:
             notes,
             self._text[start:end],
             new,
-            template,
-            replace(template, pieces=after.pieces),
+            told if by_hand is not None else None,
+            replace(told, pieces=after.pieces) if by_hand is not None else None,
         )
         if self._is_approved(done):
             self._edits = [edit for edit in self._edits if edit not in inside]
             self._edits.append(Edit(start, end, new))
             self._done.append(done)
 
-    def _with_comments(
-        self, start: int, end: int, template: Template, growth: Growth | None
-    ) -> tuple[int, int]:
+    def _with_comments(self, start: int, end: int, reading: Reading) -> tuple[int, int]:
         """Return the range of a literal with the comments of its first and last part.
 
         A comment behind a literal of one part, or above one whose other parts have none, is
         about the whole and stays.
         """
         try:
-            literal = _read(self._text[start:end], template, growth)
+            literal = reading.read(self._text[start:end])
         except LintError:
             return start, end  # whoever reads it next says why
         if len(literal.parts) < 2 or "\n" not in self._text[start:end]:
@@ -305,7 +324,7 @@ class _FileRewriter:
         behind = _COMMENT_BEHIND.match(self._text, end)
         if behind:
             end = behind.end()
-        if growth is None and any(literal.above):
+        if reading.growth is None and any(literal.above):
             at = line = self._line_of(start)
             while line and _COMMENT_LINE.match(self._text, self._line_of(line - 1)):
                 line = self._line_of(line - 1)
@@ -363,7 +382,7 @@ class _FileRewriter:
         template: Template,
         plan: Plan,
         role: str | None,
-        growth: Growth | None,
+        reading: Reading,
     ) -> tuple[str, _Settled]:
         """Return the new source of one literal and what became of its template, proven.
 
@@ -374,11 +393,11 @@ class _FileRewriter:
         applicability = plan.applicability
         assert applicability is not None
         for _ in range(MAX_ROUNDS):
-            literal = _read(source, template, growth)
+            literal = reading.read(source)
             if template.form is Form.FORMAT and applicability is Applicability.RISKY:
                 literal = number_fields(literal)
-            source = spell(literal, plan.runs)
-            read = _read(source, template, growth)
+            source = reading.spell(literal, plan.runs)
+            read = reading.read(source)
             prove_literal(literal, read, plan)
             template = reordered(template, plan)
             plan = self._replan(template, risky=applicability is Applicability.RISKY, role=role)
@@ -392,7 +411,7 @@ class _FileRewriter:
         new_text = _apply(self._text, self._edits)
         new = new_text.encode(self._encoding)
         try:
-            prove_file(self._text, new_text, self._edits)
+            prove_file(self._text, new_text, self._edits, is_python=not is_text_file(self._path))
         except ProofError as error:
             reason = Refusal(str(error), "change it by hand")
             everything = [
@@ -403,22 +422,6 @@ class _FileRewriter:
         if not self._edits:
             new = self._data
         return Rewrite(self._path, self._data, new, tuple(self._done), tuple(self._left))
-
-
-def _read(source: str, template: Template, growth: Growth | None) -> Literal:
-    if growth is not None:
-        return take_apart_growth(source, growth)
-    match template.form:
-        case Form.CONCAT:
-            return take_apart_sum(source)
-        case Form.DOLLAR:
-            return take_apart(source, is_format=False, marks=read_dollar)
-        case Form.REPLACE:
-            markers = tuple(dict.fromkeys(hole.name for hole in template.holes))
-            return take_apart(
-                source, is_format=False, marks=lambda text: read_markers(text, markers)
-            )
-    return take_apart(source, is_format=template.form is Form.FORMAT)
 
 
 def _scattered() -> Refusal:

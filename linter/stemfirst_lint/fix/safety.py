@@ -58,7 +58,7 @@ class Safety:
         self._form = template.form
         self._role = role
         self.tiers = tiers
-        self.texts = [flat.text[block.start : block.end] for block in blocks]
+        self.texts = [words.bare(flat.text[block.start : block.end]) for block in blocks]
         self.holes = [flat.holes_in(block.start, block.end) for block in blocks]
         self._nouns = [
             words.nouns(text)

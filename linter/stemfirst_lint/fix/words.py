@@ -15,6 +15,10 @@ import re
 HOLE = "\ufffc"
 """Stands for one hole in flat text. Text that holds this character itself is never planned."""
 
+OPEN, CLOSE, TURN, NOTE = "\ue000", "\ue001", "\ue002", "\ue004"
+"""Stand for the tags of a template language: a condition or loop opens, closes, has another arm; a
+comment. What is open may not be cut."""
+
 _NOUN = r"(?:[a-z][\w-]*)"
 _QUANTITY = (
     rf"\s+(?:[\d{HOLE}$€£~<]|(?:an?|the|all|any|each|every|your|our|its|average|zero|one|two|three|"
@@ -124,6 +128,13 @@ _ANTECEDENT = re.compile(r"\b(?:the|your|our|each|every|any|if|when|whether)\b",
 _PREMISE = re.compile(r"\W*(?:we|i|suppose|assume|let)\b", re.IGNORECASE)
 _ALL = re.compile(r"\ball\s+(?:of\s+)?(?:the\s+)?$", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z][A-Za-z]+")
+
+
+def bare(text: str) -> str:
+    """Return the text without what stands for tags."""
+    if OPEN not in text and NOTE not in text and CLOSE not in text:
+        return text
+    return re.sub(f"[{OPEN}{CLOSE}{TURN}{NOTE}]", "", text).strip()
 
 
 def _stem(word: str) -> str:
