@@ -13,10 +13,14 @@ import fix_sources as sources
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
+from jinja2 import Template as Jinja
 from stemfirst_lint.fix.plan import plan_for
 from stemfirst_lint.fix.prove import reordered
 from stemfirst_lint.fix.rewrite import rewrite
-from stemfirst_lint.model import Applicability, Form
+from stemfirst_lint.jinja import read_jinja
+from stemfirst_lint.literals import FormatField
+from stemfirst_lint.model import Applicability, Finding, Form, Hole, Piece, Template, Text
+from stemfirst_lint.source import Source
 
 RULES = sources.RULES
 
@@ -176,7 +180,99 @@ def test_a_sum_renders_the_same_blocks_and_a_second_run_changes_nothing(
     assert again.new == first.new
 
 
+comments = st.lists(
+    st.sampled_from(["", "  # c", "\n    # above\n", "  # d\n    # e\n"]), min_size=9
+)
+
+
+@given(texts, comments, st.booleans(), st.sampled_from(["", " +"]))
+@settings(max_examples=200, deadline=None)
+def test_comments_are_kept(text: str, notes: list[str], is_risky: bool, plus: str) -> None:
+    lines = [json.dumps(line) for line in text.splitlines(keepends=True)]
+    code = "# head\nP = (\n"
+    for number, line in enumerate(lines):
+        note = notes[number] if number < len(notes) else ""
+        joint = "" if number == len(lines) - 1 else plus
+        code += f"    f{line}{joint}{note.rstrip()}\n"
+    code += ")  # tail\n"
+    found = sources.findings("t.py", code)
+    allow = Applicability.RISKY if is_risky else Applicability.REORDER
+    first = rewrite("t.py", code.encode(), found, allow=allow)
+    for left in first.left:
+        for reason in left.reasons:
+            assert not re.search("not read|code outside|not parse", str(reason))
+    new = first.new.decode()
+    assert Counter(re.findall("#.*", new)) == Counter(re.findall("#.*", code))
+    form = Form.CONCAT
+    assert parts(render(new, form, Values())) == parts(render(code, form, Values()))
+    again = rewrite("t.py", first.new, sources.findings("t.py", new), allow=allow)
+    assert again.new == first.new
+
+
+JINJA_BLOCKS = [
+    "Time: {{ now }}",
+    "Context:\n{{ context|trim }}",
+    "{% if context %}\nContext:\n{{ context }}\n{% endif %}",
+    "{% if nonce %}Id: {{ nonce }}{% else %}No id.{% endif %}",
+    "Examples:\n{% for doc in docs %}\n- {{ doc }}\n\n{% endfor %}",
+    "{% for doc in docs %}{% if doc %}<d>{{ doc }}</d>{% endif %}{% endfor %}",
+    "{# a note #}",
+    "{% if c_flag %}Be kind.{% endif %}",
+    "{{ bare }}",
+    "Question: {{ question }}",
+    "{% if question %}\nAnswer:\n{% endif %}",
+    "Use the context above.",
+    RULES,
+    f"# Rules\n{RULES}",
+    f"Rules:\n- {RULES}\n- Be brief.",
+    "You are a helper.",
+    "Answer:",
+]
+jinja_texts = st.builds(
+    lambda head, first, rest, tail: head + first + "".join(j + b for j, b in rest) + tail,
+    st.sampled_from(ENDS),
+    st.sampled_from(JINJA_BLOCKS),
+    st.lists(st.tuples(st.sampled_from(JOINTS), st.sampled_from(JINJA_BLOCKS)), max_size=6),
+    st.sampled_from(ENDS),
+)
+JINJA_VALUES = {
+    "now": "[now]", "context": "[context]", "nonce": "[nonce]", "docs": ["[a]", "[b]"],
+    "c_flag": "[flag]", "bare": "[bare]", "question": "[question]",
+}  # fmt: skip
+
+
+def jinja_findings(text: str) -> list[Finding]:
+    place = Source("t.j2", text).location(0, len(text))
+    pieces: list[Piece] = []
+    for part in read_jinja(text) or ():
+        if isinstance(part, FormatField):
+            pieces.append(Hole(part.name, part.name, place, sources.verdict(part.name)))
+        else:
+            pieces.append(Text(part.text, place))
+    made = Template(Form.JINJA, place, tuple(pieces))
+    return [Finding("SF301", "n", "m", place, 200, template=made)]
+
+
+@given(jinja_texts, st.booleans(), st.sampled_from(["\n", "\r\n"]))
+@settings(max_examples=200, deadline=None)
+def test_jinja_renders_the_same_words(text: str, is_risky: bool, newline: str) -> None:
+    text = text.replace("\n", newline)
+    allow = Applicability.RISKY if is_risky else Applicability.REORDER
+    first = rewrite("t.j2", text.encode(), jinja_findings(text), allow=allow)
+    for left in first.left:
+        for reason in left.reasons:
+            assert not re.search("not read|lost|cut|depends|closed|found", str(reason)), reason
+    new = first.new.decode()
+    assert parts(Jinja(new).render(JINJA_VALUES)) == parts(Jinja(text).render(JINJA_VALUES))
+    assert Counter(re.findall("{[%#].*?[%#]}", new)) == Counter(re.findall("{[%#].*?[%#]}", text))
+    assert new.count("\r\n") == new.count("\n") or newline == "\n"
+    again = rewrite("t.j2", first.new, jinja_findings(new), allow=allow)
+    assert again.new == first.new
+
+
 LAWS = [
+    test_comments_are_kept,
+    test_jinja_renders_the_same_words,
     test_a_plan_keeps_every_word_and_every_hole,
     test_a_plan_moves_whole_blocks,
     test_forfeits_never_grow,
