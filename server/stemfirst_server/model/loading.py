@@ -92,7 +92,7 @@ def load_model(
     gates.check_layer_types(config, model_class)
     progress("loading weights")
     register()
-    model = _weights(source, _dtype(dtype))
+    model = _weights(source, _dtype(dtype), quantizer_of(config))
     try:
         model.to(target)
     except torch.OutOfMemoryError as error:
@@ -210,12 +210,38 @@ def _model_class(config: Any, source: str) -> Any:
     return found[0] if isinstance(found, (tuple, list)) else found
 
 
-def _weights(source: str, dtype: torch.dtype | str) -> Any:
+def quantizer_of(config: Any) -> str | None:
+    """Return the name of what quantised a checkpoint's weights, such as `torchao`; None: nothing.
+
+    Args:
+        config: the model's configuration.
+    """
+    found = getattr(config, "quantization_config", None)
+    if found is None:
+        return None
+    name = found.get("quant_method") if isinstance(found, dict) else found.quant_method
+    return str(getattr(name, "value", name))
+
+
+def _weights(source: str, dtype: torch.dtype | str, quantizer: str | None) -> Any:
     try:
         model, loading = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, output_loading_info=True
         )
+    except ImportError as error:
+        # transformers calls the library that quantised the weights only when it loads them.
+        named = "" if quantizer is None else f" ({quantizer})"
+        raise UnsupportedModelError(
+            f"the weights of {source} need a library that is not installed{named}: "
+            f"{_first_line(error)}; install it, or choose weights that are not quantised"
+        ) from error
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        if quantizer is not None:
+            raise UnsupportedModelError(
+                f"the weights of {source}, quantised by {quantizer}, cannot be loaded here "
+                f"({_first_line(error)}); check that its library serves this device, or choose "
+                "weights that are not quantised"
+            ) from error
         raise ModelFilesError(
             f"the weights of {source} cannot be loaded ({_first_line(error)}); {_DOWNLOAD_AGAIN}"
         ) from error
