@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -43,6 +43,9 @@ class Stage:
 
     def abort(self, request_id: str) -> None:
         raise AssertionError("nothing is aborted here")
+
+    def remember(self, request: GenerationRequest, output: Sequence[int]) -> None:
+        raise AssertionError("nothing is written here")
 
     def end(self, index: int) -> None:
         self.running.pop(index % len(self.running))(FinishEvent(FinishReason.STOP, REPORT))

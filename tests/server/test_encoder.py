@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stemfirst_server.tokens.cuts import find_cuts
+from stemfirst_server.tokens.detokenize import Vocabulary
 from stemfirst_server.tokens.encoder import Encoder
 from tokenizers import (
     AddedToken,
@@ -207,3 +210,38 @@ def test_a_run_of_one_tenant_is_never_found_by_another() -> None:
     encoder.encode("the cat sat", namespace="a")
     encoder.encode("the cat sat", namespace="b")
     assert (encoder.hits, encoder.misses) == (0, 2)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=6).map("".join))
+@settings(deadline=None)
+def test_text_comes_back_as_the_tokens_that_wrote_it(text: str) -> None:
+    tokenizer = built("byte-level, 0")
+    encoder = Encoder(tokenizer)
+    vocabulary = Vocabulary(tokenizer)
+    prompt = tokenizer.encode("hi<|a|>answer: ").ids
+    # One token a byte: no tokenizer would spell it so.
+    spelled = [
+        token
+        for byte in text.encode()
+        for token in range(tokenizer.get_vocab_size())
+        if vocabulary.bytes_of(token) == bytes([byte])
+    ]
+    encoder.remember_written(np.array(prompt, np.int32), spelled, vocabulary.bytes_of, "n")
+    encoder.check()
+    whole = f"hi<|a|>answer: {text}<|a|>"
+    found = encoder.encode(whole, namespace="n")
+    plain = Encoder(tokenizer).encode(whole)
+    # What holds a control token in its text would be split there, and is tokenised anew.
+    is_text = len(list(find_cuts(tokenizer).split(text))) <= 1 and "<|" not in text
+    if is_text:
+        assert found.token_ids.tolist() == [*prompt, *spelled, plain.token_ids[-1]]
+        tail = "answer: " + text
+        starts = [index for index, part in enumerate(tail) for _ in part.encode()]
+        begin = len("hi<|a|>")
+        expected = [begin + index for index in starts[len("answer: ") :]]
+        assert found.starts.tolist()[-len(expected) - 1 : -1] == expected or not expected
+    else:
+        assert vocabulary.decode(found.token_ids.tolist()) == vocabulary.decode(
+            plain.token_ids.tolist()
+        )
+    assert encoder.encode(whole).token_ids.tolist() == plain.token_ids.tolist()

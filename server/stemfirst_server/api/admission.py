@@ -16,7 +16,7 @@ from stemfirst_server.engine.request import FinishEvent
 from stemfirst_server.errors import InvalidRequestError, OverloadedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from stemfirst_server.api.generation import EnginePort
@@ -136,6 +136,11 @@ class Seats:
         """End a request early."""
         assert self._engine is not None
         self._engine.abort(request_id)
+
+    def remember(self, request: GenerationRequest, output: Sequence[int]) -> None:
+        """Remember an answer's own tokens."""
+        assert self._engine is not None
+        self._engine.remember(request, output)
 
     def __enter__(self) -> Seats:
         return self

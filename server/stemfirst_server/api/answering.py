@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stemfirst_server.api import failures, openai
+from stemfirst_server.api.comparing import Comparison, compare, fingerprint
 from stemfirst_server.api.generation import Generation
 from stemfirst_server.api.messages import MessagesShape
 from stemfirst_server.api.narrated import Origin
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
     from stemfirst_server.tenants import Tenant
     from stemfirst_server.tokens.template import Conversation
 
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What shapes may know of a prompt: its tokens, and how it continues an earlier one."""
+
+    tokens: int
+    comparison: Comparison | None
+
+
 MOST_PROMPTS = 256
 """Prompts times choices of one request at most."""
 
@@ -56,7 +66,7 @@ async def chat(body: ChatRequest, request: Request, service: Service) -> Respons
     vocabulary = service.vocabulary
     return await _converse(
         body, request, service, asked, sampling, body.output(),
-        lambda model, _: openai.ChatShape(_head("chatcmpl", model), vocabulary),
+        lambda head, _: openai.ChatShape(head, vocabulary), "chatcmpl",
     )  # fmt: skip
 
 
@@ -67,7 +77,7 @@ async def message(body: MessagesRequest, request: Request, service: Service) -> 
     asked, paths = body.conversation()
     return await _converse(
         body, request, service, asked, sampling, body.output(),
-        lambda model, tokens: MessagesShape(_head("msg", model), tokens),
+        lambda head, prompt: MessagesShape(head, prompt.tokens, prompt.comparison), "msg",
         Origin(body.model_dump(include={"system", "messages", "tools"}), paths),
     )  # fmt: skip
 
@@ -79,7 +89,7 @@ async def response(body: ResponsesRequest, request: Request, service: Service) -
     asked, paths = body.conversation()
     return await _converse(
         body, request, service, asked, sampling, body.output(),
-        lambda model, _: ResponsesShape(_head("resp", model), body),
+        lambda head, _: ResponsesShape(head, body), "resp",
         Origin(body.model_dump(include={"instructions", "input", "tools"}), paths),
         field="input",
     )  # fmt: skip
@@ -104,12 +114,13 @@ async def _converse(
     asked: Conversation,
     sampling: SamplingParams,
     output: OutputAsked,
-    shape_of: Callable[[str, int], Shape],
+    shape_of: Callable[[openai.Head, Compared], Shape],
+    kind: str,
     origin: Origin | None = None,
     *,
     field: str = "messages",
 ) -> Response:
-    """Answer a conversation in the shape that `shape_of(model, prompt tokens)` makes."""
+    """Answer a conversation in the shape that `shape_of` makes of its head and its prompt."""
     model = _model(body, service)
     tenant: Tenant = request.state.tenant
     space = namespace(service.served.names[0], tenant.name, body.cache_salt)
@@ -119,9 +130,22 @@ async def _converse(
         tokenize_ms = (time.monotonic() - began) * 1000
         service.check_length(prompt, sampling.max_tokens, field)
         plan = await service.outputs.plan(output)
-        shape = shape_of(model, len(prompt.encoded.token_ids))
+        head = _head(kind, model)
+        comparison = _compared(body, service, tenant, head.response_id, asked, space, prompt)
+        shape = shape_of(head, Compared(len(prompt.encoded.token_ids), comparison))
         return await _answer(
-            body, request, service, seats, shape, [prompt], [""], sampling, space, tokenize_ms, plan
+            body,
+            request,
+            service,
+            seats,
+            shape,
+            [prompt],
+            [""],
+            sampling,
+            space,
+            tokenize_ms,
+            plan,
+            comparison,
         )
 
 
@@ -173,6 +197,7 @@ async def _answer(
     space: str,
     tokenize_ms: float,
     plan: OutputPlan = ANYTHING,
+    comparison: Comparison | None = None,
 ) -> Response:
     service.check_biases(sampling)
     request_id = request.state.request_id
@@ -198,8 +223,27 @@ async def _answer(
         sampling.logprobs is not None,
         request.state.api_key,
         tokenize_ms,
+        comparison,
     )
     return await tell(job, request)
+
+
+def _compared(
+    body: Sampled,
+    service: Service,
+    tenant: Tenant,
+    answer_id: str,
+    asked: Conversation,
+    space: str,
+    prompt: PromptTokens,
+) -> Comparison | None:
+    """Keep the prompt for later comparisons; return the one that was asked for, if any was."""
+    now = fingerprint(asked, space, prompt.encoded.token_ids)
+    found = None
+    if body.compared_to is not None:
+        found = compare(service.earlier.find(tenant.name, body.compared_to), now)
+    service.earlier.keep(tenant.name, answer_id, now)
+    return found
 
 
 def _for_choice(sampling: SamplingParams, choice: int) -> SamplingParams:

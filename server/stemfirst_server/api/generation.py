@@ -42,6 +42,10 @@ class EnginePort(Protocol):
         """End a request early; unknown and finished ones are let be."""
         ...
 
+    def remember(self, request: GenerationRequest, output: Sequence[int]) -> None:
+        """Remember an answer's own tokens for when its text comes back."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -83,6 +87,7 @@ class _Choice:
         self.matcher = StopMatcher(stops)
         self.reader = plan.reader()
         self.output_tokens = 0
+        self.output: list[int] = []
         self.has_called = False
         self.is_open = True
 
@@ -192,6 +197,7 @@ class Generation:
             choice.output_tokens += 1
             tokens.append(event)
             if not event.is_stop:
+                choice.output.append(event.token_id)
                 text += choice.matcher.feed(choice.detokenizer.feed(event.token_id))
             if choice.is_stopped():
                 self._engine.abort(choice.request.request_id)
@@ -205,6 +211,8 @@ class Generation:
         text += choice.matcher.feed(choice.detokenizer.finish())
         is_stopped = choice.is_stopped()
         text += choice.matcher.finish()
+        if not is_stopped and finish.reason is not FinishReason.ABORT:
+            self._engine.remember(choice.request, choice.output)
         reading = choice.feed(text, is_last=True)
         reason = FinishReason.STOP.value if is_stopped else finish.reason.value
         return Piece(

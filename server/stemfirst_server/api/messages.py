@@ -21,6 +21,7 @@ from stemfirst_server.tokens.template import Conversation, conversation
 from stemfirst_server.tools.calls import tool_use
 
 if TYPE_CHECKING:
+    from stemfirst_server.api.comparing import Comparison
     from stemfirst_server.api.failures import ApiError
     from stemfirst_server.api.openai import Answer, Head, Json
     from stemfirst_server.engine.request import RequestReport, SamplingParams
@@ -40,6 +41,7 @@ class MessagesRequest(Sampled):
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
     output_config: dict[str, Any] | None = None
+    diagnostics: dict[str, Any] | None = None
     stop_sequences: list[StrictStr] | None = None
     n: StrictInt | None = None
 
@@ -47,6 +49,12 @@ class MessagesRequest(Sampled):
     def choices(self) -> int:
         """One: this API has no more."""
         return 1
+
+    @property
+    def compared_to(self) -> str | None:
+        """The id of an earlier message that this prompt shall be compared with."""
+        name = (self.diagnostics or {}).get("previous_message_id")
+        return name if isinstance(name, str) else None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -172,9 +180,12 @@ def _tool(tool: Mapping[str, Any], index: int) -> dict[str, Any]:
 class MessagesShape:
     """A message, whole and as events: a block of text, and one for each call."""
 
-    def __init__(self, head: Head, prompt_tokens: int) -> None:
+    def __init__(
+        self, head: Head, prompt_tokens: int, comparison: Comparison | None = None
+    ) -> None:
         self._head = head
         self._prompt_tokens = prompt_tokens
+        self._comparison = comparison
         self._blocks = 0
         self._is_open = False
 
@@ -252,6 +263,7 @@ class MessagesShape:
             "role": "assistant",
             "model": self._head.model,
             "content": content,
+            "diagnostics": self._comparison.anthropic() if self._comparison else None,
         }
 
 

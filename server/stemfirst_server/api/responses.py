@@ -176,7 +176,7 @@ class ResponsesShape:
 
     def whole(self, answer: Answer, counted: RequestReport, field: Json) -> Json:
         """Return the response, `field` being our report on it."""
-        status = "incomplete" if answer.finish == "length" else "completed"
+        status = "incomplete" if self._is_cut(answer) else "completed"
         output = []
         if answer.text or not answer.calls:
             output.append(self._item(answer.text, status))
@@ -225,7 +225,7 @@ class ResponsesShape:
 
     def end(self, answer: Answer, counted: RequestReport, field: Json) -> list[Json]:
         """Return the events after the last text."""
-        status = "incomplete" if answer.finish == "length" else "completed"
+        status = "incomplete" if self._is_cut(answer) else "completed"
         events = [] if self._has_opened or self._done else self._opened()
         events += self._text_done(status)
         whole = self._closed(answer, counted, self._done) | field
@@ -285,7 +285,7 @@ class ResponsesShape:
         }
 
     def _closed(self, answer: Answer, counted: RequestReport, output: list[Json]) -> Json:
-        is_cut = answer.finish == "length"
+        is_cut = self._is_cut(answer)
         usage = {
             "input_tokens": counted.prompt_tokens,
             "input_tokens_details": {
@@ -299,6 +299,9 @@ class ResponsesShape:
         reason = {"reason": "max_output_tokens"} if is_cut else None
         status = "incomplete" if is_cut else "completed"
         return self._response(status, output, usage) | {"incomplete_details": reason}
+
+    def _is_cut(self, answer: Answer) -> bool:
+        return answer.finish == "length" and not self._asked.is_prewarm
 
     def _response(self, status: str, output: list[Json], usage: Json | None) -> Json:
         asked = self._asked
@@ -316,6 +319,13 @@ class ResponsesShape:
             "parallel_tool_calls": asked.parallel_tool_calls is not False,
             "previous_response_id": None,
             "prompt_cache_key": asked.prompt_cache_key,
+            "prompt_cache_options": {
+                "mode": "implicit",
+                "ttl": "30m",
+                "comparison_response_id": asked.compared_to,
+            }
+            if asked.prompt_cache_options
+            else None,
             "store": False,
             "temperature": 1.0 if asked.temperature is None else asked.temperature,
             "text": {"format": (asked.text or {}).get("format") or {"type": "text"}},

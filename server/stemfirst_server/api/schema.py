@@ -57,6 +57,7 @@ class Sampled(_Request):
     user: StrictStr | None = None
     cache_salt: StrictStr | None = None
     prompt_cache_key: StrictStr | None = None
+    prompt_cache_options: dict[str, Any] | None = None
     stemfirst: Any = None
     _prefix_name: dict[str, Any] | None = PrivateAttr(None)
 
@@ -68,6 +69,17 @@ class Sampled(_Request):
     def acknowledge(self, prefix_name: dict[str, Any]) -> None:
         """Note under which name the prefix of this body is kept."""
         self._prefix_name = prefix_name
+
+    @property
+    def compared_to(self) -> str | None:
+        """The id of an earlier answer that this prompt shall be compared with."""
+        name = (self.prompt_cache_options or {}).get("comparison_response_id")
+        return name if isinstance(name, str) else None
+
+    @property
+    def is_prewarm(self) -> bool:
+        """Whether the prompt is only read into the cache."""
+        return (self.prompt_cache_options or {}).get("prewarm") is True
 
     @property
     def choices(self) -> int:
@@ -104,7 +116,7 @@ class Sampled(_Request):
 
     def _sampling(self, max_tokens: int | None, logprobs: int | None) -> SamplingParams:
         return SamplingParams(
-            max_tokens=max_tokens,
+            max_tokens=0 if self.is_prewarm else max_tokens,
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
             # Clients of other engines switch top_k off with -1.

@@ -15,6 +15,7 @@ import numpy as np
 from stemfirst.chain import ChainKey
 from stemfirst.wire import hint_from_json
 
+from stemfirst_server.api.comparing import Earlier
 from stemfirst_server.api.narrated import Origin
 from stemfirst_server.api.output import Outputs
 from stemfirst_server.engine.request import FinishEvent, token_array
@@ -122,6 +123,7 @@ class Service:
         self.metrics = Metrics(served.names[0], engine.stats)
         self._encoder = Encoder(backend)
         self._template = ChatTemplate(tokenizer)
+        self.earlier = Earlier()
         self.outputs = Outputs(
             Grammars(backend, engine.info.end_token_ids),
             self._template.source,
@@ -247,6 +249,13 @@ class Service:
         except BaseException:
             self._shadows.dropped()
             raise
+
+    def remember(self, request: GenerationRequest, output: Sequence[int]) -> None:
+        """Remember an answer's own tokens for when its text comes back in a conversation."""
+        if self.vocabulary.is_byte_level:
+            self._encoder.remember_written(
+                request.token_ids, output, self.vocabulary.bytes_of, request.namespace
+            )
 
     def abort(self, request_id: str) -> None:
         """End a request early."""

@@ -15,12 +15,15 @@ from starlette.responses import Response, StreamingResponse
 
 from stemfirst_server.api import failures, openai
 from stemfirst_server.api.encoding import Answered, encoded
+from stemfirst_server.api.messages import MessagesShape
 from stemfirst_server.api.narrated import Narrated
 from stemfirst_server.errors import RequestFailedError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from stemfirst.wire import Report
 
+    from stemfirst_server.api.comparing import Comparison
     from stemfirst_server.api.generation import Generation, Piece
     from stemfirst_server.api.schema import Sampled
     from stemfirst_server.api.service import PromptTokens, Service
@@ -50,6 +53,7 @@ class Job:
     wants_logprobs: bool
     api_key: str | None
     tokenize_ms: float
+    comparison: Comparison | None = None
 
 
 async def tell(job: Job, request: Request) -> Response:
@@ -79,7 +83,7 @@ async def _gathered(job: Job) -> list[openai.Answer]:
 def _whole(job: Job, answers: Sequence[openai.Answer]) -> Response:
     counted = _counted(job, answers)
     report = job.service.report(counted[0], job.prompts[0], job.body.stemfirst, job.api_key)
-    field = openai.report_field(report, counted[0], job.body.prefix_name)
+    field = _field(job, report, counted[0])
     if isinstance(job.shape, openai.ChatShape | openai.CompletionShape):
         body = openai.with_fields(
             job.shape.whole(answers, job.wants_logprobs),
@@ -173,9 +177,7 @@ async def _narrated(
         return
     counted = _counted(job, [answer])[0]
     report = job.service.report(counted, job.prompts[0], job.body.stemfirst, job.api_key)
-    for event in shape.end(
-        answer, counted, openai.report_field(report, counted, job.body.prefix_name)
-    ):
+    for event in shape.end(answer, counted, _field(job, report, counted)):
         yield _named_event(event)
 
 
@@ -186,7 +188,7 @@ def _with_account(
     counted = _counted(job, answers)
     report = job.service.report(counted[0], job.prompts[0], job.body.stemfirst, job.api_key)
     usage = {"usage": openai.usage(counted, sum(answer.output_tokens for answer in answers))}
-    field = openai.report_field(report, counted[0], job.body.prefix_name)
+    field = _field(job, report, counted[0])
     match job.body.wants_usage:
         case True:
             return [last, openai.with_fields(shape.closing(), usage, field)]
@@ -194,6 +196,15 @@ def _with_account(
             return [openai.with_fields(last, field)]
         case None:
             return [openai.with_fields(last, usage, field)]
+
+
+def _field(job: Job, report: Report, counted: RequestReport) -> openai.Json:
+    """Return our own fields of an answer, and OpenAI's diagnostics if they were asked for."""
+    field = openai.report_field(report, counted, job.body.prefix_name)
+    if job.comparison is not None and not isinstance(job.shape, MessagesShape):
+        page = job.service.config.page
+        field["prompt_cache_diagnostics"] = job.comparison.openai(counted, page)
+    return field
 
 
 def _counted(job: Job, answers: Sequence[openai.Answer]) -> list[RequestReport]:

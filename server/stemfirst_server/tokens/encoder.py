@@ -21,6 +21,8 @@ import numpy.typing as npt
 from stemfirst_server.tokens.cuts import find_cuts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from tokenizers import Tokenizer
 
 Int32Array = npt.NDArray[np.int32]
@@ -53,6 +55,11 @@ class Encoded:
 
     token_ids: Int32Array
     starts: Int32Array
+
+    @property
+    def is_one_token(self) -> bool:
+        """Whether this is a single token."""
+        return len(self.token_ids) == 1
 
     @property
     def nbytes(self) -> int:
@@ -119,6 +126,41 @@ class Encoder:
             place += len(part)
         return _join(pieces, offsets)
 
+    def remember_written(
+        self,
+        prompt: Int32Array,
+        output: Sequence[int],
+        bytes_of: Callable[[int], bytes],
+        namespace: str,
+    ) -> None:
+        """Remember the tokens that a model chose for its text, in place of our own choice.
+
+        The same text can be spelled by many sequences of tokens, and the cache holds the one that
+        was generated. When the text comes back as part of a conversation, between the same
+        control tokens, it becomes those tokens again.
+
+        Args:
+            prompt: what was continued.
+            output: the tokens generated, without the one that ended them.
+            bytes_of: a token's bytes; tokens must be joined by joining these.
+            namespace: in which the text may come back.
+        """
+        cuts = {int(made.token_ids[0]) for made in self._cut_tokens.values() if made.is_one_token}
+        if self._cuts is None or not cuts or not output:
+            return
+        begin = len(prompt)
+        while begin > 0 and int(prompt[begin - 1]) not in cuts:
+            begin -= 1
+        if begin == 0:
+            return  # the text's first run is tokenised in another way than those inside it
+        run: list[int] = []
+        for token_id in [*prompt[begin:].tolist(), *output, None]:
+            if token_id is not None and token_id not in cuts:
+                run.append(token_id)
+                continue
+            self._remember_run(run, bytes_of, namespace)
+            run = []
+
     def check(self) -> None:
         """The memory's size is what its runs take, and within its bound."""
         with self._lock:
@@ -139,17 +181,49 @@ class Encoder:
             made = self._encode_inside(run)
         else:
             made = self._encode_now(run, add_special_tokens=where == "special")
-        size = _bytes_of(run, made)
+        self._keep(key, made, replaces=False)
+        return made
+
+    def _remember_run(
+        self, run: list[int], bytes_of: Callable[[int], bytes], namespace: str
+    ) -> None:
+        pieces = [bytes_of(token_id) for token_id in run]
+        try:
+            text = b"".join(pieces).decode()
+        except UnicodeDecodeError:
+            return  # cut within a character: no client can send that back
+        if not text or any(part != text for part, _ in self._split(text)):
+            return
+        lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
+        data = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+        # Characters that began before each byte; a token within one has that one's index.
+        begun = np.concatenate(([0], np.cumsum((data & 0xC0) != 0x80)))
+        places = np.cumsum(lengths) - lengths
+        is_inside = (data[np.minimum(places, len(data) - 1)] & 0xC0) == 0x80
+        starts = (begun[places] - is_inside).astype(np.int32)
+        made = _read_only(np.array(run, dtype=np.int32), starts)
+        self._keep((namespace, "inside", text), made, replaces=True)
+
+    def _split(self, text: str) -> Iterator[tuple[str, bool]]:
+        assert self._cuts is not None
+        return self._cuts.split(text)
+
+    def _keep(self, key: tuple[str, str, str], made: Encoded, *, replaces: bool) -> None:
+        size = _bytes_of(key[2], made)
         if size > self._most_bytes:
-            return made
+            return
         with self._lock:
-            if key not in self._runs:
-                self._runs[key] = made
-                self.remembered_bytes += size
+            known = self._runs.get(key)
+            if known is not None:
+                if not replaces:
+                    return
+                self.remembered_bytes -= _bytes_of(key[2], known)
+                del self._runs[key]
+            self._runs[key] = made
+            self.remembered_bytes += size
             while self.remembered_bytes > self._most_bytes:
                 oldest, tokens = self._runs.popitem(last=False)
                 self.remembered_bytes -= _bytes_of(oldest[2], tokens)
-        return made
 
     def _encode_inside(self, run: str) -> Encoded:
         """Return the tokens of a run that does not begin the text.
