@@ -24,6 +24,7 @@ from stemfirst_server.engine.request import (
     TokenEvent,
     token_array,
 )
+from stemfirst_server.engine.sampling import Sampler
 from stemfirst_server.errors import (
     ConfigError,
     ContextLengthError,
@@ -281,6 +282,55 @@ def test_one_requests_sampling_fault_is_its_own(
     assert failed.error is not None
     assert "5000" in failed.error
     assert len(good.result(timeout=60).token_ids) == 10
+
+
+def test_a_fault_of_our_own_in_one_requests_sampling_is_its_own(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine()
+    choose = Sampler.choose
+
+    def faulty(self: Sampler, logits: torch.Tensor, **given: Any) -> Any:
+        if self.params.seed == 13:
+            raise ZeroDivisionError("a bug of ours")
+        return choose(self, logits, **given)
+
+    monkeypatch.setattr(Sampler, "choose", faulty)
+    release = hold(engine)
+    good = submit(engine, text(20), max_tokens=10, temperature=1.0, seed=12)
+    bad = submit(engine, text(20, seed=1), temperature=1.0, seed=13)
+    release.set()
+    failed = bad.result(timeout=60).finish
+    assert failed.reason is FinishReason.ERROR
+    assert failed.error == "the sampling parameters could not be applied"
+    assert len(good.result(timeout=60).token_ids) == 10
+
+
+@pytest.mark.parametrize(
+    ("page", "pool_tokens", "chunk_tokens"),
+    [(16, 71, 21), (16, 79, 5), (64, 130, 7), (8, 65, 64), (1, 67, 3)],
+)
+def test_a_page_that_divides_nothing_serves_nevertheless(
+    page: int, pool_tokens: int, chunk_tokens: int, start_engine: StartEngine
+) -> None:
+    """Neither the pool, nor a chunk, nor a prompt is whole pages."""
+    engine = start_engine(page=page, pool_tokens=pool_tokens, chunk_tokens=chunk_tokens)
+    held = pool_tokens // page * page
+    assert engine.info.context_tokens == held
+    assert engine.stats().pages_total == pool_tokens // page
+    plain = start_engine(has_prefix_cache=False)
+    for length in (1, page + 1, held - 5, held - 4, held - 5):
+        prompt = text(length)
+        assert ask(engine, prompt).token_ids == ask(plain, prompt).token_ids
+    assert engine.stats().cached_tokens > 0
+
+
+@pytest.mark.parametrize("pool_tokens", [10**13, 10**30])
+def test_a_pool_larger_than_any_memory_is_refused(
+    pool_tokens: int, load_small: Callable[[str], Any]
+) -> None:
+    with pytest.raises(ConfigError, match="could not be allocated; lower --pool-tokens"):
+        Engine(load_small("llama"), EngineConfig(pool_tokens=pool_tokens))
 
 
 def test_numbers_that_are_not_finite_fail_one_request_and_poison_no_page(

@@ -95,10 +95,19 @@ class Judge:
         ),
     ],
 )
-@pytest.mark.parametrize("model_type", ["llama", "gpt_oss", "mistral"])
+@pytest.mark.parametrize(
+    ("model_type", "settings"),
+    [
+        pytest.param("llama", {}, id="llama"),
+        pytest.param("gpt_oss", {}, id="gpt_oss: windows, sinks and experts"),
+        pytest.param("mistral", {}, id="mistral: windows"),
+        pytest.param("llama", {"speculate_tokens": 5}, id="llama, guessing"),
+    ],
+)
 def test_no_answer_changes_under_sharing_eviction_preemption_and_aborts(
     requests: int,
     model_type: str,
+    settings: dict[str, int],
     start_engine: Callable[..., Engine],
     small_folder: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -106,7 +115,9 @@ def test_no_answer_changes_under_sharing_eviction_preemption_and_aborts(
     monkeypatch.setattr(cascade, "LEAST_SAVED_TOKENS", 1)
     judge = Judge(small_folder(model_type))
     # Room for about three of those that run.
-    engine = start_engine(model_type, page=4, pool_tokens=176, chunk_tokens=22, max_running=9)
+    engine = start_engine(
+        model_type, page=4, pool_tokens=176, chunk_tokens=22, max_running=9, **settings
+    )
     traffic = Traffic(engine, seed=requests)
     flying: list[tuple[list[int], Handle]] = []
     answered = aborted = 0
@@ -124,8 +135,10 @@ def test_no_answer_changes_under_sharing_eviction_preemption_and_aborts(
     print(
         f"{answered} answered, {aborted} aborted, {judge.compared} tokens compared, "
         f"{judge.near_ties} near ties, {stats.cached_tokens} tokens cached, "
-        f"{stats.preemptions} preemptions, {stats.evicted_pages} pages evicted"
+        f"{stats.preemptions} preemptions, {stats.evicted_pages} pages evicted, "
+        f"{stats.accepted_tokens} of {stats.drafted_tokens} guesses true"
     )
     assert answered > requests // 2
     assert min(aborted, stats.cached_tokens, stats.preemptions, stats.evicted_pages) > 0
+    assert ("speculate_tokens" in settings) == (stats.accepted_tokens > 0)
     assert judge.near_ties <= judge.compared // 1000 + 1

@@ -10,8 +10,6 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from stemfirst_server.engine.batch import Runner
 from stemfirst_server.engine.config import KVDtype
 from stemfirst_server.errors import ConfigError
@@ -40,11 +38,13 @@ class Assembly:
             `kv_bytes_per_token` as it is stored.
         pages: that requests may be given.
         runner: the model on its KV memory.
+        pool: that memory.
     """
 
     info: ModelInfo
     pages: int
     runner: Runner
+    pool: KVPool
 
 
 def assemble(loaded: LoadedModel, config: EngineConfig) -> Assembly:
@@ -71,7 +71,8 @@ def assemble(loaded: LoadedModel, config: EngineConfig) -> Assembly:
     step_type = path.step_type
     if step_type is AttentionStep and config.has_cascade:
         step_type = best_step(loaded.model.device)
-    return Assembly(info, pages, Runner(loaded.model, pool, step_type, path.recordings))
+    runner = Runner(loaded.model, pool, step_type, path.recordings)
+    return Assembly(info, pages, runner, pool)
 
 
 def _pool(loaded: LoadedModel, config: EngineConfig, pages: int, token_bytes: int) -> KVPool:
@@ -85,7 +86,8 @@ def _pool(loaded: LoadedModel, config: EngineConfig, pages: int, token_bytes: in
             dtype=loaded.model.dtype,
             device=loaded.model.device,
         )
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except (MemoryError, OverflowError, ValueError, RuntimeError) as error:
+        # numpy's, its limits on sizes, and torch's (out of memory on a device is a RuntimeError).
         tokens = pages * config.page
         raise ConfigError(
             f"a pool of {tokens} tokens needs {tokens * token_bytes / 2**30:.1f} GiB, which "
