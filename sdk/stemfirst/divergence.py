@@ -53,6 +53,10 @@ class Run:
     label: str
     tier: Tier | None = None
     origin: Origin | None = None
+    hole: str | None = None
+    """The hole that it fills."""
+    has_name: bool = False
+    """Whether the label is a name that somebody gave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,16 @@ def first_difference(before: str, after: str) -> Difference | None:
 def runs_of(rendered: Rendered) -> tuple[Run, ...]:
     """Return a rendered prompt's runs in the order in which they are read."""
     return tuple(
-        Run(item.at, item.text, item.label, item.tier, item.origin) for item in rendered.segments
+        Run(
+            item.at,
+            item.text,
+            item.label,
+            item.tier,
+            item.origin,
+            item.hole,
+            item.name is not None,
+        )
+        for item in rendered.segments
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from stemfirst.bodies import runs_of_record
+from stemfirst.causes import cause_of
 from stemfirst.divergence import WINDOW, Divergence, Run, diverge
 from stemfirst.errors import PromptError
 from stemfirst.savings import Savings
@@ -88,6 +89,13 @@ def told(found: Divergence, after: tuple[Run, ...]) -> str:
     lines += ["", found.difference.window(), ""]
     share = f" ({100 * found.shared_bytes / whole:.0f} %)" if whole else ""
     lines.append(f"{found.shared_bytes:,} of {whole:,} bytes stand before it{share}.")
+    cause = cause_of(found, after)
+    where = found.run.origin.short if found.run and found.run.origin else place
+    clause = cause.clause(f"`{where}`")
+    lines.append(f"{clause[0].upper()}{clause[1:]}.")
+    lines.append(
+        f"`stemfirst rule {cause.rule.code}` ({cause.rule.name}) says what to do about it."
+    )
     if found.lost_bytes:
         lines.append(
             f"{found.lost_bytes:,} bytes behind it are the same in both, and are read again: move "

@@ -25,7 +25,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from stemfirst.errors import ClientError
 from stemfirst.rendered import Rendered
 from stemfirst.savings import Savings
-from stemfirst.totals import NOTHING, Causes, Totals, requests_in_words, table, totals_of
+from stemfirst.totals import NOTHING, Causes, ReadAgain, Totals, requests_in_words, table, totals_of
 from stemfirst.wire import SegmentUse
 
 P = ParamSpec("P")
@@ -173,18 +173,18 @@ class Ledger:
         """Share of the prompts' tokens that came from a cache; None before any was reported."""
         return self.totals.hit_ratio
 
-    def misses(self) -> list[tuple[str, int, int]]:
-        """Return `(cause, tokens read again, calls)`, the costliest cause first.
+    def misses(self) -> list[ReadAgain]:
+        """Return what was read again by cause, the costliest first.
 
-        A cause is the reason with the source line where the prompts diverged, or with the
-        place in the request where no line is known. Text that was read for the first time is
-        no miss.
+        A cause is the lint rule or the reason, with the source line where the prompts diverged,
+        or with the place in the request where no line is known. Text that was read for the
+        first time is no miss.
         """
         with self._lock:
             causes = self._folded_causes.copy()
             for entry in self._entries:
                 causes.add(entry.savings)
-        return [(cause, count, causes.calls[cause]) for cause, count in causes.tokens.most_common()]
+        return causes.costliest()
 
     def by_prompt(self) -> dict[str, Totals]:
         """Return the sums by prompt: the name of its first named segment, else its place.

@@ -167,6 +167,12 @@ def attributes_of(savings: Savings) -> dict[str, AttributeValue]:
         found["stemfirst.missed.tokens"] = missed.tokens
         found["stemfirst.missed.reason"] = missed.reason
         found["stemfirst.missed.segment"] = missed.segment
+        found["stemfirst.missed.rule"] = missed.why.rule.code if missed.why else None
+        found["stemfirst.missed.cost"] = missed.cost
+        if missed.ms is not None:
+            found["stemfirst.missed.ms"] = missed.ms.est
+            found["stemfirst.missed.ms.low"] = missed.ms.lo
+            found["stemfirst.missed.ms.high"] = missed.ms.hi
         # The line of the caller's own source, on the caller's own span, as code.* is.
         found["stemfirst.missed.origin"] = str(missed.origin) if missed.origin else None
     return {name: value for name, value in found.items() if value is not None}

@@ -179,12 +179,13 @@ def _render_message(
     for position, segment in enumerate(message.segments):
         at = (*place, position) if message.as_parts else place
         source: Segment | None = segment
+        hole: str | None = None
         if isinstance(segment.content, Part):
             text = segment.content.json
             content.append(segment.content)
         else:
             if isinstance(segment.content, Hole):
-                text, source = _value(segment, given), None
+                text, source, hole = _value(segment, given), None, segment.content.name
             else:
                 text = segment.content
             if message.as_parts:
@@ -194,7 +195,14 @@ def _render_message(
             content.append(text)
         segments.append(
             RenderedSegment(
-                f"s{len(segments)}", segment.tier, at, text, segment.name, segment.origin, source
+                f"s{len(segments)}",
+                segment.tier,
+                at,
+                text,
+                segment.name,
+                segment.origin,
+                source,
+                hole,
             )
         )
     if message.as_parts:

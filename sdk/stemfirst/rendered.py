@@ -32,6 +32,8 @@ class RenderedSegment:
     origin: Origin | None = None
     source: Segment | Tool | None = None
     """What it was rendered from, when that has a fixed text."""
+    hole: str | None = None
+    """The hole that it fills, when it has none."""
 
     @property
     def is_tool(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stemfirst.causes import Cause, cause_of
 from stemfirst.divergence import Divergence, diverge, runs_of
 from stemfirst.rendered import Rendered
 from stemfirst.segments import Origin
@@ -33,6 +34,17 @@ EXPECTED = {
 }
 """Reasons that no change of the prompt would have avoided, and how a sentence says them."""
 
+REASONS = {
+    "prompt_changed": "the prompt changed",
+    "below_page": "what is cached does not fill a page",
+    "cache_disabled": "the server's cache is off",
+}
+"""Other reasons, as a clause behind "because"."""
+
+
+MOST_TOKEN_BYTES = 128
+"""Bytes that a token may stand for: the server's place is where a token begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Missed:
@@ -49,6 +61,12 @@ class Missed:
     origin: Origin | None = None
     difference: Divergence | None = None
     """Where the prompt left the one that this process sent before under the same title."""
+    ms: Estimate | None = None
+    """The prefill that they took although they might have been cached; from our server."""
+    cost: float | None = None
+    """Its price, in the currency of the call's `cost`."""
+    why: Cause | None = None
+    """What changed, and the lint rule that finds such a thing; known where `difference` is."""
 
     @property
     def is_avoidable(self) -> bool:
@@ -60,25 +78,41 @@ class Missed:
         return self.reason not in EXPECTED and not is_own_text
 
     def __str__(self) -> str:
-        """Say what became of the tokens: "464 were read again (prompt changed at …)"."""
-        if self.is_avoidable:
-            return f"{self.tokens:,} were read again ({self.cause})"
-        return f"{self.tokens:,} {EXPECTED.get(self.reason, 'were new with this request')}"
+        """Say what became of the tokens: "464 were read again, 61 ms [55 to 68], because …"."""
+        if not self.is_avoidable:
+            return f"{self.tokens:,} {EXPECTED.get(self.reason, 'were new with this request')}"
+        parts = [f"{self.tokens:,} were read again"]
+        if self.ms is not None:
+            parts.append(f"{self.ms.est:,.0f} ms [{self.ms.lo:,.0f} to {self.ms.hi:,.0f}]")
+        if self.cost:
+            parts.append(money(self.cost))
+        return f"{', '.join(parts)}, because {self.because}"
+
+    @property
+    def because(self) -> str:
+        """Why: what changed, where it was built, the lint rule, and what mends it."""
+        place = f"`{shown(self.origin)}`" if self.origin else self._place
+        token = f" at token {self.at.token:,}" if self.at else ""
+        if self.why is None:
+            reason = REASONS.get(self.reason, self.reason.replace("_", " "))
+            of = f" in {self.segment}" if self.segment else ""
+            where = f" ({place})" if place else ""
+            return f"{reason}{token}{of}{where}"
+        text = f"{self.why.clause(place or self.segment or 'the prompt')} ({self.why.rule})"
+        if self.why.rule.is_fixed and self.origin:
+            text += f"; try `stemfirst fix {self.origin.short_path}`"
+        return text
+
+    @property
+    def _place(self) -> str | None:
+        return ".".join(map(str, self.at.path)) if self.at and self.at.path else None
 
     @property
     def cause(self) -> str:
-        """The reason, and the place where the prompt diverged, as far as it is known."""
-        where = []
-        if self.segment:
-            where.append(self.segment)
-        if self.origin:
-            where.append(shown(self.origin))
-        elif self.at and self.at.path:
-            where.append(".".join(map(str, self.at.path)))
-        if self.at:
-            where.append(f"token {self.at.token:,}")
-        reason = self.reason.replace("_", " ")
-        return f"{reason} at {', '.join(where)}" if where else reason
+        """The rule or the reason, and where: what calls of the same cause have in common."""
+        what = str(self.why.rule) if self.why else self.reason.replace("_", " ")
+        place = shown(self.origin) if self.origin else self._place
+        return f"{what} at {place}" if place else what
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +297,13 @@ def _missed(report: Report, rendered: Rendered | None) -> Missed | None:
     if miss is None:
         return None
     wanted = miss.at.segment if miss.at else None
+    known = (miss.tokens, miss.reason, miss.at)
     for segment in rendered.segments if rendered and wanted else ():
         if segment.id == wanted:
             label = segment.name or f"{segment.tier.label} text"
-            return Missed(miss.tokens, miss.reason, miss.at, label, segment.tier, segment.origin)
-    return Missed(miss.tokens, miss.reason, miss.at)
+            place = (label, segment.tier, segment.origin)
+            return Missed(*known, *place, ms=miss.ms, cost=miss.cost)
+    return Missed(*known, ms=miss.ms, cost=miss.cost)
 
 
 def _compared(savings: Savings, rendered: Rendered | None, before: Rendered | None) -> Savings:
@@ -275,8 +311,20 @@ def _compared(savings: Savings, rendered: Rendered | None, before: Rendered | No
     missed = savings.missed
     if missed is None or not missed.is_avoidable or rendered is None or before is None:
         return savings
-    difference = diverge(runs_of(before), runs_of(rendered))
-    return replace(savings, missed=replace(missed, difference=difference))
+    runs = runs_of(rendered)
+    difference = diverge(runs_of(before), runs)
+    if difference is None or not _is_at(difference, missed.at):
+        return savings  # the server compared it to something that was sent earlier, or elsewhere
+    why = cause_of(difference, runs)
+    return replace(savings, missed=replace(missed, difference=difference, why=why))
+
+
+def _is_at(found: Divergence, place: MissPlace | None) -> bool:
+    """Whether two prompts part where the server says that this one left its cache."""
+    if place is None or place.path is None:
+        return True
+    is_near = place.byte is None or abs(found.byte - place.byte) <= MOST_TOKEN_BYTES
+    return found.at == place.path and is_near
 
 
 def _priced(

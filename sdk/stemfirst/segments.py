@@ -28,7 +28,12 @@ class Origin:
     @property
     def short(self) -> str:
         """The place as a user wants to read it: relative where it lies below the folder."""
-        return f"{self.path.removeprefix(os.getcwd() + os.sep)}:{self.line}"
+        return f"{self.short_path}:{self.line}"
+
+    @property
+    def short_path(self) -> str:
+        """The file, relative where it lies below the folder."""
+        return self.path.removeprefix(os.getcwd() + os.sep)
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}" + (f":{self.column}" if self.column is not None else "")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from stemfirst.causes import cause_of
 from stemfirst.divergence import diverge, runs_of
 from stemfirst.prompt import Prompt
 from stemfirst.rendered import Rendered
@@ -47,8 +48,12 @@ def assert_prefix_stable(
         stable = [run for run in runs_of(other) if run.tier is not None and run.tier <= tier]
         found = diverge(first, stable) or diverge(stable, first)
         if found is not None:
+            cause = cause_of(found, stable)
+            place = found.run.origin if found.run else None
+            where = f"`{place.short}`" if place else ".".join(map(str, found.at))
             raise AssertionError(
                 f"the {tier.label} prefix differs with {dict(values)} at {found}\n"
+                f"{cause.clause(where)} ({cause.rule}); "
                 f"{found.lost_bytes:,} bytes of stable text stand behind it"
             )
 
@@ -73,14 +78,15 @@ def assert_cache_hit(
         computed = savings.prompt_tokens - savings.cached_tokens
         if computed > within_tokens:
             raise AssertionError(
-                f"{computed:,} tokens were computed, at most {within_tokens:,} expected. {savings}"
+                f"{computed:,} tokens were computed, at most {within_tokens:,} expected. "
+                f"{savings.explain()}"
             )
         return
     ratio = savings.cached_tokens / savings.prompt_tokens
     if ratio < at_least:
         raise AssertionError(
             f"{ratio:.0%} of the prompt came from the cache, at least {at_least:.0%} expected. "
-            f"{savings}"
+            f"{savings.explain()}"
         )
 
 

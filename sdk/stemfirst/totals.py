@@ -5,8 +5,8 @@ Knows how tokens, estimates and costs add. Does not know where the calls come fr
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from stemfirst.savings import Savings, money
@@ -90,46 +90,89 @@ def totals_of(calls: Iterable[Savings], *, incomplete: int = 0, failed: int = 0)
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ReadAgain:
+    """What one cause made calls read again; sums over them, None where none reported it."""
+
+    cause: str
+    """The lint rule or the reason, with the line of source or the place in the request."""
+    tokens: int
+    calls: int
+    ms: float | None = None
+    cost: float | None = None
+    because: str | None = None
+    """The newest such call's own words."""
+
+    def __add__(self, other: ReadAgain) -> ReadAgain:
+        """Return the sums over both; the words are the other's."""
+        return ReadAgain(
+            self.cause,
+            self.tokens + other.tokens,
+            self.calls + other.calls,
+            _sum(self.ms, other.ms),
+            _sum(self.cost, other.cost),
+            other.because or self.because,
+        )
+
+    def __str__(self) -> str:
+        """Say it: "1,842 tokens, 61 ms, $0.0004 in 3 calls: SF101 clock-in-prefix at a.py:4"."""
+        parts = [f"{self.tokens:,} tokens"]
+        if self.ms is not None:
+            parts.append(f"{self.ms:,.0f} ms")
+        if self.cost:
+            parts.append(money(self.cost))
+        calls = f"{self.calls:,} call{'' if self.calls == 1 else 's'}"
+        return f"{', '.join(parts)} in {calls}: {self.because or self.cause}"
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else one + other
+
+
 @dataclass(slots=True)
 class Causes:
-    """Tokens that were read again and calls that did, by cause; mutable."""
+    """What was read again by cause; mutable."""
 
-    tokens: Counter[str]
-    calls: Counter[str]
+    by_cause: dict[str, ReadAgain]
 
     @classmethod
     def none(cls) -> Causes:
         """Return an empty one."""
-        return cls(Counter(), Counter())
+        return cls({})
 
     def add(self, savings: Savings) -> None:
         """Count a call's miss, where it has one that other code could have avoided."""
         missed = savings.missed
         if missed is None or not missed.tokens or not missed.is_avoidable:
             return
-        place = missed.origin and missed.origin.short
-        if not place and missed.at and missed.at.path:
-            place = ".".join(map(str, missed.at.path))
-        cause = missed.reason.replace("_", " ") + (f" at {place}" if place else "")
-        self.tokens[cause] += missed.tokens
-        self.calls[cause] += 1
+        ms = missed.ms.est if missed.ms else None
+        more = ReadAgain(missed.cause, missed.tokens, 1, ms, missed.cost, missed.because)
+        sofar = self.by_cause.get(more.cause)
+        self.by_cause[more.cause] = sofar + more if sofar else more
+
+    def costliest(self) -> list[ReadAgain]:
+        """Return them, those with the most tokens first."""
+        return sorted(self.by_cause.values(), key=lambda item: -item.tokens)
 
     def copy(self) -> Causes:
         """Return one that changes on its own."""
-        return Causes(Counter(self.tokens), Counter(self.calls))
+        return Causes(dict(self.by_cause))
 
 
-def table(
-    name: str, totals: Totals, misses: list[tuple[str, int, int]], notices: Iterable[str]
-) -> str:
+def table(name: str, totals: Totals, misses: Sequence[ReadAgain], notices: Iterable[str]) -> str:
     """Return the sums as a table of at most 80 columns."""
     lines = [f"{name}: {requests_in_words(totals)}"]
     lines += [f"  {label:<18}{value:>14}  {note}".rstrip() for label, value, note in _rows(totals)]
     if misses:
-        lines.append("  read again because of")
-        lines += [
-            f"{count:>14,}  {_clipped(cause, 48)} ({calls}x)" for cause, count, calls in misses
-        ]
+        lines.append("  read again")
+        for item in misses:
+            lines += textwrap.wrap(
+                str(item),
+                80,
+                initial_indent="    ",
+                subsequent_indent="      ",
+                break_on_hyphens=False,
+            )
     lines += [f"  note: {_clipped(notice, 72)}" for notice in sorted(notices)]
     return "\n".join(lines)
 

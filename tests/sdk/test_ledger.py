@@ -224,10 +224,20 @@ def test_causes_are_added_up_by_source_line():
     for line in (42, 7, 42):
         book.add(rich_call(line))
     book.add(call(missed=Missed(9_999, "first_seen")))
-    assert book.misses() == [
+    assert [(item.cause, item.tokens, item.calls) for item in book.misses()] == [
         ("prompt changed at /app/agent.py:42", 800, 2),
         ("prompt changed at /app/agent.py:7", 400, 1),
     ]
+
+
+def test_a_causes_milliseconds_and_money_are_added_up_where_they_are_reported():
+    book = ledger()
+    known = {"ms": Estimate(61, 55, 68, 9), "cost": 0.0004}
+    for more in (known, {}, known):
+        book.add(call(missed=Missed(400, "prompt_changed", **more)))
+    (item,) = book.misses()
+    assert (item.tokens, item.calls, item.ms) == (1_200, 3, 122)
+    assert item.cost == pytest.approx(0.0008)
 
 
 def test_a_ledger_prints_as_a_table_of_80_columns():
@@ -243,8 +253,10 @@ def test_a_ledger_prints_as_a_table_of_80_columns():
         "  computed tokens            1,200\n"
         "  prefill saved             150 ms  [120 to 180] estimate\n"
         "  money saved              $0.0060  of $0.0090\n"
-        "  read again because of\n"
-        "           800  prompt changed at /app/agent.py:42 (2x)\n"
-        "           400  prompt changed at /app/agent.py:7 (1x)\n"
+        "  read again\n"
+        "    800 tokens in 2 calls: the prompt changed at token 600 in x\n"
+        "      (`/app/agent.py:42`)\n"
+        "    400 tokens in 1 call: the prompt changed at token 600 in x\n"
+        "      (`/app/agent.py:7`)\n"
         "  note: text is noise, timings are real"
     )

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from stemfirst.causes import CLOCK, Cause
 from stemfirst.prompt import Origin
 from stemfirst.savings import Missed, Savings, money, savings_of, shown
 from stemfirst.tiers import Tier
@@ -36,14 +37,33 @@ SENTENCES = {
     "a miss with its line": (
         saved(),
         "4,096 of 5,938 prompt tokens came from the cache (69 %), saving about 61 ms of prefill "
-        "[55 to 68] and $0.00040; 1,842 were read again (prompt changed at request text, "
-        "agent.py:42, token 4,100).",
+        "[55 to 68] and $0.00040; 1,842 were read again, because the prompt changed at token "
+        "4,100 in request text (`agent.py:42`).",
+    ),
+    "a miss with its price and its rule": (
+        saved(
+            missed=Missed(
+                1_842,
+                "prompt_changed",
+                MissPlace(4_100, ("messages", 0, "content"), 77, "s3"),
+                "clock",
+                Tier.STATIC,
+                Origin(os.path.join(os.getcwd(), "agent.py"), 42),
+                ms=Estimate(61.2, 54.8, 68.3, 40, 0.02),
+                cost=0.0004,
+                why=Cause(CLOCK, "14:30:59", "14:31:07", hole="now", behind="the policy"),
+            )
+        ),
+        "4,096 of 5,938 prompt tokens came from the cache (69 %), saving about 61 ms of prefill "
+        "[55 to 68] and $0.00040; 1,842 were read again, 61 ms [55 to 68], $0.00040, because "
+        "`agent.py:42` puts `{now}` before the policy (SF101 clock-in-prefix); try `stemfirst "
+        "fix agent.py`.",
     ),
     "a miss without a known line": (
         saved(missed=Missed(1_842, "prompt_changed", MissPlace(7, ("messages", 0, "content")))),
         "4,096 of 5,938 prompt tokens came from the cache (69 %), saving about 61 ms of prefill "
-        "[55 to 68] and $0.00040; 1,842 were read again (prompt changed at messages.0.content, "
-        "token 7).",
+        "[55 to 68] and $0.00040; 1,842 were read again, because the prompt changed at token 7 "
+        "(messages.0.content).",
     ),
     "a first call": (
         saved(cached_tokens=0, time=times(None), cost=None, missed=Missed(5_938, "first_seen")),
