@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from stemfirst_lint.errors import LintError, UnreadableFile
+from stemfirst_lint.fix.calls import mended
 from stemfirst_lint.fix.changes import Approve, Done, Left, Rewrite
 from stemfirst_lint.fix.listings import listings_in
 from stemfirst_lint.fix.literal import Literal, number_fields
@@ -42,6 +43,8 @@ _MOVED = frozenset(
     {"SF101", "SF102", "SF103", "SF104", "SF105", "SF106", "SF107", "SF205", "SF301", "SF302"}
 )
 """Rules whose fault a better order of the text mends."""
+_CALLS = frozenset({"SF203", "SF401", "SF503"})
+"""Rules whose fault is one of the call, not of a text."""
 _OF_DATA = (".ipynb", ".json", ".jsonl", ".toml")
 _ITERATED = re.compile(r"(?:\b(?:list|tuple|enumerate|map)\(|\bin)$|\bmap\([\w.]+,$")
 _COMMENT_BEHIND = re.compile(r"[ \t]*#(?!\s*(?:noqa|type:|pragma|pylint|fmt))[^\r\n]*")
@@ -140,6 +143,7 @@ class _FileRewriter:
         self._source = Source(path, text)
         self._allow = allow
         self._edits: list[Edit] = []
+        self._call_edits: list[Edit] = []  # proven alone; the others on top of them
         self._done: list[Done] = []
         self._left: list[Left] = []
 
@@ -156,11 +160,15 @@ class _FileRewriter:
                     sets.setdefault(place, []).append(finding)
             elif finding.code == "SF202":
                 self._sort_listings(finding)
+            elif finding.code in _CALLS and finding.location.path == self._path:
+                self._mend(finding, findings)
             elif finding.code not in _MOVED:
                 reason = Refusal("no rewriting of text mends it", finding.remedy or "see the rule")
                 self._refuse(finding.location, [finding], reason)
             elif finding.template is not None and finding.template.location.path == self._path:
                 orders.setdefault(finding.template.location, []).append(finding)
+        if self._call_edits:
+            return self._finish(findings)  # what else there is is judged on the new text
         for place, group in sets.items():
             self._sort(place, group)
         for place, group in orders.items():
@@ -231,6 +239,43 @@ class _FileRewriter:
             if edit not in self._edits and self._is_approved(done):
                 self._edits.append(edit)
                 self._done.append(done)
+
+    def _mend(self, finding: Finding, findings: Sequence[Finding]) -> None:
+        """Mend what is wrong with a call; texts that move first are seen anew in the next round."""
+        template = next(
+            (
+                f.template
+                for f in findings
+                if f.template and f.template.location == finding.location
+            ),
+            None,
+        )
+        try:
+            made = mended(self._text, finding, template)
+        except LintError as error:
+            self._refuse(finding.location, [finding], Refusal(str(error), finding.remedy or ""))
+            return
+        if RANK[made.applicability] > RANK[self._allow]:
+            self._refuse(finding.location, [finding], *made.notes, applicability=made.applicability)
+            return
+        first, last = made.edits[0], made.edits[-1]
+        none = Forfeit(0, 0)
+        done = Done(
+            finding.location,
+            (finding,),
+            made.applicability,
+            none,
+            none,
+            made.notes,
+            self._text[first.start : last.end],
+            _apply(self._text[first.start : last.end], made.edits, first.start),
+            verb=made.verb,
+        )
+        if any(edit in self._edits or edit in self._call_edits for edit in made.edits):
+            return  # one set of tools, two calls
+        if self._is_approved(done):
+            (self._edits if made.only_sorts else self._call_edits).extend(made.edits)
+            self._done.append(done)
 
     def _is_approved(self, done: Done) -> bool:
         if self._approve is None or self._approve(done):
@@ -408,10 +453,12 @@ class _FileRewriter:
         raise ProofError("the order does not settle")
 
     def _finish(self, findings: Sequence[Finding]) -> Rewrite:
-        new_text = _apply(self._text, self._edits)
+        base = _apply(self._text, self._call_edits)
+        edits = [_shifted(edit, self._call_edits) for edit in self._edits]
+        new_text = _apply(base, edits)
         new = new_text.encode(self._encoding)
         try:
-            prove_file(self._text, new_text, self._edits, is_python=not is_text_file(self._path))
+            prove_file(base, new_text, edits, is_python=not is_text_file(self._path))
         except ProofError as error:
             reason = Refusal(str(error), "change it by hand")
             everything = [
@@ -419,7 +466,7 @@ class _FileRewriter:
                 *(Left(d.location, d.findings, (reason,)) for d in self._done),
             ]
             return Rewrite(self._path, self._data, self._data, (), tuple(everything))
-        if not self._edits:
+        if not self._edits and not self._call_edits:
             new = self._data
         return Rewrite(self._path, self._data, new, tuple(self._done), tuple(self._left))
 
@@ -433,6 +480,12 @@ def _scattered() -> Refusal:
 
 def _no_set() -> Refusal:
     return Refusal("the set is built elsewhere", "put `sorted(...)` around it where it is iterated")
+
+
+def _shifted(edit: Edit, others: Sequence[Edit]) -> Edit:
+    """Return an edit as it stands when others were made before it."""
+    by = sum(len(o.new) - (o.end - o.start) for o in others if o.end <= edit.start)
+    return replace(edit, start=edit.start + by, end=edit.end + by)
 
 
 def _apply(text: str, edits: Sequence[Edit], offset: int = 0) -> str:

@@ -1,0 +1,240 @@
+"""Faults of a whole call, mended: windows, markers on text that varies, tools from a set.
+
+Knows how a history is cut, how Anthropic's text blocks look, how tools are listed. Text in, edits
+out; moves no word of a prompt.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stemfirst.tiers import Tier
+
+from stemfirst_lint.errors import LintError
+from stemfirst_lint.fix.blocks import blocks_of
+from stemfirst_lint.fix.flat import Flat, flatten
+from stemfirst_lint.fix.layout import Span
+from stemfirst_lint.fix.listings import listings_in
+from stemfirst_lint.fix.literal import take_apart
+from stemfirst_lint.fix.prove import Edit
+from stemfirst_lint.fix.safety import Refusal
+from stemfirst_lint.fix.spelling import spell
+from stemfirst_lint.fix.words import HOLE
+from stemfirst_lint.model import Applicability, Finding, Location, Template
+from stemfirst_lint.source import Source
+
+
+class CallError(LintError):
+    """A call that stays as it is; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A call's new source.
+
+    Attributes:
+        edits: what changes, in order of place.
+        applicability: what it does to the text that the model reads.
+        notes: what to look at.
+        verb: what became of it, in words.
+        only_sorts: True if nothing but `sorted(...)` was added.
+    """
+
+    edits: tuple[Edit, ...]
+    applicability: Applicability
+    notes: tuple[Refusal, ...]
+    verb: str
+    only_sorts: bool = False
+
+
+def mended(text: str, finding: Finding, template: Template | None) -> Mended:
+    """Return what mends a finding about a call.
+
+    Args:
+        text: the file that holds it.
+        finding: SF203, SF401 or SF503.
+        template: the text that stands where the finding does, if it was read.
+
+    Raises:
+        CallError: it is written in a way that we do not rewrite.
+    """
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        raise CallError("the file does not parse") from None
+    source = Source("", text)
+    span = _span(source, finding.location)
+    match finding.code:
+        case "SF401":
+            return _in_steps(tree, source, span)
+        case "SF503":
+            return _split(tree, source, span, template)
+        case "SF203":
+            return _sorted_tools(tree, source, span)
+    raise CallError("no rewriting mends it")
+
+
+def _span(source: Source, place: Location) -> tuple[int, int]:
+    starts = source.starts
+    return (
+        starts[place.line - 1] + place.column - 1,
+        starts[place.end_line - 1] + place.end_column - 1,
+    )
+
+
+def _at(tree: ast.AST, source: Source, span: tuple[int, int]) -> Iterator[ast.expr]:
+    """Yield the expressions that stand exactly in a range."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr) and source.span(node) == span:
+            yield node
+
+
+# Windows
+
+
+def _in_steps(tree: ast.AST, source: Source, span: tuple[int, int]) -> Mended:
+    """`history[-n:]` loses a message a turn; in steps of half a window it loses many, rarely."""
+    for node in _at(tree, source, span):
+        match node:
+            case ast.Subscript(
+                value=ast.Name() | ast.Attribute() as history,
+                slice=ast.Slice(
+                    lower=ast.UnaryOp(op=ast.USub(), operand=size), upper=None, step=None
+                ) as cut,
+            ):
+                break
+    else:
+        raise CallError("the window is no slice like `history[-n:]`")
+    assert isinstance(cut.lower, ast.UnaryOp)
+    shown, limit = ast.unparse(history), ast.unparse(size)
+    match size:
+        case ast.Constant(value=int(count)) if count >= 4:
+            step = str(count // 2 - count // 2 % 2)  # even: a question goes with its answer
+        case ast.Name() | ast.Attribute():
+            step = f"max(1, {limit} // 2)"
+        case _:
+            raise CallError("the size of the window is too small, or an expression")
+    # rounded up, so that the window never grows beyond its limit
+    rounded = f"{int(step) - 1}" if step.isdigit() else f"{step} - 1"
+    new = f"(max(0, len({shown}) - {limit}) + {rounded}) // {step} * {step}"
+    start, end = source.span(cut.lower)
+    space = " " if source.text[end : end + 1] == ":" else ""
+    note = Refusal(
+        "between two cuts fewer messages are sent, down to half as many",
+        "summarise what is dropped, or raise the limit",
+    )
+    edit = Edit(start, end, new + space)
+    return Mended((edit,), Applicability.RISKY, (note,), "cut in steps")
+
+
+# Markers
+
+
+def _split(
+    tree: ast.AST, source: Source, span: tuple[int, int], template: Template | None
+) -> Mended:
+    """Give the text that stays a block of its own, which keeps the marker."""
+    block = next(
+        (
+            element
+            for node in ast.walk(tree)
+            if isinstance(node, ast.List)
+            for element in node.elts
+            if isinstance(element, ast.Dict)
+            and any(source.span(value) == span for value in element.values)
+        ),
+        None,
+    )
+    if block is None or None in block.keys:
+        raise CallError("the marked block does not stand in a list")
+    names = {key.value for key in block.keys if isinstance(key, ast.Constant)}
+    if names != {"type", "text", "cache_control"}:
+        raise CallError("the marked block has more than a text and a marker")
+    literal = take_apart(source.text[span[0] : span[1]], is_format=False)
+    offsets = tuple(match.start() for match in re.finditer(HOLE, literal.text))
+    flat = Flat(literal.text, (), offsets)
+    # of a text that was not read each value may vary
+    varies = [True] * len(offsets)
+    if template is not None and flatten(template.pieces).text == literal.text:
+        varies = [(hole.verdict.tier or Tier.STATIC) > Tier.STATIC for hole in template.holes]
+    for unit in blocks_of(flat, varies.__getitem__):
+        if any(varies[hole] for hole in flat.holes_in(unit.start, unit.end)):
+            cut = unit.start
+            break
+    else:
+        raise CallError("nothing in the marked text varies")
+    if not flat.text[:cut].strip():
+        raise CallError("no text that stays leads it; put such text first")
+    first = spell(literal, (Span(0, cut),))
+    second = spell(literal, (Span(cut, len(flat.text)),))
+    whole = take_apart(first, is_format=False), take_apart(second, is_format=False)
+    if whole[0].text + whole[1].text != literal.text or (
+        whole[0].holes + whole[1].holes != literal.holes
+    ):
+        raise CallError("the two blocks do not read as the one did")
+    end = source.span(block)[1]
+    line = source.text.rfind("\n", 0, source.span(block)[0]) + 1
+    lead = source.text[line : source.span(block)[0]]
+    joint = f",\n{lead}" if not lead.strip() else ", "
+    edits = (
+        Edit(*span, first),
+        Edit(end, end, f'{joint}{{"type": "text", "text": {second}}}'),
+    )
+    return Mended(edits, Applicability.REORDER, (), "split behind the text that stays")
+
+
+# Tools
+
+
+def _sorted_tools(tree: ast.Module, source: Source, span: tuple[int, int]) -> Mended:
+    """Sort what a comprehension over a set, or over a listing of files, makes tools of."""
+    for node in _at(tree, source, span):
+        value = _value_of(tree, node)
+        if isinstance(value, ast.ListComp) and len(value.generators) == 1:
+            named = value.generators[0].iter
+            break
+    else:
+        raise CallError("the tools are not listed by a comprehension")
+    start, end = source.span(named)
+    shown = source.text[start:end]
+    made = _value_of(tree, named)
+    if listings_in(shown) == ((0, len(shown)),):
+        key = ""
+    elif isinstance(made, ast.Set):
+        texts = [isinstance(e, ast.Constant) and isinstance(e.value, str) for e in made.elts]
+        key = "" if all(texts) else ", key=str"
+    elif isinstance(made, ast.SetComp) or (
+        isinstance(made, ast.Call)
+        and isinstance(made.func, ast.Name)
+        and made.func.id in ("set", "frozenset")
+    ):
+        key = ", key=str"
+    else:
+        raise CallError("what is not in order is made elsewhere")
+    edit = Edit(start, end, f"sorted({shown}{key})")
+    return Mended((edit,), Applicability.IDENTICAL, (), "sorted", only_sorts=True)
+
+
+def _value_of(tree: ast.Module, node: ast.expr) -> ast.expr:
+    """Return what a name is bound to, if it is bound once in the file; else the node itself."""
+    if not isinstance(node, ast.Name):
+        return node
+    stores = [
+        found
+        for found in ast.walk(tree)
+        if isinstance(found, ast.Name)
+        and found.id == node.id
+        and not isinstance(found.ctx, ast.Load)
+    ]
+    values = [
+        found.value
+        for found in ast.walk(tree)
+        if isinstance(found, ast.Assign)
+        and len(found.targets) == 1
+        and isinstance(found.targets[0], ast.Name)
+        and found.targets[0].id == node.id
+    ]
+    return values[0] if len(values) == len(stores) == 1 else node

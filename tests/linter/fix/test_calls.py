@@ -1,0 +1,116 @@
+"""Faults of a whole call, mended in real files."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from fix_sources import RULES
+from stemfirst_lint.config import Config
+from stemfirst_lint.fix.apply import Outcome, fix_paths
+from stemfirst_lint.model import Applicability
+
+RISKY, REORDER = Applicability.RISKY, Applicability.REORDER
+
+
+def fixed(folder: Path, source: str, allow: Applicability = RISKY) -> tuple[str, Outcome]:
+    app = folder / "app.py"
+    app.write_text(source)
+    outcome = fix_paths((str(app),), Config(), allow=allow)
+    assert not outcome.failures
+    ast.parse(app.read_text())
+    assert not fix_paths((str(app),), Config(), allow=allow).changed
+    return app.read_text(), outcome
+
+
+WINDOW = (
+    "def ask(client, history, max_turns=6):\n"
+    "    recent = history[-10:]  # the newest\n"
+    "    return client.chat.completions.create(messages=recent)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "limit"), [("10", 10), ("4", 4), ("21", 21), ("max_turns", 6), ("max_turns", 1)]
+)
+def test_a_window_drops_many_messages_rarely(size: str, limit: int, tmp_path: Path) -> None:
+    new, outcome = fixed(tmp_path, WINDOW.replace("10", size))
+    assert not outcome.remaining
+    names: dict[str, object] = {}
+    exec(
+        new.replace("return client.chat.completions.create(messages=recent)", "return recent"),
+        names,
+    )
+    ask = names["ask"]
+    assert callable(ask)
+    starts = []
+    for length in range(60):
+        history = list(range(length))
+        kept = ask(None, history, limit)
+        assert kept == history[len(history) - len(kept) :]
+        assert min(length, limit // 2 + 1) <= len(kept) <= limit or limit == 1
+        starts.append(length - len(kept))
+    assert starts == sorted(starts)
+    assert len(set(starts)) <= 60 / max(1, limit // 2 - limit // 2 % 2) + 1
+
+
+def test_a_window_is_left_to_a_person(tmp_path: Path) -> None:
+    new, outcome = fixed(tmp_path, WINDOW, REORDER)
+    assert new == WINDOW
+    (left,) = outcome.rewrites[0].left
+    assert left.applicability is RISKY
+
+
+BLOCK = (
+    "import time\n\n\ndef ask(client, history):\n"
+    "    return client.messages.create(messages=history, system=[\n"
+    '        {"type": "text", "text": TEXT,\n'
+    '         "cache_control": {"type": "ephemeral"}},\n    ])\n'
+)
+
+
+def test_the_marker_stays_with_the_text_that_stays(tmp_path: Path) -> None:
+    source = BLOCK.replace("TEXT", f'f"{RULES}\\n\\nTime: {{time.time()}}"')
+    new, outcome = fixed(tmp_path, source, REORDER)
+    assert new == BLOCK.replace("TEXT", f'"{RULES}\\n\\n"').replace(
+        '"ephemeral"}},\n',
+        '"ephemeral"}},\n        {"type": "text", "text": f"Time: {time.time()}"},\n',
+    )
+    assert "SF503" not in [finding.code for finding in outcome.remaining]
+
+
+NO_SPLIT = {
+    "nothing leads": ('f"Time: {time.time()}"', "no text that stays leads it"),
+    "a value leads": ('f"Time: {time.time()}\\n\\nBe terse."', "put such text first"),
+    "a sum": ('"Be terse. Time: " + str(time.time())', "no plain string"),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), NO_SPLIT.values(), ids=NO_SPLIT)
+def test_a_block_stays_whole(text: str, reason: str, tmp_path: Path) -> None:
+    source = BLOCK.replace("TEXT", text)
+    new, outcome = fixed(tmp_path, source)
+    assert new == source
+    assert reason in " ".join(str(why) for left in outcome.rewrites[0].left for why in left.reasons)
+
+
+TOOLS = (
+    "import os\n\n\ndef ask(client, history, schema, more):\n"
+    '    names = {"search", "buy"}\n'
+    "    tools = [schema(name) for name in ITER]\n"
+    "    return client.chat.completions.create(messages=history, tools=tools)\n"
+)
+SORTS = {
+    "a set by name": ("names", "sorted(names)"),
+    "a set on the spot": ('{"search", more}', 'sorted({"search", more}, key=str)'),
+    "a listing": ("os.listdir('tools')", "sorted(os.listdir('tools'))"),
+    "a set of others": ("set(more)", "sorted(set(more), key=str)"),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), SORTS.values(), ids=SORTS)
+def test_tools_come_in_one_order_from(before: str, after: str, tmp_path: Path) -> None:
+    new, outcome = fixed(tmp_path, TOOLS.replace("ITER", before), Applicability.IDENTICAL)
+    assert new == TOOLS.replace("ITER", after)
+    assert not outcome.remaining
