@@ -36,6 +36,8 @@ PACKAGES = (
 )  # fmt: skip
 FIX_PART = "<!-- made by benchmarks/fix_real_code.py -->"
 """Where the part of the page begins that another script writes."""
+STUDY_PART = "<!-- made by benchmarks/precision.py -->"
+"""As FIX_PART; stands before it."""
 SEED = 20261123
 SAMPLE = 10
 
@@ -215,8 +217,10 @@ def main() -> None:
                   f"findings, {result.hunks} fixes, {len(result.crashes)} crashes")  # fmt: skip
         for package, finding in sample(results):
             print(json.dumps({"key": key_of(package, finding), "message": finding["message"]}))
-    kept = REPORT.read_text("utf-8").partition(FIX_PART) if REPORT.exists() else ("", "", "")
-    REPORT.write_text("\n".join([report(results), kept[1] + kept[2]]).rstrip() + "\n", "utf-8")
+    old = REPORT.read_text("utf-8") if REPORT.exists() else ""
+    starts = [at for mark in (STUDY_PART, FIX_PART) if (at := old.find(mark)) >= 0]
+    kept = old[min(starts) :] if starts else ""
+    REPORT.write_text("\n".join([report(results), kept]).rstrip() + "\n", "utf-8")
     print(f"wrote {REPORT.relative_to(ROOT)}")
 
 
