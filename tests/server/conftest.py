@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from stemfirst.server_process import ServerProcess
 
 START_S = 90.0
-SMALL = ("--pool-tokens", "40960", "--max-model-len", "8192", "--calibration-seconds", "4")
 MODEL = "stemfirst-demo"
 
 
@@ -72,15 +72,9 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The demo model's server, shared by the session."""
-    served = Served(
-        tmp_path_factory.mktemp("server"), "--port", "0", "--gpu-price-per-hour", "3.6", *SMALL
-    )
-    try:
-        yield served.wait_until_ready()
-    finally:
-        served.close()
+def server(stemfirst_server: ServerProcess) -> ServerProcess:
+    """The demo model's server, shared with every other test of the session."""
+    return stemfirst_server
 
 
 TENANT_KEYS = {"acme": ("acme-1", "acme-2"), "globex": ("globex-1",), "small": ("small-1",)}
@@ -132,7 +126,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
 
 @pytest.fixture
-def client(server: Served) -> Iterator[openai.OpenAI]:
+def client(server: ServerProcess) -> Iterator[openai.OpenAI]:
     """The real client."""
     with openai.OpenAI(
         base_url=f"{server.url}/v1", api_key="test-key", max_retries=0, timeout=60
@@ -141,7 +135,7 @@ def client(server: Served) -> Iterator[openai.OpenAI]:
 
 
 @pytest.fixture
-def http(server: Served) -> Iterator[httpx.Client]:
+def http(server: ServerProcess) -> Iterator[httpx.Client]:
     """A plain HTTP client, for what no good client would send."""
     with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as made:
         yield made

@@ -76,7 +76,7 @@ def test_the_report_accounts_for_every_token_and_says_what_was_saved(
     assert saved["lo"] <= saved["est"] <= saved["hi"]
     assert saved["est"] > 10
     cost = report["cost"]
-    assert cost["saved"] == pytest.approx(saved["est"] * 3.6 / 3_600_000, rel=1e-3)
+    assert cost["saved"] == pytest.approx(saved["est"] * 2 / 3_600_000, rel=1e-3)
     assert cost["without_cache"] == pytest.approx(cost["actual"] + cost["saved"])
     assert "random weights" in report["notice"]
 
