@@ -63,10 +63,17 @@ PAGE = 4
 class Scene:
     """Rows on scattered pages of one pool, some of them shared."""
 
-    def __init__(self, *, heads: int, kv_heads: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        *,
+        heads: int,
+        kv_heads: int,
+        dtype: torch.dtype = torch.float32,
+        widths: tuple[int, int] = (16, 16),
+    ) -> None:
         torch.manual_seed(11)
-        self.heads, self.kv_heads, self.dtype = heads, kv_heads, dtype
-        shape = {0: LayerShape(kv_heads, 16, 16)}
+        self.heads, self.kv_heads, self.dtype, self.widths = heads, kv_heads, dtype, widths
+        shape = {0: LayerShape(kv_heads, *widths)}
         device = torch.device("cpu")
         self.pool = KVPool(shape, pages=200, page=PAGE, dtype=dtype, device=device)
         self.pool.keys[0].copy_(torch.randn(self.pool.keys[0].shape))
@@ -101,11 +108,13 @@ class Scene:
         tokens = sum(new for _, _, new in rows)
         generator = torch.Generator().manual_seed(4)
 
-        def numbers(heads: int) -> torch.Tensor:
-            drawn = torch.randn((1, heads, tokens, 16), generator=generator)
+        def numbers(heads: int, width: int) -> torch.Tensor:
+            drawn = torch.randn((1, heads, tokens, width), generator=generator)
             return drawn.to(self.dtype)
 
-        query, key, value = numbers(self.heads), numbers(self.kv_heads), numbers(self.kv_heads)
+        key_width, value_width = self.widths
+        query = numbers(self.heads, key_width)
+        key, value = numbers(self.kv_heads, key_width), numbers(self.kv_heads, value_width)
         return step.attend(0, query, key, value, options)
 
 
@@ -139,11 +148,15 @@ def _everything_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_everything_is_worth_it")
 @pytest.mark.parametrize("heads", [2, 8], ids=["a KV head each", "four heads a KV head"])
 @pytest.mark.parametrize("has_sinks", [False, True], ids=["", "sinks"])
-def test_a_tree_of_prefixes_gives_the_references_numbers(heads: int, has_sinks: bool) -> None:
-    scene = Scene(heads=heads, kv_heads=2)
+@pytest.mark.parametrize("softcap", [None, 2.0], ids=["", "softcap"])
+@pytest.mark.parametrize("widths", [(16, 16), (24, 12), (12, 24)], ids=str)
+def test_a_tree_of_prefixes_gives_the_references_numbers(
+    heads: int, has_sinks: bool, softcap: float | None, widths: tuple[int, int]
+) -> None:
+    scene = Scene(heads=heads, kv_heads=2, widths=widths)
     rows = mixed_rows(scene)
     sinks = torch.randn(heads) if has_sinks else None
-    options = _Options(scale=0.3, window=None, softcap=None, sinks=sinks)
+    options = _Options(scale=0.3, window=None, softcap=softcap, sinks=sinks)
     for some in (rows, rows[:4], rows[4:], rows[:1], rows[4:5]):
         expected = scene.run(AttentionStep, some, options)
         got = scene.run(CascadeStep, some, options)
@@ -152,17 +165,48 @@ def test_a_tree_of_prefixes_gives_the_references_numbers(heads: int, has_sinks: 
 
 
 @pytest.mark.usefixtures("_everything_is_worth_it")
-@pytest.mark.parametrize(
-    ("window", "softcap"), [(13, None), (None, 2.0)], ids=["window", "softcap"]
-)
-def test_what_cannot_be_merged_takes_the_references_way(
-    window: int | None, softcap: float | None
-) -> None:
+def test_a_window_that_ends_before_the_prefix_takes_the_references_way() -> None:
     scene = Scene(heads=4, kv_heads=2)
     rows = mixed_rows(scene)
-    options = _Options(scale=0.3, window=window, softcap=softcap, sinks=None)
+    options = _Options(scale=0.3, window=13, softcap=None, sinks=None)
     expected = scene.run(AttentionStep, rows, options)
     assert torch.equal(scene.run(CascadeStep, rows, options), expected)
+
+
+class Whole(AttentionStep):
+    """Reads all pages, and masks what a window does not show."""
+
+    def _seen_pages(
+        self, rows: SingleRows, window: int | None, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        position = torch.arange(rows.page_ids.shape[1] * PAGE)
+        last = rows.kv_tokens[:, None]
+        is_seen = (position < last) & (position >= last - (window or 10**6))
+        mask = torch.zeros(is_seen.shape, dtype=dtype).masked_fill_(~is_seen, float("-inf"))
+        return rows.page_ids, mask[:, None, None]
+
+
+@pytest.mark.parametrize("window", [None, 1, 3, 4, 5, 13, 64, 200])
+def test_a_single_token_reads_the_pages_of_its_window_and_no_more(
+    window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(heads=4, kv_heads=2)
+    lengths = [1, 4, 5, 83, 60]
+    rows = [(scene.pages(-(-length // PAGE)), length, 1) for length in lengths]
+    options = _Options(scale=0.3, window=window, softcap=None, sinks=None)
+    expected = scene.run(Whole, rows, options)
+    read: list[int] = []
+    gather = KVPool.gather
+
+    def noting(self: KVPool, which: str, layer: int, page_ids: torch.Tensor) -> Any:
+        read.append(len(page_ids))
+        return gather(self, which, layer, page_ids)
+
+    monkeypatch.setattr(KVPool, "gather", noting)
+    assert torch.allclose(scene.run(AttentionStep, rows, options), expected, rtol=0, atol=2e-6)
+    longest = -(-max(lengths) // PAGE)
+    most_pages = longest if window is None else min(longest, (window - 2) // PAGE + 2)
+    assert max(read) <= len(rows) * most_pages
 
 
 @pytest.mark.usefixtures("_everything_is_worth_it")

@@ -78,8 +78,10 @@ class AttentionStep:
     chunks: tuple[ChunkRow, ...]
     singles: SingleRows | None
     calls: dict[int, int] = field(default_factory=dict)
-    # Additive masks, made by the first layer that needs one: key (row or None, window).
-    _masks: dict[tuple[int | None, int | None], torch.Tensor] = field(default_factory=dict)
+    # Made by the first layer that needs them: additive masks of (chunk, window), and the pages
+    # and the mask of single rows by window.
+    _masks: dict[tuple[int, int | None], torch.Tensor] = field(default_factory=dict)
+    _seen: dict[int | None, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     def attend(
         self,
@@ -169,20 +171,15 @@ class AttentionStep:
     ) -> torch.Tensor:
         """Return `(rows, heads, value_width)` for all requests with one new token."""
         count = len(rows.kv_tokens)
-        page_ids = rows.page_ids.flatten()
+        seen = self._seen.get(options.window)
+        if seen is None:
+            seen = self._seen[options.window] = self._seen_pages(rows, options.window, query.dtype)
+        pages, mask = seen
+        page_ids = pages.flatten()
         k = self.pool.gather("keys", layer, page_ids)
         v = self.pool.gather("values", layer, page_ids)
         k = k.view(count, -1, *k.shape[1:]).transpose(1, 2)  # (rows, kv_heads, kv, width)
         v = v.view(count, -1, *v.shape[1:]).transpose(1, 2)
-        mask = self._masks.get((None, options.window))
-        if mask is None:
-            position = torch.arange(k.shape[2], device=k.device)[None]
-            last = rows.kv_tokens[:, None]
-            is_seen = position < last
-            if options.window is not None:
-                is_seen &= position >= last - options.window
-            mask = _additive(is_seen, query.dtype)[:, None, None]  # (rows, 1, 1, kv)
-            self._masks[None, options.window] = mask
         heads, _, width = query.shape
         # The heads that share one KV head become its queries: no repeated keys and values.
         grouped = query.transpose(0, 1).reshape(count, k.shape[1], -1, width)
@@ -199,6 +196,25 @@ class AttentionStep:
         else:
             out = F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask, scale=options.scale)
         return out.reshape(count, heads, v.shape[-1])
+
+    def _seen_pages(
+        self, rows: SingleRows, window: int | None, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `(rows, pages)` that a window shows, and their `(rows, 1, 1, kv)` mask."""
+        page, pages = self.pool.page, rows.page_ids
+        last = rows.kv_tokens[:, None]
+        first_page = torch.zeros_like(last)
+        if window is not None:
+            first_page = (last - window).clamp_min(0) // page
+            most = int((-(-last // page) - first_page).max())
+            columns = first_page + torch.arange(most, device=pages.device)
+            # Rows that see fewer pages repeat their last one, masked.
+            pages = pages.gather(1, columns.clamp_max(pages.shape[1] - 1))
+        position = first_page * page + torch.arange(pages.shape[1] * page, device=pages.device)
+        is_seen = position < last
+        if window is not None:
+            is_seen &= position >= last - window
+        return pages, _additive(is_seen, dtype)[:, None, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 
 from stemfirst_server.model.attention import (
     AttentionStep,
@@ -89,27 +90,22 @@ class CascadeStep(AttentionStep):
         if plan is None:
             plan = self._plan = self._make_plan(query)
         is_windowed = options.window is not None and plan.longest > options.window
-        if (
-            not plan.shared
-            or is_windowed
-            or options.softcap is not None
-            or key.shape[3] != value.shape[3]
-        ):
+        if not plan.shared or is_windowed:
             return super(CascadeStep, self).attend(layer, query, key, value, options)
         self.write(layer, key, value)
         tokens = query.shape[2]
         parts = [
-            self._own_chunk(layer, row, plan.chunks[index], start, query, options.scale)
+            self._own_chunk(layer, row, plan.chunks[index], start, query, options)
             for index, (row, start) in enumerate(zip(self.chunks, self._starts(), strict=True))
         ]
         if plan.single_pages is not None:
             first = tokens - len(plan.single_pages)
-            parts.append(self._own_singles(layer, plan, query[0, :, first:], options.scale))
+            parts.append(self._own_singles(layer, plan, query[0, :, first:], options))
         outs, sums = zip(*parts, strict=True)
         out = torch.cat(outs, dim=1)  # (heads, tokens, width) float32
         log_sum = torch.cat(sums, dim=1)  # (heads, tokens) float32
         for shared in plan.shared:
-            out, log_sum = self._visit(layer, shared, query[0], out, log_sum, options.scale)
+            out, log_sum = self._visit(layer, shared, query[0], out, log_sum, options)
         if options.sinks is not None:
             out = out * torch.sigmoid(log_sum - options.sinks.float()[:, None])[..., None]
         return out.transpose(0, 1).to(query.dtype).unsqueeze(0)
@@ -185,9 +181,9 @@ class CascadeStep(AttentionStep):
         own: tuple[int, int],
         start: int,
         query: torch.Tensor,
-        scale: float,
+        options: _Options,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `(heads, new_tokens, width)` and `(heads, new_tokens)` over a chunk's own."""
+        """Return attention `(heads, new_tokens, value_width)` over a chunk's own, and sums."""
         first_page, own_tokens = own
         page_ids = row.page_ids[first_page : -(-row.kv_tokens // self.pool.page)]
         queries = query[:, :, start : start + row.new_tokens]
@@ -198,18 +194,18 @@ class CascadeStep(AttentionStep):
         k = k.repeat_interleave(group, 1).transpose(0, 1)[None]
         v = v.repeat_interleave(group, 1).transpose(0, 1)[None]
         mask = None
-        if own_tokens != row.new_tokens:
+        if own_tokens != row.new_tokens or options.softcap is not None:
             mask = self._own_masks.get((start, own_tokens))
             if mask is None:
                 mask = _causal_mask(row.new_tokens, own_tokens, None, query)
                 self._own_masks[start, own_tokens] = mask
-        out, log_sum = _flash_attention(queries, k, v, scale, mask, is_causal=mask is None)
+        out, log_sum = _attention(queries, k, v, options, mask, is_causal=mask is None)
         return out[0].float(), log_sum[0]
 
     def _own_singles(
-        self, layer: int, plan: _Plan, query: torch.Tensor, scale: float
+        self, layer: int, plan: _Plan, query: torch.Tensor, options: _Options
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `(heads, rows, width)` and `(heads, rows)` over what is each row's own."""
+        """Return `(heads, rows, value_width)` and `(heads, rows)` over what is each row's own."""
         assert plan.single_pages is not None
         assert plan.single_mask is not None
         count = len(plan.single_pages)
@@ -221,9 +217,9 @@ class CascadeStep(AttentionStep):
         heads, _, width = query.shape
         grouped = query.transpose(0, 1).reshape(count, k.shape[1], -1, width)
         mask = plan.single_mask.expand(-1, 1, grouped.shape[2], -1)
-        out, log_sum = _flash_attention(grouped, k, v, scale, mask)
+        out, log_sum = _attention(grouped, k, v, options, mask)
         return (
-            out.reshape(count, heads, width).transpose(0, 1).float(),
+            out.reshape(count, heads, v.shape[-1]).transpose(0, 1).float(),
             log_sum.reshape(count, heads).transpose(0, 1),
         )
 
@@ -234,7 +230,7 @@ class CascadeStep(AttentionStep):
         query: torch.Tensor,
         out: torch.Tensor,
         log_sum: torch.Tensor,
-        scale: float,
+        options: _Options,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `out` and `log_sum` with a shared run merged in."""
         places = shared.tokens
@@ -244,8 +240,8 @@ class CascadeStep(AttentionStep):
         heads, count, width = queries.shape
         # Without a mask, the heads that share one KV head are only more queries.
         folded = queries.reshape(1, k.shape[1], -1, width)
-        seen, seen_sum = _flash_attention(folded, k, v, scale, None)
-        seen, seen_sum = seen.reshape(heads, count, width), seen_sum.reshape(heads, count)
+        seen, seen_sum = _attention(folded, k, v, options, None)
+        seen, seen_sum = seen.reshape(heads, count, -1), seen_sum.reshape(heads, count)
         if places is None:
             return _merged(out, log_sum, seen, seen_sum)
         merged, merged_sum = _merged(out[:, places], log_sum[:, places], seen, seen_sum)
@@ -262,19 +258,58 @@ def best_step(device: torch.device) -> type[AttentionStep]:
     return CascadeStep if can_cascade(device) else AttentionStep
 
 
-def _flash_attention(
+def _attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    scale: float,
+    options: _Options,
     mask: torch.Tensor | None,
     *,
     is_causal: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return attention and `(rows, heads, queries)` float32 logarithms of sums of exponentials."""
+    """Return attention and the float32 logarithms of its sums of exponentials.
+
+    Args:
+        query: `(rows, heads, queries, width)`.
+        key: `(rows, heads, kv, width)`.
+        value: `(rows, heads, kv, value_width)`.
+        options: its scale and its softcap count.
+        mask: additive, or None; needed with a softcap where not everything is seen.
+        is_causal: the last query sees all, the one before it all but the last, and so on.
+
+    Returns:
+        `(rows, heads, queries, value_width)` and `(rows, heads, queries)`.
+    """
+    if options.softcap is not None:
+        assert not is_causal, "a mask says it"
+        return _capped_attention(query, key, value, options, options.softcap, mask)
     assert _flash is not None
-    out, log_sum = _flash(query, key, value, 0.0, is_causal, attn_mask=mask, scale=scale)
-    return out, log_sum
+    width, value_width = key.shape[-1], value.shape[-1]
+    # The kernel knows one width; zeros add nothing to a score and are cut from the answer.
+    if value_width < width:
+        value = F.pad(value, (0, width - value_width))
+    elif value_width > width:
+        query, key = (F.pad(tensor, (0, value_width - width)) for tensor in (query, key))
+    out, log_sum = _flash(query, key, value, 0.0, is_causal, attn_mask=mask, scale=options.scale)
+    return out[..., :value_width], log_sum
+
+
+def _capped_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    options: _Options,
+    softcap: float,
+    mask: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do as `_attention` with scores written out."""
+    scores = (query @ key.transpose(-1, -2)).float().mul_(options.scale / softcap)
+    scores.tanh_().mul_(softcap)
+    if mask is not None:
+        scores += mask
+    log_sum = scores.logsumexp(-1)
+    weights = scores.sub_(log_sum[..., None]).exp_().to(value.dtype)
+    return weights @ value, log_sum
 
 
 def _merged(
