@@ -189,6 +189,11 @@ class Safety:
                 "its fields have no names, so their order is their meaning",
                 "name them, or let `--risky` number them",
             )
+        if words.is_foreign(self._flat.text):
+            yield Refusal(
+                "the text does not read like English, so what it points at is not seen",
+                "read the new order yourself",
+            )
         field = words.later_field(self._flat.text)
         if field is not None:
             yield Refusal(

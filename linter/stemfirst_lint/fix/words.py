@@ -127,6 +127,19 @@ _PRONOUN = re.compile(r"\b(?:it|its|itself|them|they|their)\b(?!\s+(?:is|was)\s+
 _ANTECEDENT = re.compile(r"\b(?:the|your|our|each|every|any|if|when|whether)\b", re.IGNORECASE)
 _PREMISE = re.compile(r"\W*(?:we|i|suppose|assume|let)\b", re.IGNORECASE)
 _ALL = re.compile(r"\ball\s+(?:of\s+)?(?:the\s+)?$", re.IGNORECASE)
+_COMMON = frozenset(
+    {
+        "a", "about", "all", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by",
+        "can", "do", "does", "each", "for", "from", "has", "have", "if", "in", "into", "is", "it", "its",
+        "must", "no", "not", "of", "on", "only", "or", "other", "should", "so", "such", "than",
+        "that", "the", "their", "then", "there", "they", "this", "to", "use", "was", "what", "when",
+        "where", "which", "who", "will", "with", "you", "your",
+    }
+)  # fmt: skip
+_LEAST_WORDS = 25
+_COMMON_SHARE = 0.1
+"""English instructions have a share of 0.3, seldom less; German, Dutch or French ones below."""
+_FOREIGN_SHARE = 0.2
 _WORD = re.compile(r"[A-Za-z][A-Za-z]+")
 
 
@@ -145,6 +158,19 @@ def _stem(word: str) -> str:
 def nouns(text: str) -> frozenset[str]:
     """Return the words of `text` that a pointer could name, singular and in lower case."""
     return frozenset(_stem(word) for word in _WORD.findall(text))
+
+
+def is_foreign(text: str) -> bool:
+    """Return True if a text is surely not English: its pointers and cues would not be seen.
+
+    Measured by the words that every English text is full of; short texts are taken for English.
+    """
+    letters = [char for char in text if char.isalpha()]
+    if sum(not char.isascii() for char in letters) > _FOREIGN_SHARE * len(letters):
+        return True
+    found = [word.lower() for word in _WORD.findall(text)]
+    is_long = len(found) >= _LEAST_WORDS
+    return is_long and sum(word in _COMMON for word in found) < _COMMON_SHARE * len(found)
 
 
 def pointer_back(text: str, resolve: frozenset[str], forbidden: frozenset[str]) -> str | None:
