@@ -216,6 +216,10 @@ def _stamp(config: Config) -> str:
     if config.model is not None:
         names = ("", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
         state += [_state(os.path.join(config.model, name)) for name in names]
+        import stemfirst
+
+        sdk = os.path.dirname(os.path.abspath(stemfirst.__file__))
+        state += [_state(os.path.join(sdk, name)) for name in ("prices.json", "providers.py")]
     if config.plugins:
         from stemfirst_lint.plugins import rules_of
 

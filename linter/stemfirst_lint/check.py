@@ -127,7 +127,9 @@ def _judged(
         for finding in rule.check_request(request, limits)
     ]
     kept = _unsuppressed(found, project, config, folders)
-    planned = [_planned(finding, config, limits.counter) for finding in kept]
+    planned = [
+        _priced(_planned(finding, config, limits.counter), limits.counter) for finding in kept
+    ]
     planned.sort(key=lambda finding: (finding.location, finding.code))
     return tuple(planned)
 
@@ -171,3 +173,13 @@ def _planned(finding: Finding, config: Config, counter: Counter) -> Finding:
     is_safe = plan.applicability is Applicability.REORDER
     remedy = str(plan.refusals[0]) if plan.refusals and not is_safe else None
     return replace(finding, applicability=plan.applicability, remedy=remedy)
+
+
+def _priced(finding: Finding, counter: Counter) -> Finding:
+    """The finding with what it costs, if the target is a hosted model."""
+    if counter.hosted is None or not finding.forfeited_tokens:
+        return finding
+    from stemfirst_lint.hosted import stable_texts
+
+    stable = counter.count(*stable_texts(finding)).tokens
+    return replace(finding, money=counter.hosted.money(finding.forfeited_tokens, stable))

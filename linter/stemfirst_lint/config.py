@@ -40,7 +40,8 @@ class Config:
         respects_gitignore: leave out what git ignores, below folders.
         forces_exclude: leave out what is excluded even where it is named itself.
         min_gain: tokens; what forfeits less is not reported.
-        model: the folder of a model to count with, or None for the default.
+        model: the folder of a model to count with, or a hosted model's name; None for the
+            default.
         tiers: how often values change, by name.
         plugins: entry points of the group `stemfirst.rules` that bring more rules.
         baseline: a file of findings that are known and not reported, or None.
@@ -191,7 +192,7 @@ def _from_table(path: str, table: dict[str, Any], root: str) -> Config:
         raise ConfigError(f"{path}: min-gain is a number of tokens from 0 up, got {min_gain!r}")
     model = table.get("model")
     if model is not None and not isinstance(model, str):
-        raise ConfigError(f"{path}: model is the path of a model's folder, got {model!r}")
+        raise ConfigError(f"{path}: model is a model's folder or name, got {model!r}")
     tiers = table.get("tiers", {})
     if not isinstance(tiers, dict):
         raise ConfigError(f"{path}: tiers is a table from a name to a tier, got {tiers!r}")
@@ -218,7 +219,7 @@ def _from_table(path: str, table: dict[str, Any], root: str) -> Config:
         respects_gitignore=_flag(path, "respect-gitignore", table, default=True),
         forces_exclude=_flag(path, "force-exclude", table, default=False),
         min_gain=min_gain,
-        model=os.path.join(root, model) if model is not None else None,
+        model=_model(root, model),
         tiers=declared,
         plugins=plugins,
         baseline=os.path.join(root, baseline) if baseline is not None else None,
@@ -226,6 +227,14 @@ def _from_table(path: str, table: dict[str, Any], root: str) -> Config:
         root=root,
         source=path,
     )
+
+
+def _model(root: str, model: str | None) -> str | None:
+    """A path beside the settings, or a name that is no path."""
+    if model is None:
+        return None
+    path = os.path.join(root, model)
+    return path if os.path.exists(path) else model
 
 
 def _clock(path: str, table: Any) -> str:

@@ -1,7 +1,7 @@
 """Counts tokens: with the target's tokenizer where one can be had, else from bytes.
 
-Knows tokenizer files, tiktoken's cache and the place of tools in a chat template. Never opens a
-connection. Loads a tokenizer only when something is counted.
+Of hosted models it asks `hosted`. Knows tokenizer files, tiktoken's cache and the place of tools in
+a chat template. Never opens a connection. Loads a tokenizer only when something is counted.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import TokenizerError
+
+if TYPE_CHECKING:
+    from stemfirst_lint.hosted import Hosted
 
 _O200K_NAME = "fb374d419588a4632f3f557e76b4b70aebbca790"
 _O200K_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
@@ -39,19 +43,27 @@ class Counter:
     """Counts tokens of texts for one target; loads the target's tokenizer at the first count.
 
     Args:
-        model: a folder with `tokenizer.json`, or such a file; None for the default target,
-            `o200k_base`, whose rank file is taken from tiktoken's cache if it lies there.
+        model: a folder with `tokenizer.json`, such a file, or the name of a hosted model; None
+            for the default target, `o200k_base`, whose rank file is taken from tiktoken's cache
+            if it lies there. Hosted models are counted with it, too.
+
+    Attributes:
+        hosted: what is known of a hosted model; None for other targets.
     """
 
     def __init__(self, model: str | None = None) -> None:
         self.model = model
+        self.hosted: Hosted | None = None
         self._encode: Callable[[str], int] | None = None
         self._is_estimate = False
         self._counted: dict[str, int] = {}
         if model is not None and not os.path.isfile(self._tokenizer_file(model)):
-            raise TokenizerError(
-                f"no tokenizer.json in {model}; --model takes a model's folder or the file itself"
-            )
+            self.hosted = _hosted(model)
+            if self.hosted is None:
+                raise TokenizerError(
+                    f"no tokenizer.json in {model}, and no price of a model by that name; --model "
+                    "takes a model's folder, the file itself or the name of a hosted model"
+                )
 
     def count(self, *texts: str) -> Count:
         """Return the tokens of texts, each counted by itself.
@@ -78,7 +90,9 @@ class Counter:
         return self._counted[text]
 
     def _load(self) -> Callable[[str], int]:
-        if self.model is not None:
+        if self.hosted is not None:
+            self._is_estimate = not self.hosted.is_o200k
+        elif self.model is not None:
             return _hugging_face(self._tokenizer_file(self.model))
         folder = _rank_folder()
         if folder is None:
@@ -97,12 +111,22 @@ class Counter:
     def tools_come_first(self) -> bool:
         """Return True if the target renders tool definitions before the system message.
 
-        Most open-weights chat templates render them behind it; so does the default target.
+        Anthropic's models do. Most open-weights chat templates render them behind it; so does
+        the default target.
         """
         if self.model is None:
             return False
+        if self.hosted is not None:
+            return self.hosted.renders_tools_first
         template = _chat_template(self.model)
         return template is not None and _renders_tools_first(template)
+
+
+def _hosted(model: str) -> Hosted | None:
+    from stemfirst_lint.hosted import hosted
+
+    is_path = os.path.exists(model) or model.startswith((os.sep, os.curdir, "~"))
+    return None if is_path else hosted(model)
 
 
 def _encodable(text: str) -> str:
@@ -191,7 +215,15 @@ def _renders_tools_first(template: str) -> bool:
         tools = re.search(r"\{[{%][^}]*\btool(s|\.|\s*\|)", template)
         system = re.search(r"\{\{[^}]*\b(system_message|content)\b", template)
         return bool(tools and system and tools.start() < system.start())
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+
+    def refuse(message: str) -> str:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    # What `transformers` offers to templates; it would load torch where that is installed.
+    environment.globals.update(raise_exception=refuse, strftime_now=lambda layout: layout)
     probe = {"type": "function", "function": {"name": "probe_tool", "description": "d"}}
     try:
         text = environment.from_string(template).render(

@@ -320,6 +320,24 @@ class Applicability(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Money:
+    """What a fault costs with a hosted model, by a dated price table.
+
+    Attributes:
+        usd: US dollars for 1,000 calls: the full price of the forfeited tokens less that of
+            cached ones. Output tokens and writes to the cache are not counted.
+        model: as the price table names it.
+        as_of: the date of the table, ISO 8601.
+        why_none: why nothing is lost, where `usd` is 0.
+    """
+
+    usd: float
+    model: str
+    as_of: str
+    why_none: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One fault, at one place.
 
@@ -335,6 +353,7 @@ class Finding:
         site: where the template is sent.
         remedy: what a person can do, if `fix` can do nothing.
         severity: how much it weighs.
+        money: what it costs, if the target is a hosted model.
     """
 
     code: str
@@ -350,3 +369,4 @@ class Finding:
     site: Site | None = None
     remedy: str | None = None
     severity: Severity = Severity.WARNING
+    money: Money | None = None

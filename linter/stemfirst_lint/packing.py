@@ -37,7 +37,7 @@ def pack(value: Any) -> Any:
         return [type(value).__name__, *given]
     if isinstance(value, tuple):
         return ["", *(pack(item) for item in value)]
-    assert value is None or isinstance(value, str | int | bool)
+    assert value is None or isinstance(value, str | int | float | bool)
     return value
 
 

@@ -118,3 +118,87 @@ def test_short_texts_are_known_to_be_small_without_a_tokenizer() -> None:
     counter = Counter()
     assert counter.is_surely_below(("a" * 100,), 128)
     assert not counter.is_surely_below(("a" * 100, "b" * 28), 128)
+
+
+@pytest.fixture
+def ranks(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The folder of the true rank file of o200k_base, and no way to fetch it."""
+    from stemfirst_lint.gain import _rank_folder
+
+    folder = _rank_folder()
+    if folder is None:
+        pytest.skip("no rank file of o200k_base on this machine")
+    monkeypatch.setattr("socket.socket.connect", _refuse)
+    return folder
+
+
+def test_the_default_target_counts_with_the_true_ranks(ranks: str) -> None:
+    text = "Answer politely and never promise what the policy does not grant. " * 100
+    assert Counter().count(text) == Count(1201, is_estimate=False)
+    assert Counter("gpt-4o").count(text) == Count(1201, is_estimate=False)
+
+
+def test_other_vendors_models_are_counted_by_estimate(ranks: str) -> None:
+    count = Counter("claude-sonnet-4-5").count("text")
+    assert count.is_estimate
+
+
+RULES = "Answer politely and never promise what the policy does not grant. " * 150
+PRICED = (
+    'TOOLS = [{"type": "function", "function": {"name": "search"}}]\n\n'
+    "def ask(client, user_name, question):\n"
+    "    client.messages.create(tools=TOOLS, messages=[\n"
+    f'        {{"role": "system", "content": f"{{user_name}} {RULES}"}},\n'
+    '        {"role": "user", "content": question}])\n'
+)
+
+
+def _priced(tmp_path: Path, model: str, source: str = PRICED) -> list[dict[str, object]]:
+    from stemfirst_lint.output.as_json import json_findings
+
+    path = tmp_path / "app.py"
+    path.write_text(source)
+    return json_findings(check_paths((str(path),), Config(model=model, root=str(tmp_path))))
+
+
+def test_money_is_the_difference_to_the_price_of_cached_tokens(tmp_path: Path) -> None:
+    from stemfirst.prices import Price, price
+
+    (found,) = _priced(tmp_path, "gpt-4o")
+    charged = price("gpt-4o")
+    assert isinstance(charged, Price)
+    assert charged.cached is not None
+    tokens = found["forfeited_tokens"]
+    assert isinstance(tokens, int)
+    assert tokens > 1024
+    expected = tokens * 1000 * (charged.input - charged.cached) / 1e6
+    assert found["usd_per_1000_calls"] == pytest.approx(expected, abs=1e-6)
+    assert found["price_as_of"] == charged.as_of
+
+
+def test_what_is_below_the_providers_minimum_costs_nothing(tmp_path: Path) -> None:
+    (found,) = _priced(tmp_path, "gpt-4o", PRICED.replace(RULES, RULES[: len(RULES) // 3]))
+    assert found["forfeited_tokens"]
+    assert found["usd_per_1000_calls"] == 0
+
+
+def test_anthropic_reads_tools_before_the_system_message(tmp_path: Path) -> None:
+    (openai,) = _priced(tmp_path, "gpt-4o")
+    (anthropic,) = _priced(tmp_path, "claude-sonnet-4-5")
+    assert int(str(openai["forfeited_tokens"])) > int(str(anthropic["forfeited_tokens"]))
+
+
+def test_people_read_the_cost_and_its_date(tmp_path: Path) -> None:
+    from stemfirst_lint.output.full import full_lines
+
+    path = tmp_path / "app.py"
+    path.write_text(PRICED)
+    config = Config(model="claude-sonnet-4-5", root=str(tmp_path))
+    text = " ".join(" ".join(full_lines(check_paths((str(path),), config))).split())
+    assert "costs $" in text
+    assert "in 1,000 calls with claude-sonnet-4-5, prices of 20" in text
+
+
+def test_a_name_without_a_price_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match="no price of a model by that name"):
+        Counter("nobodys-model")

@@ -36,7 +36,7 @@ CODES = "CODES"
 @click.option(
     "--model",
     type=click.Path(),
-    help="Count with this model's tokenizer: a folder with tokenizer.json.",
+    help="Count for this model: a folder with tokenizer.json, or a hosted model's name.",
 )
 @click.option("--config", "config_path", type=click.Path(), help="Read this pyproject.toml.")
 @click.option(

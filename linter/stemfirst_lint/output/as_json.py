@@ -27,6 +27,8 @@ def json_findings(report: Report) -> list[dict[str, Any]]:
             "severity": finding.severity.value,
             "forfeited_tokens": finding.forfeited_tokens,
             "forfeited_is_estimate": finding.forfeited_is_estimate,
+            "usd_per_1000_calls": finding.money.usd if finding.money else None,
+            "price_as_of": finding.money.as_of if finding.money else None,
             "applicability": finding.applicability.value if finding.applicability else None,
             "remedy": finding.remedy,
             "template": _template(finding),

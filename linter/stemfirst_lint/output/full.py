@@ -12,7 +12,7 @@ from stemfirst_lint.output.words import is_fixable, summary
 
 if TYPE_CHECKING:
     from stemfirst_lint.check import Report
-    from stemfirst_lint.model import Evidence, Finding, Location
+    from stemfirst_lint.model import Evidence, Finding, Location, Money
 
 _WIDTH = 80
 _BOLD, _RED, _BLUE, _DIM = "1", "1;31", "1;34", "2"
@@ -31,10 +31,20 @@ def full_lines(report: Report, *, fixed: int = 0, is_coloured: bool = False) -> 
             yield _coloured_excerpt(line) if is_coloured else line
         for evidence in finding.evidence:
             yield from _indented("- " + _evidence(evidence, finding))
+        if finding.money is not None:
+            yield from _indented("- " + money_line(finding.money))
         if finding.applicability is None and finding.remedy:
             yield from _indented(f"- not fixable: {finding.remedy}")
     line = summary(report, fixed=fixed)
     yield paint(line, _BOLD) if is_coloured else line
+
+
+def money_line(money: Money) -> str:
+    """Return what a fault costs, with the date of the prices."""
+    priced = f"{money.model}, prices of {money.as_of}"
+    if money.why_none is not None:
+        return f"costs nothing with {priced}: {money.why_none}"
+    return f"costs ${money.usd:,.2f} in 1,000 calls with {priced}"
 
 
 def mark(finding: Finding) -> str:
