@@ -41,6 +41,10 @@ def to_chat(
     Raises:
         PromptError: the model lacks what was asked for.
     """
+    tools = rendered.tools
+    if model is None and not breakpoints and ttl is None and cache_key is None:
+        messages = rendered.messages  # nothing is placed: the text is not looked at
+        return {"messages": messages, **({"tools": tools} if tools else {})}
     messages, placed = chat_parts(rendered)
     fields, marks = cache_fields(
         rendered, placed, model=model, breakpoints=breakpoints, ttl=ttl, cache_key=cache_key
@@ -51,7 +55,6 @@ def to_chat(
             **({"ttl": mark.ttl} if mark.ttl else {}),
         }
     settle(messages)
-    tools = rendered.tools
     return {"messages": messages, **({"tools": tools} if tools else {}), **fields}
 
 

@@ -294,9 +294,8 @@ def test_a_change_before_the_requests_own_text_is_said_with_its_line(peer):
     saved = client_of(peer).ask(prompt(), question="?").savings
     assert saved.missed.tier.label == "tenant"
     line = prompt.__code__.co_firstlineno + 1
-    assert f"464 were read again (diverged at tenant text, tests/sdk/test_client.py:{line}" in str(
-        saved
-    )
+    assert "464 were read again, because diverged at token 1,540 in tenant text" in str(saved)
+    assert f"(`tests/sdk/test_client.py:{line}`)" in str(saved)
 
 
 def test_a_plain_request_after_a_prompt_is_not_mapped_to_that_prompt(peer):

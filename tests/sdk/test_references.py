@@ -216,11 +216,13 @@ def test_the_bundled_server_answers_a_name_as_it_answers_the_text(server):
     with Client(base_url=server.base_url, api_key=f"sk-{uuid.uuid4()}", max_retries=0) as client:
         if "prefix_refs" not in client.capabilities().features:
             pytest.skip("this server takes no references")
-        saved = [client.ask(asked, q=q, max_tokens=1).savings for q in ("Where?", "When?")]
+        saved = [
+            client.ask(asked, q=q, max_tokens=1).savings for q in ("Where? " * 30, "When? " * 30)
+        ]
         named = client._prefixes._known
         assert [item.until_s > 0 for item in named.values()] == [True]
         with Client(base_url=server.base_url, api_key=client.api_key) as plain:
-            whole = plain.ask(asked, q="Wherefore?", max_tokens=1).savings
+            whole = plain.ask(asked, q="Wherefore? " * 30, max_tokens=1).savings
     assert saved[1].cached_tokens > 0.9 * saved[1].prompt_tokens
     assert saved[1].tiers.keys() == whole.tiers.keys()
     assert saved[1].missed.segment == whole.missed.segment
