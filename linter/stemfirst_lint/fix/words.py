@@ -132,8 +132,8 @@ _COMMON = frozenset(
         "a", "about", "all", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by",
         "can", "do", "does", "each", "for", "from", "has", "have", "if", "in", "into", "is", "it",
         "its", "must", "no", "not", "of", "on", "only", "or", "other", "should", "so", "such",
-        "than", "that", "the", "their", "then", "there", "they", "this", "to", "use", "was", "what", "when",
-        "where", "which", "who", "will", "with", "you", "your",
+        "than", "that", "the", "their", "then", "there", "they", "this", "to", "use", "was", "what",
+        "when", "where", "which", "who", "will", "with", "you", "your",
     }
 )  # fmt: skip
 _LEAST_WORDS = 25
