@@ -112,6 +112,21 @@ PARSERS = (
     "stay the same; what copies its prompt comes faster.",
 )
 @click.option(
+    "--attention",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "reference"]),
+    help="auto: the fastest path that agrees with the reference here (on CUDA our kernels, on a "
+    "CPU shared prefixes read once). reference: the plain path, to compare with.",
+)
+@click.option(
+    "--cuda-graphs/--no-cuda-graphs",
+    "has_cuda_graphs",
+    default=False,
+    help="Replay recorded decode steps on CUDA, each verified at start; off until it was measured "
+    "on a GPU.",
+)
+@click.option(
     "--deterministic",
     "is_deterministic",
     is_flag=True,

@@ -28,6 +28,8 @@ class ServeSettings:
         max_running: most requests that decode together.
         has_prefix_cache: False computes every prompt anew.
         speculate_tokens: most tokens of an answer guessed from its own text; 0: none.
+        attention: `auto`: the fastest path that is exact here; `reference`: the plain one.
+        has_cuda_graphs: replay recorded decode steps on CUDA.
         is_deterministic: a hit changes no bit of an answer; slower.
         price_per_hour: of the device, in USD; None: money is not reported.
         calibration_s: most seconds to measure prefill before the first request.
@@ -56,6 +58,8 @@ class ServeSettings:
     max_running: int = 64
     has_prefix_cache: bool = True
     speculate_tokens: int = 0
+    attention: str = "auto"
+    has_cuda_graphs: bool = False
     is_deterministic: bool = False
     price_per_hour: float | None = None
     calibration_s: float = 6.0
@@ -89,5 +93,8 @@ class ServeSettings:
             max_running=self.max_running,
             has_prefix_cache=self.has_prefix_cache,
             speculate_tokens=self.speculate_tokens,
+            has_kernels=self.attention == "auto",
+            has_cascade=self.attention == "auto",
+            has_cuda_graphs=self.has_cuda_graphs,
             is_deterministic=self.is_deterministic,
         )
