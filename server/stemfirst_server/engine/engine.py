@@ -40,11 +40,13 @@ from stemfirst_server.engine.totals import Totals
 from stemfirst_server.errors import ConfigError, EngineStoppedError, InvalidRequestError
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.eviction import Recency, Worth
+from stemfirst_server.tiers.opening import TierSettings, open_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stemfirst_server.model.loading import LoadedModel
+    from stemfirst_server.tiers.tiers import Tiers
 
 _log = logging.getLogger("stemfirst.engine")
 
@@ -54,6 +56,7 @@ class Engine:
 
     Attributes:
         config: its settings.
+        tiers: slower memory behind the cache, or None.
         info: the model, with `context_tokens` cut to what the pool can hold.
 
     Raises:
@@ -61,7 +64,12 @@ class Engine:
         UnsupportedModelError: the model does not bear its KV in eight bits.
     """
 
-    def __init__(self, loaded: LoadedModel, config: EngineConfig | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        config: EngineConfig | None = None,
+        tier_settings: TierSettings | None = None,
+    ) -> None:
         self.config = config or EngineConfig()
         made = assemble(loaded, self.config)
         self.info = made.info
@@ -69,7 +77,12 @@ class Engine:
         self._stepper = Stepper(self._runner, is_each_alone=self.config.is_deterministic)
         eviction = Worth() if self.config.has_worth_eviction else Recency()
         self._cache = PageCache(pages=made.pages, page=self.config.page, eviction=eviction)
-        self._scheduler = Scheduler(self._cache, self.config)
+        self.tiers: Tiers | None = None
+        if tier_settings is not None:
+            self.tiers = open_tiers(loaded.model, made.pool, self.config, tier_settings)
+        if self.tiers is not None:
+            self._cache.on_evict = self.tiers.keep
+        self._scheduler = Scheduler(self._cache, self.config, self.tiers)
         self._end_tokens = frozenset(loaded.info.end_token_ids)
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._live: dict[str, Sequence] = {}
@@ -165,9 +178,23 @@ class Engine:
         self._between_steps(self._scheduler.check)
 
     def flush(self) -> int:
-        """Drop everything cached that no running request uses; return the pages freed."""
+        """Drop everything cached that no running request uses; return the pages freed.
+
+        Slower tiers forget everything.
+        """
         freed: int = self._between_steps(self._cache.flush)
+        if self.tiers is not None:
+            self.tiers.flush()
         return freed
+
+    def save(self, *, most_s: float) -> int:
+        """Write what is cached to the disk tier, if there is one; return the pages.
+
+        For the end of the process: a stopped engine's cache is nobody's.
+        """
+        if self.tiers is None or (self._thread is not None and self._thread.is_alive()):
+            return 0
+        return self.tiers.save(self._cache, most_s=most_s)
 
     def measure_prefill(self, context_tokens: int, new_tokens: int) -> float:
         """Return the milliseconds to compute `new_tokens` behind `context_tokens`, alone.

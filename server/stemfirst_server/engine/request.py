@@ -148,6 +148,7 @@ class GenerationRequest:
         can_read_cache: False computes the whole prompt anew (shadow runs, comparisons).
         can_write_cache: False leaves nothing in the cache for others.
         constraint: what the output may be; None: anything. An output that is complete ends.
+        prefetch_ms: time that was spent on reading its KV from disk before it was submitted.
     """
 
     request_id: str
@@ -157,6 +158,7 @@ class GenerationRequest:
     can_read_cache: bool = True
     can_write_cache: bool = True
     constraint: Constraint | None = None
+    prefetch_ms: float = 0.0
 
 
 class FinishReason(StrEnum):
@@ -232,12 +234,14 @@ class RequestReport:
             False means that everything cached simply ended there (the prompt grew, or is new).
         queue_ms: from submit until the first step that worked on it.
         prefill_ms: the sum of `chunks`.
-        load_ms: time to bring KV from slower tiers; 0 while there are none.
+        load_ms: time to bring KV from slower tiers; 0 where nothing came from there.
         ttft_ms: from submit to the first token; None without one.
         decode_ms: from the first token to the last; 0 with fewer than two.
         total_ms: from submit to the end.
         preemptions: how often its pages were taken and its work done again.
         chunks: the prefill chunks in order.
+        host_tokens: of the cached ones, those whose KV lay in the host's memory.
+        disk_tokens: of the cached ones, those whose KV was read from disk.
     """
 
     prompt_tokens: int
@@ -255,6 +259,8 @@ class RequestReport:
     total_ms: float
     preemptions: int
     chunks: tuple[ChunkSpan, ...]
+    host_tokens: int = 0
+    disk_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +328,7 @@ class EngineStats:
     A preempted request's second prefill does not count again in the token counters.
     `pages_total == pages_free + pages_held + pages_cached`; `pages_evictable` of the cached
     ones can be taken at once. Of the `drafted_tokens` that were guessed, `accepted_tokens` came
-    true.
+    true. Of the `cached_tokens`, `host_tokens` and `disk_tokens` lay in slower tiers.
     """
 
     running: int
@@ -343,3 +349,5 @@ class EngineStats:
     steps: int
     drafted_tokens: int
     accepted_tokens: int
+    host_tokens: int = 0
+    disk_tokens: int = 0

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stemfirst_server.memory.cache import PageCache
     from stemfirst_server.memory.divergence import Divergence
     from stemfirst_server.memory.node import Match
+    from stemfirst_server.tiers.tiers import Tiers
 
 _AGEING_TOKENS = 1000.0
 _MOST_AGE_S = 10.0
@@ -68,8 +69,9 @@ class Scheduler:
     Not thread-safe: the engine's thread owns it.
     """
 
-    def __init__(self, cache: PageCache, config: EngineConfig) -> None:
+    def __init__(self, cache: PageCache, config: EngineConfig, tiers: Tiers | None = None) -> None:
         self.cache = cache
+        self.tiers = tiers
         self.page = cache.page
         self.config = config
         self.waiting: list[Sequence] = []
@@ -337,7 +339,14 @@ class Scheduler:
 
     def _begin(self, sequence: Sequence, now: float) -> bool:
         """Match, lock, and only then see whether the rest finds room; undo if not."""
-        found, diverged = self._match(sequence, self._matchable_tokens(sequence))
+        limit = self._matchable_tokens(sequence)
+        if self.tiers is not None:
+            sequence.brought_back(
+                self.tiers.bring_back(
+                    self.cache, sequence.request.namespace, sequence.data, limit_tokens=limit
+                )
+            )
+        found, diverged = self._match(sequence, limit)
         # Those that guess have more than they will keep.
         promised = sum(max(0, self._pages(s.length) - s.row_pages) for s in self.running)
         needed = self._pages(sequence.length) - len(found.pages)

@@ -19,6 +19,8 @@ from stemfirst_server.memory.node import TOKEN_BYTES, Node, PageArray
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stemfirst_server.tiers.tiers import BroughtBack
+
 _NO_PAGES: PageArray = np.empty(0, dtype=np.int32)
 
 
@@ -86,6 +88,9 @@ class Sequence:
         self.divergence_token = 0
         self.is_diverged = False
         self.preemptions = 0
+        self.load_ms = 0.0
+        self._host_tokens = 0
+        self._disk_tokens = 0
 
     @property
     def request_id(self) -> str:
@@ -174,10 +179,19 @@ class Sequence:
         self.computed = self.shared_pages = self.row_pages = 0
         self._row = _NO_PAGES
 
+    def brought_back(self, brought: BroughtBack) -> None:
+        """Count what came from slower tiers for it."""
+        self.load_ms += brought.ms
+        self._host_tokens += brought.host_tokens
+        self._disk_tokens += brought.disk_tokens
+
     def report(self, now: float) -> RequestReport:
         """Return the account up to `now`, a `time.perf_counter`."""
         started = self.started_at if self.started_at is not None else now
         first, last = self.first_token_at, self.last_token_at
+        # Brought back twice, or more than was used, counts no more than what was used.
+        disk_tokens = min(self._disk_tokens, self.cached_tokens)
+        host_tokens = min(self._host_tokens, self.cached_tokens - disk_tokens)
         return RequestReport(
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,
@@ -188,10 +202,12 @@ class Sequence:
             is_diverged=self.is_diverged,
             queue_ms=(started - self.submitted_at) * 1e3,
             prefill_ms=sum(span.ms for span in self.spans),
-            load_ms=0.0,
+            load_ms=self.load_ms + self.request.prefetch_ms,
             ttft_ms=None if first is None else (first - self.submitted_at) * 1e3,
             decode_ms=0.0 if first is None or last is None else (last - first) * 1e3,
             total_ms=(now - self.submitted_at) * 1e3,
             preemptions=self.preemptions,
             chunks=tuple(self.spans),
+            host_tokens=host_tokens,
+            disk_tokens=disk_tokens,
         )

@@ -24,6 +24,8 @@ class Totals:
         self._cached_tokens = 0
         self._computed_tokens = 0
         self._output_tokens = 0
+        self._host_tokens = 0
+        self._disk_tokens = 0
 
     def add(self, reason: FinishReason, report: RequestReport) -> None:
         """Count a finished request."""
@@ -32,6 +34,8 @@ class Totals:
         self._cached_tokens += report.cached_tokens
         self._computed_tokens += report.computed_tokens
         self._output_tokens += report.output_tokens
+        self._host_tokens += report.host_tokens
+        self._disk_tokens += report.disk_tokens
 
     def snapshot(self, scheduler: Scheduler) -> EngineStats:
         """Return the counters beside the scheduler's present state."""
@@ -55,4 +59,6 @@ class Totals:
             steps=self.steps,
             drafted_tokens=scheduler.drafted_tokens,
             accepted_tokens=scheduler.accepted_tokens,
+            host_tokens=self._host_tokens,
+            disk_tokens=self._disk_tokens,
         )
