@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stemfirst.prices import Price, Unpriced
+from stemfirst.providers import Mode
 
 from stemfirst_lint.audit.bounded import RecentMap, RecentStore
 from stemfirst_lint.audit.causes import OF_SHORTFALL, Cause, cause_of, label_of
@@ -20,7 +21,7 @@ from stemfirst_lint.audit.divergence import (
     with_resent,
 )
 from stemfirst_lint.audit.money import expected_cost, price_for, prompt_cost
-from stemfirst_lint.audit.provider_rules import Mode, rules_for
+from stemfirst_lint.audit.provider_rules import rules_for
 from stemfirst_lint.audit.records import Path, Request
 from stemfirst_lint.audit.sharing import Expected, Prefixes, Shared, Shortfall, Visit
 from stemfirst_lint.audit.stream import Stream, TokenCounts, stream_of

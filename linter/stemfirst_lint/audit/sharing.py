@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from stemfirst.providers import Mode
+
 from stemfirst_lint.audit.bounded import RecentMap
-from stemfirst_lint.audit.provider_rules import Mode
 from stemfirst_lint.audit.stream import Stream
 
 REMEMBERED_LINKS = 262_144

@@ -9,9 +9,10 @@ import pytest
 from audit_recordings import POLICY, chat, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stemfirst.providers import Mode
 from stemfirst_lint.audit.auditor import Auditor
 from stemfirst_lint.audit.bounded import RecentMap, RecentStore
-from stemfirst_lint.audit.provider_rules import Mode, rules_for
+from stemfirst_lint.audit.provider_rules import rules_for
 from stemfirst_lint.audit.records import Api, Place
 from stemfirst_lint.audit.shapes import request_of
 from stemfirst_lint.audit.tallies import CauseSum, Slice, Timeline
