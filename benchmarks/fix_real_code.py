@@ -1,6 +1,7 @@
 """Run `fix` over published packages and write what became of it into docs/real-code.md.
 
-    python benchmarks/fix_real_code.py [--keep FOLDER] [--packages NAME ...] [--sample FILE]
+    python benchmarks/fix_real_code.py [--keep FOLDER ...] [--packages NAME ...]
+    python benchmarks/fix_real_code.py --sample 60 --seed 7 --export FILE [--keep FOLDER ...]
 
 Works on copies. Published prompts are short, and of most values nobody can show that they vary;
 so that there is enough to judge, the rewriting is tried on every prompt that `check` sees, as if
@@ -8,15 +9,18 @@ each value that nothing is known about came with the request and nobody else rea
 from a gain of one page (16 tokens) on. Checks for every package that each file still parses, that
 a second run changes nothing, and that the text in front of the first varying value of every
 rewritten template grew: both versions are rendered here, with a sentinel for each value, by code
-that shares nothing with the linter. Sixty changes are drawn with a fixed seed; their verdicts
-stand in benchmarks/fix_real_code_verdicts.json, written by someone who read each diff as the
-maintainer would. `--sample` writes the sixty diffs to a file.
+that shares nothing with the linter (Jinja by Jinja itself). Sixty changes are drawn with a fixed
+seed; their verdicts stand in benchmarks/fix_real_code_verdicts.json, written by someone who read
+each diff as the maintainer would. `--export` writes the drawn changes to a file, for reading, and
+leaves the report alone: package, path, applicability and diff of each, and what a maintainer sees
+no more than that.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import json
 import os
 import random
@@ -27,11 +31,13 @@ import tempfile
 import textwrap
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+from jinja2 import Environment, StrictUndefined, meta
 from real_code import FIX_PART as MARK
 from real_code import PACKAGES, ROOT, install
 from stemfirst.tiers import Tier
@@ -48,11 +54,19 @@ from stemfirst_lint.model import (
     Form,
     Kind,
     Template,
+    Text,
     Verdict,
 )
 
 REPORT = ROOT / "docs" / "real-code.md"
 VERDICTS = ROOT / "benchmarks" / "fix_real_code_verdicts.json"
+MORE = (
+    "aider-chat", "autogen-agentchat", "browser-use", "camel-ai", "crewai", "dspy", "embedchain",
+    "gpt-researcher", "graphrag", "guidance", "haystack-ai", "instructor", "langgraph-prebuilt",
+    "letta", "lightrag-hku", "mem0ai", "metagpt", "open-interpreter", "pydantic-ai-slim",
+    "smolagents",
+)  # fmt: skip
+"""Published packages besides those that `check` is tried on."""
 SEED = 20261123
 SAMPLE = 60
 MIN_GAIN_TOKENS = 16
@@ -148,14 +162,33 @@ def collect(rewrites: list[Rewrite], prefix: str, not_grown: list[str]) -> list[
         for done in made.done:
             found.append(done)
             template = done.findings[0].template
-            if template is None or not done.old_text:
+            if template is None or not done.before.characters:
                 continue  # a set that is sorted
-            before = stable_prefix(done.old_source, template)
-            after = stable_prefix(done.new_source, template)
+            before, after = prefixes(done, template)
             if after <= before:
                 place = str(done.location).removeprefix(prefix)
                 not_grown.append(f"{place}: {before} -> {after} characters")
     return found
+
+
+def prefixes(done: Done, template: Template) -> tuple[int, int]:
+    """Return how many characters two renderings have in common, before and after a change."""
+    if template.form is not Form.JOIN:
+        return stable_prefix(done.old_source, template), stable_prefix(done.new_source, template)
+    lengths = []
+    for version in (done.old_template, done.new_template):  # the parts change places, uncut
+        assert version is not None
+        texts = [
+            "".join(
+                piece.text
+                if isinstance(piece, Text)
+                else f"[{piece.name}{value if piece.verdict.tier else ''}]"
+                for piece in version.pieces
+            )
+            for value in "12"
+        ]
+        lengths.append(shared(*texts))
+    return lengths[0], lengths[1]
 
 
 def stable_prefix(source: str, template: Template) -> int:
@@ -166,11 +199,16 @@ def stable_prefix(source: str, template: Template) -> int:
         if hole.verdict.tier
     }
     markers = tuple(hole.name for hole in template.holes)
+    if not template.location.path.endswith(".py"):
+        source = repr(source)
     texts = [render(source, template.form, varying, value, markers) for value in ("1", "2")]
-    return next(
-        (at for at, (one, two) in enumerate(zip(*texts, strict=False)) if one != two),
-        min(map(len, texts)),
-    )
+    return shared(*texts)
+
+
+def shared(one: str, other: str) -> int:
+    """Return how many characters two texts begin with together."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def normal(source: str) -> str:
@@ -217,6 +255,8 @@ def render(source: str, form: Form, varying: set[str], value: str, markers: tupl
         for number, marker in enumerate(dict.fromkeys(markers)):
             whole = whole.replace(f"\0{number}\0", shown(normal(marker)))
         return whole
+    if form is Form.JINJA:
+        return jinja(whole, varying, value)
     if form is Form.DOLLAR:
         return string.Template(whole).substitute({m: shown(normal(m)) for m in markers})
     if form is not Form.FORMAT:
@@ -231,6 +271,44 @@ def render(source: str, form: Form, varying: set[str], value: str, markers: tupl
     return out
 
 
+class Sentinel:
+    """A value for Jinja that shows its name, whatever is done with it; a loop over it runs once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __getattr__(self, name: str) -> Sentinel:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Sentinel(f"{self.text}.{name}")
+
+    def __getitem__(self, key: object) -> Sentinel:
+        return Sentinel(f"{self.text}.{key}")
+
+    def __call__(self, *arguments: object, **named: object) -> Sentinel:
+        """Give the same for any call."""
+        return self
+
+    def __iter__(self) -> Iterator[Sentinel]:
+        return iter([self])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def jinja(template: str, varying: set[str], value: str) -> str:
+    """Return what a Jinja template renders; the names of varying holes have the value in them."""
+    environment = Environment(undefined=StrictUndefined)
+    environment.filters = defaultdict(lambda: lambda first, *_, **__: first)
+    roots = {name.partition(".")[0].partition("[")[0] for name in varying}
+    names = meta.find_undeclared_variables(environment.parse(template))
+    values = {name: Sentinel(f"[{name}{value if name in roots else ''}]") for name in names}
+    return environment.from_string(template).render(values)
+
+
 def general(reason: str) -> str:
     """Return a reason without the words of one prompt."""
     reason = re.sub(r"[“`][^”`]*[”`]", "“…”", reason)
@@ -239,9 +317,9 @@ def general(reason: str) -> str:
     return re.sub(r"^.*libcst cannot", "libcst cannot", reason)
 
 
-def drawn(results: list[Result]) -> list[tuple[str, Done]]:
-    """Return all `reorder` changes, and `risky` ones until there are sixty."""
-    generator = random.Random(SEED)
+def drawn(results: list[Result], count: int = SAMPLE, seed: int = SEED) -> list[tuple[str, Done]]:
+    """Return `reorder` changes, and `risky` ones where there are too few."""
+    generator = random.Random(seed)
     chosen: list[tuple[str, Done]] = []
     for is_risky in (False, True):
         everything = sorted(
@@ -249,11 +327,12 @@ def drawn(results: list[Result]) -> list[tuple[str, Done]]:
                 (key_of(r.package, done), done)
                 for r in results
                 for done in (r.risky if is_risky else r.done)
-                if done.old_text and (done.applicability is Applicability.RISKY) == is_risky
+                if done.before.characters
+                and (done.applicability is Applicability.RISKY) == is_risky
             ),
             key=lambda pair: pair[0],
         )
-        size = min(SAMPLE - len(chosen), len(everything))
+        size = min(count - len(chosen), len(everything))
         chosen += sorted(generator.sample(everything, size), key=lambda pair: pair[0])
     return chosen
 
@@ -272,12 +351,12 @@ def page(results: list[Result]) -> str:
         "",
         "## What `fix` does",
         "",
-        f"Made by `benchmarks/fix_real_code.py` on {date.today().isoformat()} on copies of the "
-        "packages above. *As installed*: `fix` and `fix --risky` as they are. The other columns "
-        "are a trial of the rewriting on every prompt that was seen, as if each value that nothing "
-        "is known about came with the request and nobody else read the text, from a gain of "
-        f"{MIN_GAIN_TOKENS} tokens on. *Settled*: a second run changed nothing. *Grew*: rendered "
-        "with sentinel values, the text in front of the first varying value is longer than before.",
+        f"Made by `benchmarks/fix_real_code.py` on {date.today().isoformat()} on copies of "
+        f"{len(results)} published packages. *As installed*: `fix` and `fix --risky` as they are. "
+        "The other columns are a trial of the rewriting on every prompt that was seen, as if each "
+        "value that nothing is known about came with the request and nobody else read the text, "
+        f"from a gain of {MIN_GAIN_TOKENS} tokens on. *Settled*: a second run changed nothing. "
+        "*Grew*: rendered with sentinel values, the text in front of the first varying value is longer than before.",
         "",
         "| package | as installed: changed, `risky`, left | trial: changed | files | parse | "
         "settled | grew | `risky` | left |",
@@ -286,7 +365,7 @@ def page(results: list[Result]) -> str:
     rows = [*results, total(results)]
     for r in rows:
         name = f"**{r.package}**" if r is rows[-1] else r.package
-        moved = sum(bool(done.old_text) for done in [*r.done, *r.risky])
+        moved = sum(done.before.characters > 0 for done in [*r.done, *r.risky])
         usual = r.usual["reorder"] + r.usual["identical"]
         out.append(
             f"| {name} | {usual}, {r.usual['risky']}, {r.usual['left']} | {len(r.done)} | "
@@ -349,39 +428,48 @@ def total(results: list[Result]) -> Result:
     return whole
 
 
-def write_sample(path: Path, results: list[Result]) -> None:
-    """Write the drawn changes as they render, before and after."""
+def write_sample(path: Path, chosen: list[tuple[str, Done]]) -> None:
+    """Write changes as diffs of their source, to be read by somebody else."""
     parts = []
-    for key, done in drawn(results):
+    for number, (key, done) in enumerate(chosen, 1):
+        package, _, place = key.partition(" ")
+        sources = (textwrap.dedent(s).splitlines() for s in (done.old_source, done.new_source))
+        diff = "\n".join(difflib.unified_diff(*sources, "before", "after", n=1000, lineterm=""))
         notes = "; ".join(note.reason for note in done.notes)
-        parts.append(f"{'=' * 100}\n{key} {done.applicability.value} {notes}\n")
-        parts.append(f"{'-' * 40} before\n{done.old_text}\n")
-        parts.append(f"{'-' * 40} after\n{done.new_text}\n")
-        parts.append(f"{'-' * 40} source\n{textwrap.dedent(done.new_source)}\n")
-    path.write_text("".join(parts), "utf-8")
+        role = done.findings[0].site.role if done.findings[0].site else None
+        parts.append(
+            f"{'=' * 100}\n{number}. {package} {place}\n{done.applicability.value}"
+            f"{': ' + notes if notes else ''}; message: {role or 'unknown'}\n{diff}\n"
+        )
+    path.write_text("\n".join(parts), "utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", type=Path)
-    parser.add_argument("--packages", nargs="+", default=PACKAGES)
-    parser.add_argument("--sample", type=Path)
+    parser.add_argument("--keep", type=Path, nargs="+", default=[])
+    parser.add_argument("--packages", nargs="+", default=[*PACKAGES, *MORE])
+    parser.add_argument("--sample", type=int, default=SAMPLE)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--export", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.keep or Path(scratch)
+        folders = options.keep or [Path(scratch)]
         results = []
         for package in options.packages:
+            folder = next((f for f in folders if (f / package).exists()), folders[0])
             install(package, folder)
             result = examine(package, folder / package)
             results.append(result)
-            print(f"{package}: {len(result.done)} changed, {len(result.risky)} risky, "
-                  f"{sum(result.reasons.values())} left, {result.seconds:.0f} s")  # fmt: skip
-            if options.sample:
-                write_sample(options.sample, results)
+            left = sum(result.reasons.values())
+            counts = f"{len(result.done)} changed, {len(result.risky)} risky, {left} left"
+            print(f"{package}: {counts}, {result.seconds:.0f} s", flush=True)
+            if options.export:
+                write_sample(options.export, drawn(results, options.sample, options.seed))
+                continue
             text = REPORT.read_text("utf-8") if REPORT.exists() else "# Real code\n\n"
             part = text.partition(MARK)[0].rstrip() + "\n\n" + page(results)
             REPORT.write_text(part, "utf-8")
-    print(f"wrote {REPORT.relative_to(ROOT)}")
+    print(f"wrote {options.export or REPORT.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
