@@ -41,14 +41,8 @@ def numbers(done: Completion) -> Numbers:
 StartEngine = Callable[..., Engine]
 
 
-@pytest.fixture(params=["float32", "bfloat16"])
-def start(
-    request: pytest.FixtureRequest,
-    small_folder: Callable[[str], Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[StartEngine]:
-    monkeypatch.setattr(cascade, "LEAST_SAVED_TOKENS", 1)
-    loaded = load_model(str(small_folder("llama")), device="cpu", dtype=request.param)
+def starter(folder: Path, dtype: str) -> Iterator[StartEngine]:
+    loaded = load_model(str(folder), device="cpu", dtype=dtype)
     engines: list[Engine] = []
 
     def make(**settings: int | bool) -> Engine:
@@ -62,6 +56,26 @@ def start(
     for engine in engines:
         engine.check()
         assert engine.stop(timeout=20)
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_worth_sharing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "LEAST_SAVED_TOKENS", 1)
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def start(
+    request: pytest.FixtureRequest, small_folder: Callable[[str], Path]
+) -> Iterator[StartEngine]:
+    yield from starter(small_folder("llama"), request.param)
+
+
+@pytest.fixture(params=["gpt_oss", "gemma2", "deepseek_v3", "mixtral"])
+def start_other(
+    request: pytest.FixtureRequest, small_folder: Callable[[str], Path]
+) -> Iterator[StartEngine]:
+    """Windows, sinks, softcap, values of another width, and experts; in half precision."""
+    yield from starter(small_folder(request.param), "bfloat16")
 
 
 def prompts() -> list[list[int]]:
@@ -80,6 +94,14 @@ def alone_and_cold(start: StartEngine, asked: list[list[int]]) -> list[Numbers]:
 
 
 def test_cold_warm_alone_and_among_others_are_equal_bit_for_bit(start: StartEngine) -> None:
+    assert_equal_bit_for_bit(start)
+
+
+def test_other_families_are_equal_bit_for_bit_too(start_other: StartEngine) -> None:
+    assert_equal_bit_for_bit(start_other)
+
+
+def assert_equal_bit_for_bit(start: StartEngine) -> None:
     asked = prompts()
     expected = alone_and_cold(start, asked)
     engine = start(is_deterministic=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stemfirst_server.api.generation import Generation
 from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.engine.drafting import Drafter, lookup
 from stemfirst_server.engine.engine import Engine
@@ -24,6 +26,9 @@ from stemfirst_server.engine.request import (
 )
 from stemfirst_server.errors import ConfigError
 from stemfirst_server.model import cascade
+from stemfirst_server.tokens.detokenize import Vocabulary
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 _ids = itertools.count()
 StartEngine = Callable[..., Engine]
@@ -289,3 +294,36 @@ def test_an_answer_reports_no_guess_as_prefill(start_engine: StartEngine) -> Non
 def test_settings_that_do_not_go_together(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         EngineConfig(**settings)
+
+
+def told(engine: Engine, prompt: list[int], stop: str) -> tuple[str, int, str | None, int]:
+    """Return what a client of one answer is told: text, tokens, stop string, logprobs."""
+    vocabulary = Vocabulary(Tokenizer(WordLevel({f"w{n}": n for n in range(199)}, "w0")))
+    params = SamplingParams(max_tokens=90, temperature=0, ignore_eos=True, logprobs=1)
+    request = GenerationRequest(f"r{next(_ids)}", token_array(prompt), params)
+
+    async def read() -> tuple[str, int, str | None, int]:
+        generation = Generation(engine, vocabulary, [request], (stop,))
+        generation.start()
+        pieces = [piece async for piece in generation.pieces()]
+        tokens = [token for piece in pieces for token in piece.tokens]
+        text = "".join(piece.text for piece in pieces)
+        assert all(token.logprob is not None for token in tokens)
+        assert pieces[-1].output_tokens == len(tokens)
+        return text, len(tokens), pieces[-1].stop, pieces[-1].output_tokens
+
+    return asyncio.run(read())
+
+
+def test_a_stop_string_inside_a_guess_ends_the_text_where_it_would_have(
+    start_engine: StartEngine,
+) -> None:
+    plain, guessing = start_engine(), start_engine(speculate_tokens=8)
+    prompt = [5, 6, 7] * 4
+    said = ask(plain, prompt, max_tokens=90).token_ids
+    for place in range(40, 48):  # where it loops, and guesses are long
+        stop = f"w{said[place]} w{said[place + 1]} w{said[place + 2]}"
+        want = told(plain, prompt, stop)
+        assert want[2] == stop
+        assert told(guessing, prompt, stop) == want
+    assert guessing.stats().accepted_tokens > 0
