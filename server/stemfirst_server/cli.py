@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from stemfirst_server.config_file import read_config
+
 LEVELS = ("debug", "info", "warning", "error")
 PARSERS = (
     "hermes",
@@ -25,6 +27,15 @@ PARSERS = (
 
 
 @click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="TOML",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="File of settings, named as these flags; a flag wins over it.",
+)
 @click.option(
     "--model", metavar="PATH_OR_ID", help="Checkpoint folder or hub id; default: the demo model."
 )
@@ -192,26 +203,45 @@ PARSERS = (
     type=click.Choice(PARSERS),
     help="How the model spells calls of tools; default: as its chat template does.",
 )
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Where sums of savings by tenant and day are kept over restarts.",
+)
+@click.option(
+    "--write-timeout",
+    "write_timeout_s",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Seconds after which a stream that nobody reads is ended.",
+)
+@click.option(
+    "--log-format",
+    default="text",
+    show_default=True,
+    type=click.Choice(["text", "json"]),
+    help="Lines for people, or one JSON object a line.",
+)
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS))
-def serve(log_level: str, **flags: object) -> None:
+def serve(log_level: str, log_format: str, **flags: object) -> None:
     """Serve a model with a prefix cache that reports what it saved.
 
     Speaks OpenAI's API under /v1: chat/completions, completions, models. Without --model it
     serves a small model of random weights: its text is noise, its timings are real.
     """
     from stemfirst_server.errors import ConfigError
+    from stemfirst_server.logs import formatter
     from stemfirst_server.serving import ServerProcess, base_url, is_loopback, listen
     from stemfirst_server.settings import ServeSettings
 
     # Threads of a matrix product that spin for one another lose the core to whoever else runs:
     # with five busy processes on two cores a layer took 14 times as long. Read when torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(log_format))
+    logging.basicConfig(level=log_level.upper(), handlers=[handler])
     quiet_below = logging.DEBUG if log_level == "debug" else logging.WARNING
     for name in ("uvicorn", "asyncio", "httpx", "httpcore", "urllib3", "filelock"):
         logging.getLogger(name).setLevel(quiet_below)

@@ -26,6 +26,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 2.0, 4.0, 8.0, 16.0, 60.0)
 
+_TOKENS = (16, 64, 256, 1024, 4096, 16384, 65536, 262144)
+
+_TOKEN_HISTOGRAMS = {
+    "prompt": ("vllm:request_prompt_tokens", "Tokens of a prompt."),
+    "output": ("vllm:request_generation_tokens", "Tokens of an answer."),
+}
+
 _HISTOGRAMS = {
     "ttft": ("vllm:time_to_first_token_seconds", "From submission to the first token."),
     "tpot": ("vllm:request_time_per_output_token_seconds", "Decode time for each output token."),
@@ -49,6 +56,24 @@ class Metrics:
             ).labels(**labels)
             for key, (name, text) in _HISTOGRAMS.items()
         }
+        self._tokens = {
+            key: Histogram(
+                name, text, tuple(labels), buckets=_TOKENS, registry=self._registry
+            ).labels(**labels)
+            for key, (name, text) in _TOKEN_HISTOGRAMS.items()
+        }
+        self._retried = Counter(
+            "stemfirst_retried_requests",
+            "Requests that a client sent again, as its own header says; each counts once more.",
+            ("model_name",),
+            registry=self._registry,
+        ).labels(model)
+        self._slow = Counter(
+            "stemfirst_slow_readers",
+            "Streams that ended because nobody read them.",
+            ("model_name",),
+            registry=self._registry,
+        ).labels(model)
         self._missed = Counter(
             "stemfirst_missed_tokens",
             "Prompt tokens that were computed, by why no cache had them.",
@@ -79,6 +104,8 @@ class Metrics:
         if counted.output_tokens > 1:
             self._histograms["tpot"].observe(counted.decode_ms / 1000 / (counted.output_tokens - 1))
             self._histograms["decode"].observe(counted.decode_ms / 1000)
+        self._tokens["prompt"].observe(counted.prompt_tokens)
+        self._tokens["output"].observe(counted.output_tokens)
         self._histograms["queue"].observe(counted.queue_ms / 1000)
         self._histograms["total"].observe(counted.total_ms / 1000)
         if missed is not None:
@@ -90,9 +117,37 @@ class Metrics:
         """Count a request that was told to come again later."""
         self._refused.labels(self._model, reason).inc()
 
+    def retried(self) -> None:
+        """Count a request that its client sent before."""
+        self._retried.inc()
+
+    def left_unread(self) -> None:
+        """Count a stream that was ended because nobody read it."""
+        self._slow.inc()
+
+    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Add a gauge that is read when it is asked for."""
+        self._registry.register(_GaugeCollector(name, text, value, {"model_name": self._model}))
+
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _GaugeCollector(Collector):
+    """One number of somebody else's."""
+
+    def __init__(
+        self, name: str, text: str, value: Callable[[], float], labels: dict[str, str]
+    ) -> None:
+        self._family = (name, text)
+        self._value = value
+        self._labels = labels
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(*self._family, labels=list(self._labels))
+        family.add_metric(list(self._labels.values()), self._value())
+        yield family
 
 
 class _SavedCollector(Collector):
@@ -152,6 +207,13 @@ class _EngineCollector(Collector):
             "Prompt tokens by where their KV came from.",
             {("cached",): stats.cached_tokens, ("computed",): stats.computed_tokens},
             ("source",),
+        )
+        gpu = stats.cached_tokens - stats.host_tokens - stats.disk_tokens
+        yield self._counter(
+            "stemfirst_cached_tokens",
+            "Prompt tokens found, by the tier that had their KV.",
+            {("gpu",): gpu, ("host",): stats.host_tokens, ("disk",): stats.disk_tokens},
+            ("tier",),
         )
         finished: dict[tuple[str, ...], int] = {
             (str(reason),): count for reason, count in stats.requests_finished.items()

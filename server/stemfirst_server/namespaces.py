@@ -19,3 +19,9 @@ def namespace(model: str, tenant: str, cache_salt: str | None) -> str:
         cache_salt: from the request; it can only narrow.
     """
     return json.dumps([model, tenant, cache_salt or ""])
+
+
+def tenant_of(namespace: str) -> str:
+    """Return the tenant that a namespace belongs to."""
+    name: str = json.loads(namespace)[1]
+    return name

@@ -60,7 +60,7 @@ class ServerProcess:
         self._error: ServerError | None = None
         self._is_interrupted = False
         config = uvicorn.Config(
-            make_app(self._slot, keys=settings.keys()),
+            make_app(self._slot, keys=settings.keys(), write_timeout_s=settings.write_timeout_s),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -77,6 +77,8 @@ class ServerProcess:
         take, and torch alone needs up to seven seconds for it on a busy machine.
         """
         asyncio.run(self._serve())
+        if self._slot.service is not None:
+            self._slot.service.sums.close()
         if self._error is not None:
             print(f"stemfirst serve: {self._error}", file=sys.stderr)
             _leave(2)

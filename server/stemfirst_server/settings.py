@@ -41,6 +41,8 @@ class ServeSettings:
         keys_file: TOML file of tenants and their hashed keys, or None. Without any key at all
             everybody may ask, as one tenant.
         shutdown_s: seconds that SIGTERM leaves to running requests.
+        state_dir: folder for what outlives the process; None: nothing does.
+        write_timeout_s: seconds after which a stream that nobody reads is ended.
         tool_call_parser: how the model spells calls of tools; None: as its chat template says.
     """
 
@@ -70,6 +72,8 @@ class ServeSettings:
     keys_file: Path | None = None
     shutdown_s: float = 30.0
     tool_call_parser: str | None = None
+    state_dir: Path | None = None
+    write_timeout_s: float = 60.0
 
     def keys(self) -> Keys:
         """Return who may ask.

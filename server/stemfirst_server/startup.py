@@ -23,6 +23,7 @@ from stemfirst_server.model.loading import load_model
 from stemfirst_server.savings.calibration import calibrate
 from stemfirst_server.savings.costmodel import CostModel
 from stemfirst_server.savings.report import Price
+from stemfirst_server.sums import DailySums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     config = settings.engine_config()
+    sums = DailySums(settings.state_dir)
     is_demo = settings.model is None
     if settings.model is None:
         progress("preparing the demo model")
@@ -90,6 +92,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
         cost_model,
         Admission(config.max_running + settings.most_queued),
         settings.tool_call_parser,
+        sums,
     )
 
 

@@ -134,19 +134,9 @@ async def _converse(
         comparison = _compared(body, service, tenant, head.response_id, asked, space, prompt)
         shape = shape_of(head, Compared(len(prompt.encoded.token_ids), comparison))
         return await _answer(
-            body,
-            request,
-            service,
-            seats,
-            shape,
-            [prompt],
-            [""],
-            sampling,
-            space,
-            tokenize_ms,
-            plan,
-            comparison,
-        )
+            body, request, service, seats, shape, head, [prompt], [""], sampling, space,
+            tokenize_ms, plan, comparison,
+        )  # fmt: skip
 
 
 async def completion(body: CompletionRequest, request: Request, service: Service) -> Response:
@@ -179,10 +169,12 @@ async def completion(body: CompletionRequest, request: Request, service: Service
                 prompt if isinstance(prompt, str) else service.vocabulary.decode(prompt)
                 for prompt in asked
             ]
-        shape = openai.CompletionShape(_head("cmpl", model), service.vocabulary)
+        head = _head("cmpl", model)
+        shape = openai.CompletionShape(head, service.vocabulary)
         return await _answer(
-            body, request, service, seats, shape, prompts, echoes, sampling, space, tokenize_ms
-        )
+            body, request, service, seats, shape, head, prompts, echoes, sampling, space,
+            tokenize_ms,
+        )  # fmt: skip
 
 
 async def _answer(
@@ -191,6 +183,7 @@ async def _answer(
     service: Service,
     seats: Seats,
     shape: Shape,
+    head: openai.Head,
     prompts: Sequence[PromptTokens],
     echoes: Sequence[str],
     sampling: SamplingParams,
@@ -213,17 +206,23 @@ async def _answer(
         for index in range(len(prompts) * choices)
     ]
     job = Job(
-        service,
-        body,
-        shape,
-        tuple(prompts),
-        tuple(echoes),
-        choices,
-        Generation(seats.over(service), service.vocabulary, requests, body.stops, plan),
-        sampling.logprobs is not None,
-        request.state.api_key,
-        tokenize_ms,
-        comparison,
+        service=service,
+        body=body,
+        shape=shape,
+        prompts=tuple(prompts),
+        echoes=tuple(echoes),
+        choices=choices,
+        generation=Generation(seats.over(service), service.vocabulary, requests, body.stops, plan),
+        wants_logprobs=sampling.logprobs is not None,
+        api_key=request.state.api_key,
+        tokenize_ms=tokenize_ms,
+        comparison=comparison,
+        answer_id=head.response_id,
+        model=head.model,
+        sampling=sampling,
+        state=request.state,
+        headers=request.headers,
+        began_s=time.time() - tokenize_ms / 1000,
     )
     return await tell(job, request)
 

@@ -5,6 +5,7 @@ Knows HTTP; everything that takes thought is asked of others.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from stemfirst_server.api.encoding import Answered
 from stemfirst_server.api.failures import ApiError
 from stemfirst_server.api.messages import MessagesRequest
 from stemfirst_server.api.responses import ResponsesRequest
+from stemfirst_server.api.savings import savings
 from stemfirst_server.api.schema import ChatRequest, CompletionRequest
 from stemfirst_server.api.tokenizing import DetokenizeRequest, TokenizeRequest
 from stemfirst_server.errors import OverloadedError, ServerError
@@ -58,6 +60,7 @@ def make_app(
     keys: Keys | None = None,
     most_body_bytes: int = MOST_BODY_BYTES,
     most_held_bytes: int = MOST_HELD_BYTES,
+    write_timeout_s: float = 60.0,
 ) -> Edge:
     """Return the ASGI app; it answers before the model is loaded, if only to say so."""
     app = FastAPI(title="stemfirst", docs_url=None, redoc_url=None)
@@ -70,6 +73,8 @@ def make_app(
         keys=keys or Keys(),
         most_body_bytes=most_body_bytes,
         most_held_bytes=most_held_bytes,
+        write_timeout_s=write_timeout_s,
+        on_slow=lambda: slot.get().metrics.left_unread(),
     )
 
 
@@ -145,6 +150,18 @@ def _add_facts(app: FastAPI, slot: Slot) -> None:
         is_alive = slot.service.engine.is_running
         return JSONResponse({"status": "ok" if is_alive else "stopped"}, 200 if is_alive else 503)
 
+    @app.get("/v1/savings")
+    async def own_savings(request: Request, days: int = 30) -> dict[str, Any]:
+        """Say what hits saved the tenant who asks, by day."""
+        service, tenant = slot.get(), request.state.tenant.name
+        return await asyncio.to_thread(savings, service, days=days, tenant=tenant)
+
+    @app.get("/v1/savings/tenants")
+    async def all_savings(days: int = 30) -> dict[str, Any]:
+        """Say what hits saved each tenant, by day; an operator's."""
+        return await asyncio.to_thread(savings, slot.get(), days=days, tenant=None)
+
+    @app.get("/ready")
     @app.get("/health/ready")
     async def ready() -> JSONResponse:
         """Readiness: requests are served."""

@@ -19,8 +19,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from stemfirst_server.api import failures
 from stemfirst_server.api.failures import ApiError
 from stemfirst_server.errors import OverloadedError
+from stemfirst_server.logs import FIELDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from stemfirst_server.tenants import Keys
@@ -30,12 +33,16 @@ log = logging.getLogger("stemfirst.requests")
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-OPERATORS_ROUTES = frozenset({"/metrics"})
+OPERATORS_ROUTES = frozenset({"/metrics", "/v1/savings/tenants"})
 """Routes that tell of all tenants."""
 
 
-OPEN_ROUTES = frozenset({"/health", "/health/ready"})
+OPEN_ROUTES = frozenset({"/health", "/health/ready", "/ready"})
 """Routes that need no key; every other one is a tenant's."""
+
+
+class _SlowReaderError(Exception):
+    """The client reads nothing; its connection is of no more use."""
 
 
 @dataclass(slots=True)
@@ -51,18 +58,29 @@ class Edge:
     Args:
         app: what answers.
         keys: who may ask, and whose request it is.
+        write_timeout_s: a client that reads nothing for so long is let go.
+        on_slow: told when one is.
         most_body_bytes: larger bodies are refused before they are read whole.
         most_held_bytes: bodies of all requests under way together.
     """
 
     def __init__(
-        self, app: ASGIApp, *, keys: Keys, most_body_bytes: int, most_held_bytes: int
+        self,
+        app: ASGIApp,
+        *,
+        keys: Keys,
+        most_body_bytes: int,
+        most_held_bytes: int,
+        write_timeout_s: float = 60.0,
+        on_slow: Callable[[], None] = lambda: None,
     ) -> None:
         self._app = app
         self._keys = keys
         self._most_body_bytes = most_body_bytes
         self._most_held_bytes = most_held_bytes
         self._held_bytes = 0
+        self._write_timeout_s = write_timeout_s
+        self._on_slow = on_slow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens inside."""
@@ -84,7 +102,11 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["x-request-id"] = request_id
-            await send(message)
+            try:
+                async with asyncio.timeout(self._write_timeout_s):
+                    await send(message)
+            except TimeoutError:
+                raise _SlowReaderError from None
 
         try:
             self._admit(scope, headers, key)
@@ -97,20 +119,17 @@ class Edge:
             # The process is told to end now; uvicorn would log this as a fault, and send a 500.
             if not status:
                 await failures.ending().response(scope["path"])(scope, receive, sending)
+        except _SlowReaderError:
+            log.warning("%s: nobody read its answer, so it was ended", request_id)
+            self._on_slow()
+            _cut(send)
         except Exception:
             log.exception("%s failed", request_id)
             if not status:
                 await failures.internal_error().response(scope["path"])(scope, receive, sending)
         finally:
             self._held_bytes -= held.nbytes
-            log.info(
-                "%s %s %s %s %.0f ms",
-                request_id,
-                scope["method"],
-                scope["path"].encode("ascii", "backslashreplace").decode(),
-                status or "-",
-                (time.monotonic() - began) * 1000,
-            )
+            _log_line(scope, status, (time.monotonic() - began) * 1000)
 
     def _admit(self, scope: Scope, headers: Headers, key: str | None) -> None:
         """Refuse a request by its head alone, or note whose it is.
@@ -158,6 +177,42 @@ class Edge:
             f"The body is larger than {self._most_body_bytes} bytes",
             code="request_too_large",
         )
+
+
+def _log_line(scope: Scope, status: int, ms: float) -> None:
+    state = scope["state"]
+    path = scope["path"].encode("ascii", "backslashreplace").decode()
+    fields = {
+        "request_id": state["request_id"],
+        "method": scope["method"],
+        "path": path,
+        "status": status or None,
+        "ms": round(ms, 1),
+    }
+    tenant = state.get("tenant")
+    if tenant is not None and tenant.name:
+        fields["tenant"] = tenant.name
+    fields |= state.get("account", {})
+    log.info(
+        "%s %s %s %s %.0f ms",
+        state["request_id"],
+        scope["method"],
+        path,
+        status or "-",
+        ms,
+        extra={FIELDS: fields},
+    )
+
+
+def _cut(send: Send) -> None:
+    """End the connection with what was not read of it.
+
+    ASGI has no word for that, and closing in order would wait for the reader. uvicorn's `send` is
+    a method of the object that holds the transport; another server's is left to its own limits.
+    """
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
 
 
 def key_of(headers: Headers) -> str | None:

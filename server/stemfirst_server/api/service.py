@@ -18,13 +18,15 @@ from stemfirst.wire import hint_from_json
 from stemfirst_server.api.comparing import Earlier
 from stemfirst_server.api.narrated import Origin
 from stemfirst_server.api.output import Outputs
-from stemfirst_server.engine.request import FinishEvent, token_array
+from stemfirst_server.engine.request import FinishEvent, FinishReason, token_array
 from stemfirst_server.errors import ContextLengthError, InvalidRequestError
 from stemfirst_server.metrics import Metrics
+from stemfirst_server.namespaces import tenant_of
 from stemfirst_server.savings.costmodel import CostModel, Sample
 from stemfirst_server.savings.report import Price, build_report, missed_tokens, reason_of
 from stemfirst_server.savings.shadows import ShadowRuns
 from stemfirst_server.steering.references import References
+from stemfirst_server.sums import DailySums, Sum
 from stemfirst_server.tokens import hints
 from stemfirst_server.tokens.detokenize import Vocabulary
 from stemfirst_server.tokens.encoder import Encoded, Encoder, printable
@@ -110,6 +112,7 @@ class Service:
         cost_model: CostModel,
         admission: Admission,
         tool_format: str | None = None,
+        sums: DailySums | None = None,
     ) -> None:
         backend = tokenizer.backend_tokenizer
         self.engine = engine
@@ -123,7 +126,18 @@ class Service:
         self.metrics = Metrics(served.names[0], engine.stats)
         self._encoder = Encoder(backend)
         self._template = ChatTemplate(tokenizer)
+        self.sums = sums or DailySums()
         self.earlier = Earlier()
+        self.metrics.watch(
+            "stemfirst_requests_admitted",
+            "Requests in the server, running and waiting.",
+            lambda: admission.taken,
+        )
+        self.metrics.watch(
+            "stemfirst_remembered_token_bytes",
+            "Memory of remembered token ids.",
+            lambda: self._encoder.remembered_bytes,
+        )
         self.outputs = Outputs(
             Grammars(backend, engine.info.end_token_ids),
             self._template.source,
@@ -237,7 +251,7 @@ class Service:
 
         def receive(event: Event) -> None:
             if isinstance(event, FinishEvent):
-                self._account(event)
+                self._account(event, request)
                 on_event(event)
                 self._shadows.ended(request, event)
                 return
@@ -300,12 +314,26 @@ class Service:
             notice=self.served.notice,
         )
 
-    def _account(self, event: FinishEvent) -> None:
+    def _account(self, event: FinishEvent, request: GenerationRequest) -> None:
         counted = event.report
         for chunk in counted.chunks:
             if chunk.is_alone:
                 self.cost_model.observe(Sample(chunk.context_tokens, chunk.new_tokens, chunk.ms))
-        self.metrics.finished(counted, event.reason, self._saved(counted), self._reason(counted))
+        saved = self._saved(counted)
+        self.metrics.finished(counted, event.reason, saved, self._reason(counted))
+        if event.reason in (FinishReason.STOP, FinishReason.LENGTH):
+            self.sums.add(
+                tenant_of(request.namespace),
+                Sum(
+                    requests=1,
+                    prompt_tokens=counted.prompt_tokens,
+                    cached_tokens=counted.cached_tokens,
+                    computed_tokens=counted.computed_tokens,
+                    output_tokens=counted.output_tokens,
+                    estimated_requests=0 if saved is None else 1,
+                    prefill_ms_saved=0.0 if saved is None else saved.ms - counted.load_ms,
+                ),
+            )
 
     def _saved(self, counted: RequestReport) -> SavedTime | None:
         return self.cost_model.saved(counted.cached_tokens, counted.computed_tokens)

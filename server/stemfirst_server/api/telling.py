@@ -7,12 +7,13 @@ part (disconnects, events); shapes are those of `openai`, `messages` and `respon
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response, StreamingResponse
 
+from stemfirst_server import tracing
 from stemfirst_server.api import failures, openai
 from stemfirst_server.api.encoding import Answered, encoded
 from stemfirst_server.api.messages import MessagesShape
@@ -20,6 +21,7 @@ from stemfirst_server.api.narrated import Narrated
 from stemfirst_server.errors import RequestFailedError
 
 if TYPE_CHECKING:
+    from starlette.datastructures import State
     from starlette.requests import Request
     from stemfirst.wire import Report
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from stemfirst_server.api.generation import Generation, Piece
     from stemfirst_server.api.schema import Sampled
     from stemfirst_server.api.service import PromptTokens, Service
-    from stemfirst_server.engine.request import RequestReport
+    from stemfirst_server.engine.request import RequestReport, SamplingParams
 
 OpenAIShape = openai.ChatShape | openai.CompletionShape
 Shape = OpenAIShape | Narrated
@@ -41,6 +43,13 @@ class Job:
         echoes: text to show before each choice; empty for chat.
         choices: answers a prompt; choice `i` answers prompt `i // choices`.
         tokenize_ms: time that template and tokenizer took.
+        comparison: with an earlier prompt, if one was named.
+        answer_id: as the client will know it.
+        model: by the name that was asked for.
+        sampling: of each choice but for the seed.
+        state: of the request; gets what the log shall say.
+        headers: of the request.
+        began_s: when it came, seconds since 1970.
     """
 
     service: Service
@@ -53,7 +62,13 @@ class Job:
     wants_logprobs: bool
     api_key: str | None
     tokenize_ms: float
-    comparison: Comparison | None = None
+    comparison: Comparison | None
+    answer_id: str
+    model: str
+    sampling: SamplingParams
+    state: State
+    headers: Mapping[str, str]
+    began_s: float
 
 
 async def tell(job: Job, request: Request) -> Response:
@@ -62,6 +77,8 @@ async def tell(job: Job, request: Request) -> Response:
     Raises:
         ServerError: the engine refused it, or could not complete it before anything was told.
     """
+    if job.headers.get("x-stainless-retry-count", "0") != "0":
+        job.service.metrics.retried()
     job.generation.start()
     watching = asyncio.create_task(_abort_on_disconnect(request, job.generation))
     if job.body.stream:
@@ -82,7 +99,7 @@ async def _gathered(job: Job) -> list[openai.Answer]:
 
 def _whole(job: Job, answers: Sequence[openai.Answer]) -> Response:
     counted = _counted(job, answers)
-    report = job.service.report(counted[0], job.prompts[0], job.body.stemfirst, job.api_key)
+    report = _account(job, counted, answers)
     field = _field(job, report, counted[0])
     if isinstance(job.shape, openai.ChatShape | openai.CompletionShape):
         body = openai.with_fields(
@@ -176,7 +193,7 @@ async def _narrated(
         yield _named_event(shape.failure(failures.from_server_error(error)))
         return
     counted = _counted(job, [answer])[0]
-    report = job.service.report(counted, job.prompts[0], job.body.stemfirst, job.api_key)
+    report = _account(job, [counted], [answer])
     for event in shape.end(answer, counted, _field(job, report, counted)):
         yield _named_event(event)
 
@@ -186,7 +203,7 @@ def _with_account(
 ) -> list[openai.Json]:
     """Return the last chunk, with usage and report on it or on one of their own behind it."""
     counted = _counted(job, answers)
-    report = job.service.report(counted[0], job.prompts[0], job.body.stemfirst, job.api_key)
+    report = _account(job, counted, answers)
     usage = {"usage": openai.usage(counted, sum(answer.output_tokens for answer in answers))}
     field = _field(job, report, counted[0])
     match job.body.wants_usage:
@@ -196,6 +213,33 @@ def _with_account(
             return [openai.with_fields(last, field)]
         case None:
             return [openai.with_fields(last, usage, field)]
+
+
+def _account(
+    job: Job, counted: Sequence[RequestReport], answers: Sequence[openai.Answer]
+) -> Report:
+    """Return the account of an answer that is complete, once it is traced and noted for the log."""
+    report = job.service.report(counted[0], job.prompts[0], job.body.stemfirst, job.api_key)
+    output_tokens = sum(answer.output_tokens for answer in answers)
+    job.state.account = {
+        "prompt_tokens": sum(each.prompt_tokens for each in counted),
+        "cached_tokens": sum(each.cached_tokens for each in counted),
+        "output_tokens": output_tokens,
+        "ttft_ms": report.time.ttft,
+    }
+    tracing.record(
+        operation="text_completion" if isinstance(job.shape, openai.CompletionShape) else "chat",
+        model=job.model,
+        answer_id=job.answer_id,
+        headers=job.headers,
+        sampling=job.sampling,
+        report=report,
+        output_tokens=output_tokens,
+        finishes=[answer.finish or "" for answer in answers],
+        began_s=job.began_s,
+        request_id=job.state.request_id,
+    )
+    return report
 
 
 def _field(job: Job, report: Report, counted: RequestReport) -> openai.Json:

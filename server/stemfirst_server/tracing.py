@@ -1,0 +1,97 @@
+"""A span for each answer, with OpenTelemetry's names for generative AI.
+
+Spans go to the process's own provider, which the operator sets up (`opentelemetry-instrument
+stemfirst serve`, with OTEL_* variables); without the package opentelemetry-api nothing happens. A
+span continues the trace of the request's `traceparent`. Holds counts and times, never text.
+
+Source: OpenTelemetry's semantic conventions for generative AI, status Development, read
+2026-11-23.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+    from opentelemetry.util.types import AttributeValue
+    from stemfirst.wire import Report
+
+    from stemfirst_server.engine.request import SamplingParams
+
+try:
+    from opentelemetry import propagate, trace
+    from opentelemetry.trace import SpanKind
+except ModuleNotFoundError:
+    HAS_API = False
+else:
+    HAS_API = True
+
+
+def record(
+    *,
+    operation: str,
+    model: str,
+    answer_id: str,
+    headers: Mapping[str, str],
+    sampling: SamplingParams,
+    report: Report,
+    output_tokens: int,
+    finishes: Sequence[str],
+    began_s: float,
+    request_id: str,
+    provider: TracerProvider | None = None,
+) -> None:
+    """Tell an answer that is complete.
+
+    Args:
+        operation: `chat` or `text_completion`.
+        model: what answered.
+        answer_id: as the client knows it.
+        headers: of the request, for its trace.
+        sampling: what was asked.
+        report: the account.
+        output_tokens: of all choices.
+        finishes: why each choice ended.
+        began_s: when the request came, seconds since 1970.
+        request_id: as the log knows it.
+        provider: where spans go; None: the process's own.
+    """
+    if not HAS_API:
+        return
+    tracer = trace.get_tracer("stemfirst", tracer_provider=provider)
+    span = tracer.start_span(
+        f"{operation} {model}",
+        context=propagate.extract(headers),
+        kind=SpanKind.SERVER,
+        start_time=int(began_s * 1e9),
+    )
+    if span.is_recording():
+        timing = report.time
+        saved = timing.prefill_ms_saved
+        found: dict[str, AttributeValue | None] = {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": "stemfirst",
+            "gen_ai.request.model": model,
+            "gen_ai.response.model": model,
+            "gen_ai.response.id": answer_id,
+            "gen_ai.response.finish_reasons": tuple(finishes),
+            "gen_ai.request.max_tokens": sampling.max_tokens,
+            "gen_ai.request.temperature": sampling.temperature,
+            "gen_ai.request.top_p": sampling.top_p,
+            "gen_ai.request.seed": sampling.seed,
+            "gen_ai.usage.input_tokens": report.prompt_tokens,
+            "gen_ai.usage.output_tokens": output_tokens,
+            "gen_ai.usage.cache_read.input_tokens": report.cached_tokens,
+            "stemfirst.request.id": request_id,
+            "stemfirst.queue_ms": timing.queue,
+            "stemfirst.prefill_ms": timing.prefill,
+            "stemfirst.ttft_ms": timing.ttft,
+            "stemfirst.tpot_ms": timing.tpot,
+            "stemfirst.prefill_ms_saved": saved.est if saved else None,
+            "stemfirst.miss.reason": report.missed.reason if report.missed else None,
+        }
+        span.set_attributes({name: value for name, value in found.items() if value is not None})
+    span.end(end_time=time.time_ns())
