@@ -23,6 +23,7 @@ from stemfirst_server.engine.request import (
 )
 from stemfirst_server.errors import ConfigError
 from stemfirst_server.model.loading import LoadedModel
+from stemfirst_server.tiers.block import Block, BlockIndex
 from stemfirst_server.tiers.opening import TierSettings
 from stemfirst_server.tiers.tiers import Tiers
 
@@ -265,17 +266,19 @@ class Colliding:
 
 
 def test_a_hash_that_collides_makes_a_miss_and_never_a_wrong_hit(
-    start: Callable[..., Tiered], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     colliding = SimpleNamespace(xxh3_128=Colliding)
     monkeypatch.setattr("stemfirst_server.tiers.block.xxhash", colliding)
-    tiered = start(host=MIB // 2, disk=tmp_path)
-    alone = start(pool_tokens=4096)
-    order = random.Random(1)
-    for turn in range(40):
-        tokens = prompt(order.randrange(5), 150)
-        expected = alone.ask(tokens, str(turn), most=4)
-        assert logprobs(tiered.ask(tokens, most=4)) == pytest.approx(logprobs(expected), abs=1e-4)
+    index = BlockIndex(PAGE)
+    ours, theirs = (token_array(prompt(seed, 4 * PAGE)).tobytes() for seed in (1, 2))
+    behind = ours[: 2 * PAGE * 4] + theirs[2 * PAGE * 4 :]
+    index.add(Block("", ours, 1, 3))
+    assert [page for page, _ in index.run("", ours, 1)] == [1, 2, 3]
+    assert [page for page, _ in index.run("", ours[: 3 * PAGE * 4], 2)] == [2]
+    assert not list(index.run("", theirs, 1))
+    assert [page for page, _ in index.run("", behind, 1)] == [1]
+    assert index.has("", behind, 1) == [True, False, False]
 
 
 def test_files_never_take_more_than_they_may(start: Callable[..., Tiered], tmp_path: Path) -> None:

@@ -85,13 +85,12 @@ class BlockIndex:
             block = self._by_page.get(key)
             if block is None:
                 return
-            if block is not known:
-                common = min(block.end_page * self._page_bytes, len(data))
-                common -= common % self._page_bytes
-                # A hash only finds: the tokens themselves must be the same, from the root on.
-                if block.data[:common] != data[:common] or page < block.start_page:
-                    return
-                known = block
+            # A hash only finds: the tokens themselves must be the same, from the root on.
+            begin = page * self._page_bytes if block is known else 0
+            end = (page + 1) * self._page_bytes
+            if block.data[begin:end] != data[begin:end] or page < block.start_page:
+                return
+            known = block
             yield page, block
 
     def has(self, namespace: str, data: bytes, start_page: int) -> list[bool]:
