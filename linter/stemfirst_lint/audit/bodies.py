@@ -1,7 +1,8 @@
-"""Request bodies of three APIs as blocks of text.
+"""Request bodies of five APIs as blocks of text.
 
-Knows the fields of OpenAI's chat and responses APIs and of Anthropic's messages API. Does not
-know the envelopes that recordings wrap around bodies, or what a cache makes of a block.
+Knows the fields of OpenAI's chat and responses APIs and of Anthropic's messages API; Google's and
+Amazon's own stand in `native`. Does not know the envelopes that recordings wrap around bodies, or
+what a cache makes of a block.
 
 Source: the vendors' own client packages, read 2026-11-23 (openai 3.54.0, anthropic 2.12.0).
 """
@@ -14,6 +15,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from stemfirst_lint.audit.native import (
+    NativeError,
+    converse_blocks,
+    gemini_blocks,
+    is_converse,
+    is_gemini,
+)
 from stemfirst_lint.audit.records import Api, Block, Path
 
 
@@ -34,13 +42,19 @@ def api_of(body: Mapping[str, Any]) -> Api:
     """Return whose format a body has, by its own fields.
 
     Raises:
-        ShapeError: it has neither `messages` nor `input`.
+        ShapeError: it has neither `messages`, `input` nor `contents`.
     """
+    if is_gemini(body):
+        return Api.GEMINI
+    if is_converse(body):
+        return Api.CONVERSE
     if "messages" not in body:
         if "input" in body or "instructions" in body:
             return Api.RESPONSES
         known = ", ".join(list(map(str, body))[:4]) or "no fields"
-        raise ShapeError(f"neither `messages` nor `input` in the request (it has {known})")
+        raise ShapeError(
+            f"neither `messages`, `input` nor `contents` in the request (it has {known})"
+        )
     tools = body.get("tools")
     if isinstance(tools, list) and any(isinstance(t, dict) and "input_schema" in t for t in tools):
         return Api.ANTHROPIC
@@ -57,6 +71,12 @@ def blocks_of(body: Mapping[str, Any], api: Api) -> tuple[Block, ...]:
     Raises:
         ShapeError: a field has a type that the API would refuse.
     """
+    if api in (Api.GEMINI, Api.CONVERSE):
+        read = gemini_blocks if api is Api.GEMINI else converse_blocks
+        try:
+            return tuple(read(body))
+        except NativeError as error:
+            raise ShapeError(str(error)) from None
     blocks = list(_tools(body))
     if api is Api.RESPONSES:
         blocks += _responses(body)

@@ -24,6 +24,8 @@ class Api(Enum):
     CHAT = "OpenAI chat"
     RESPONSES = "OpenAI responses"
     ANTHROPIC = "Anthropic messages"
+    GEMINI = "Gemini content"
+    CONVERSE = "Bedrock Converse"
 
 
 @dataclass(frozen=True, slots=True)

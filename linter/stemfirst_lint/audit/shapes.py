@@ -1,8 +1,8 @@
 """Lines of recordings as requests: the envelopes that loggers put around request bodies.
 
 Knows these: the SDK's recordings (and any `{"request": …, "response": …}`), LiteLLM's standard
-logging payload, batch files (`{"custom_id": …, "body": …}`), bare request bodies. Does not know
-files. What it does not need it does not look at.
+logging payload, Bedrock's log of invocations, batch files (`{"custom_id": …, "body": …}`), bare
+request bodies. Does not know files. What it does not need it does not look at.
 
 Source: LiteLLM's StandardLoggingPayload specification, read 2026-11-23.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,7 @@ _SETTINGS = (
     "service_tier", "context_management", "thinking", "output_config", "tool_choice", "speed",
 )  # fmt: skip
 _LONGEST_NAME = 256
+_MODEL_IN_URL = re.compile(r"/models?/([^/:?]+)")
 _CACHE_KEYS = ("prompt_cache_key", "cache_salt", "prompt_cache_isolation_key")
 
 
@@ -63,6 +65,9 @@ def request_of(line: bytes, place: Place) -> Request:
 def _parts(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Return the request's and the response's body out of their envelope."""
     response = _response(record.get("response"))
+    logged = _object(_object(record.get("input")).get("inputBodyJson"))
+    if logged:  # Bedrock's log of invocations
+        return logged, _response(_object(record.get("output")).get("outputBodyJson"))
     for name in _BODY_FIELDS:
         body = _object(record.get(name))
         if body:
@@ -76,7 +81,8 @@ def _response(recorded: object) -> Mapping[str, Any]:
     """Return a response's body; of a stream's chunks the last one that reports usage."""
     if isinstance(recorded, list):
         chunks = [_object(chunk) for chunk in recorded]
-        return next((chunk for chunk in reversed(chunks) if chunk.get("usage")), {})
+        counted = ("usage", "usageMetadata", "usage_metadata")
+        return next((c for c in reversed(chunks) if any(map(c.get, counted))), {})
     response = _object(recorded)
     return _object(response.get("body")) or response  # a batch's output
 
@@ -112,7 +118,7 @@ def _request(
     return Request(
         place=place,
         api=api,
-        model=_text(body.get("model")) or _text(response.get("model")) or "?",
+        model=_model(record, body, response) or "?",
         blocks=blocks,
         provider=_text(
             record.get("base_url") or record.get("custom_llm_provider") or record.get("provider")
@@ -128,6 +134,26 @@ def _request(
         reported_reason=_reason(response),
         segments=_segments(record, body),
     )
+
+
+def _model(
+    record: Mapping[str, Any], body: Mapping[str, Any], response: Mapping[str, Any]
+) -> str | None:
+    """Return the model's name; Gemini's stands in the address, or beside the body."""
+    for source, name in (
+        (body, "model"),
+        (body, "modelId"),
+        (response, "model"),
+        (response, "modelVersion"),
+        (response, "model_version"),
+        (record, "model"),
+        (record, "modelId"),
+    ):
+        found = _text(source.get(name))
+        if found is not None:
+            return found.removeprefix("models/")
+    address = _MODEL_IN_URL.search(str(record.get("url") or ""))
+    return address[1] if address else None
 
 
 def _settings(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -188,6 +214,7 @@ def _usage(record: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:
     for reported in (
         response.get("usage"),
         response.get("usageMetadata"),
+        response.get("usage_metadata"),
         record.get("usage"),
         _object(record.get("metadata")).get("usage_object"),
     ):

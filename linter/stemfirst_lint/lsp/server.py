@@ -1,15 +1,20 @@
 """The protocol's side of the language server: messages in, diagnostics, hovers and edits out.
 
-Knows positions in the client's units and when to check again. All checks run on the loop's thread:
-files are stood in for by documents meanwhile, and two checks at once would see each other's.
+Knows positions in the client's units and when to check again. All work on files runs on one thread
+beside the loop's, so that typing and hovers never wait for a check: files are stood in for by
+documents meanwhile, and two checks at once would see each other's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
@@ -23,7 +28,11 @@ from stemfirst_lint.model import Finding, Location, Severity
 _DELAY_S = 0.2
 """An author types; a check of every key would be one too many."""
 
+_STACK_BYTES = 64 * 2**20
+"""Deeply nested expressions recurse once a level; a thread's usual stack is small."""
+
 SOURCE = "stemfirst"
+T = TypeVar("T")
 
 
 class Server(LanguageServer):
@@ -33,18 +42,32 @@ class Server(LanguageServer):
         super().__init__(SOURCE, version("stemfirst"))
         self.state = State(())
         self._pending: asyncio.TimerHandle | None = None
+        self._checks: set[asyncio.Task[None]] = set()  # the loop itself keeps no hold of them
+        before = threading.stack_size(_STACK_BYTES)
+        self._worker = ThreadPoolExecutor(1, "stemfirst-check")
+        self._worker.submit(int).result()  # the thread is made here, with this stack
+        threading.stack_size(before)
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """Do what reads and parses files, and nothing else of that kind meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     def soon(self) -> None:
         """Check when the author has stopped typing."""
         if self._pending is not None:
             self._pending.cancel()
-        self._pending = asyncio.get_running_loop().call_later(_DELAY_S, self.check)
+        self._pending = asyncio.get_running_loop().call_later(_DELAY_S, self._start)
 
-    def check(self) -> None:
-        """Check now and publish what changed."""
+    def _start(self) -> None:
         self._pending = None
+        task = asyncio.get_running_loop().create_task(self.check())
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    async def check(self) -> None:
+        """Check now and publish what changed."""
         try:
-            shown = self.state.check()
+            shown = await self.beside(self.state.check)
         except LintError as error:
             self.window_show_message(
                 types.ShowMessageParams(types.MessageType.Error, f"stemfirst: {error}")
@@ -163,11 +186,12 @@ def make_server() -> Server:
         types.TEXT_DOCUMENT_CODE_ACTION,
         types.CodeActionOptions(code_action_kinds=[types.CodeActionKind.QuickFix]),
     )
-    def _actions(ls: Server, params: types.CodeActionParams) -> list[types.CodeAction]:
+    async def _actions(ls: Server, params: types.CodeActionParams) -> list[types.CodeAction]:
+        found = ls.at(params.text_document.uri, params.range)
         return [
             _action(ls, change, finding, params.context.diagnostics)
-            for finding in ls.at(params.text_document.uri, params.range)
-            for change in ls.state.changes(finding)
+            for finding in found
+            for change in await ls.beside(partial(ls.state.changes, finding))
         ]
 
     return server

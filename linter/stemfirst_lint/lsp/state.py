@@ -37,7 +37,8 @@ class Change:
 class State:
     """Open documents and their findings.
 
-    Invariant: `findings` is what a check of `documents` and the files beside them gave last.
+    Documents may change while a check runs on another thread; one check or one question about
+    changes at a time. Invariant: `findings` is what the last whole check gave.
     """
 
     def __init__(self, folders: tuple[str, ...]) -> None:
@@ -53,24 +54,27 @@ class State:
             LintError: the settings cannot be obeyed.
         """
         before = {*self.findings, *self.failures}
-        self.findings, self.failures = {}, {}
-        if self.documents:
-            self._stand_in()
+        findings: dict[str, tuple[Finding, ...]] = {}
+        failures: dict[str, str] = {}
+        documents = dict(self.documents)
+        if documents:
+            self._stand_in(documents)
             try:
-                report = check_paths(self._paths(), self._config())
+                report = check_paths(self._paths(documents), self._config())
             finally:
                 OVERLAY.clear()
             for finding in report.findings:
                 path = os.path.realpath(finding.location.path)
-                self.findings[path] = (*self.findings.get(path, ()), finding)
+                findings[path] = (*findings.get(path, ()), finding)
             for failure in report.failures:
                 path, _, reason = str(failure).partition(": ")
-                self.failures[os.path.realpath(path)] = reason
-        return {*before, *self.findings, *self.failures, *self.documents}
+                failures[os.path.realpath(path)] = reason
+        self.findings, self.failures = findings, failures
+        return {*before, *findings, *failures, *documents}
 
     def changes(self, finding: Finding) -> list[Change]:
         """Return what could be done about a finding, the best first."""
-        self._stand_in()
+        self._stand_in(dict(self.documents))
         try:
             return [*self._fixes(finding), *self._silence(finding)]
         finally:
@@ -116,19 +120,19 @@ class State:
             return []
         return [Change(f"Silence {finding.code} here", path, new, is_safe=False)]
 
-    def _stand_in(self) -> None:
+    def _stand_in(self, documents: dict[str, str]) -> None:
         OVERLAY.clear()
-        for path, text in self.documents.items():
+        for path, text in documents.items():
             OVERLAY[os.path.realpath(path)] = text.encode("utf-8", "surrogatepass")
 
     def _config(self) -> Config:
         start = self.folders[0] if self.folders else next(iter(self.documents), ".")
         return load_config(start)
 
-    def _paths(self) -> tuple[str, ...]:
+    def _paths(self, documents: dict[str, str]) -> tuple[str, ...]:
         """The folders of the workspace, if they are small, and the open documents."""
         config = self._config()
         for count, _ in enumerate(python_files(self.folders, config, [])):
             if count >= MAX_PROJECT_FILES:
-                return tuple(self.documents)
-        return (*self.folders, *self.documents)
+                return tuple(documents)
+        return (*self.folders, *documents)

@@ -170,7 +170,7 @@ def test_media_is_named_by_a_digest_and_not_kept() -> None:
         (b"\xff\xfe", "not UTF-8"),
         (b"[1]", "one request a line"),
         (b"3", "expected a JSON object"),
-        (b"{}", "neither `messages` nor `input`"),
+        (b"{}", "neither `messages`, `input` nor `contents`"),
         (b'{"messages": {}}', "`messages` is an object, expected an array"),
         (b'{"messages": []}', "no text"),
         (b'{"messages": ["hi"]}', "messages[0] is a string"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 pytest.importorskip("pygls")
 from lsprotocol import types
 from pygls.lsp.client import LanguageClient
+from stemfirst_lint.lsp.server import make_server
 
 ROOT = Path(__file__).parents[3]
 WAIT_S = 60
@@ -179,3 +181,25 @@ def test_silencing_and_files_that_are_not_open(tmp_path, sources) -> None:
         assert "does not parse" in broken.message
 
     drive(tmp_path, script)
+
+
+def test_work_on_files_waits_for_its_turn_beside_the_loop() -> None:
+    gate = threading.Event()
+    order: list[str] = []
+
+    def first() -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        gate.wait(30)
+        order.append("first")
+
+    async def run() -> None:
+        server = make_server()
+        waiting = asyncio.create_task(server.beside(first))
+        then = asyncio.create_task(server.beside(lambda: order.append("second")))
+        await asyncio.sleep(0)  # the loop goes on
+        order.append("the loop")
+        gate.set()
+        await asyncio.gather(waiting, then)
+
+    asyncio.run(run())
+    assert order == ["the loop", "first", "second"]
