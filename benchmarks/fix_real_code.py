@@ -356,7 +356,8 @@ def page(results: list[Result]) -> str:
         "The other columns are a trial of the rewriting on every prompt that was seen, as if each "
         "value that nothing is known about came with the request and nobody else read the text, "
         f"from a gain of {MIN_GAIN_TOKENS} tokens on. *Settled*: a second run changed nothing. "
-        "*Grew*: rendered with sentinel values, the text in front of the first varying value is longer than before.",
+        "*Grew*: rendered with sentinel values, the text in front of the first varying value is "
+        "longer than before.",
         "",
         "| package | as installed: changed, `risky`, left | trial: changed | files | parse | "
         "settled | grew | `risky` | left |",
