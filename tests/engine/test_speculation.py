@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -327,3 +328,59 @@ def test_a_stop_string_inside_a_guess_ends_the_text_where_it_would_have(
         assert want[2] == stop
         assert told(guessing, prompt, stop) == want
     assert guessing.stats().accepted_tokens > 0
+
+
+class Cycle:
+    """A grammar: only these tokens, in this order, round and round, so many in all."""
+
+    def __init__(self, tokens: tuple[int, ...], count: int) -> None:
+        self.tokens, self.count, self.told = tokens, count, 0
+
+    def begin(self) -> Cycle:
+        return Cycle(self.tokens, self.count)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.told >= self.count
+
+    def allowed(self) -> np.ndarray:
+        assert not self.is_complete, "nothing may be asked of it behind its end"
+        mask = np.zeros(199, dtype=np.bool_)
+        # Two may come each time, and the model chooses.
+        mask[[self.tokens[self.told % len(self.tokens)], 150]] = True
+        return mask
+
+    def accept(self, token_id: int) -> None:
+        assert self.allowed()[token_id]
+        self.told += 1
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_grammar_is_followed_through_guesses_to_its_end(
+    temperature: float, start_engine: StartEngine
+) -> None:
+    answers = []
+    for engine in (start_engine(), start_engine(speculate_tokens=6)):
+        for count in range(30, 37):
+            params = SamplingParams(max_tokens=60, temperature=temperature, seed=count)
+            bias = replace(params, logit_bias=((150, -20.0),), ignore_eos=True)
+            handle = engine.submit(
+                GenerationRequest(
+                    f"r{next(_ids)}",
+                    token_array([9, 8, 7]),
+                    bias,
+                    constraint=Cycle((31, 32, 33, 34), count),
+                )
+            )
+            done = handle.result(timeout=60)
+            assert done.finish.reason is FinishReason.STOP
+            assert len(done.token_ids) == count
+            answers.append(done.token_ids)
+    assert answers[:7] == answers[7:]
+    assert engine.stats().accepted_tokens > 50
+
+
+def test_a_guess_ends_before_what_would_end_the_answer() -> None:
+    drafter = Drafter(6, frozenset({9}))
+    assert drafter.propose(tokens([1, 2, 3, 9, 4, 1, 2]), 6) == (3,)
+    assert drafter.propose(tokens([1, 2, 9, 1, 2]), 6) == ()

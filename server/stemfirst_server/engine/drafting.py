@@ -30,10 +30,12 @@ class Drafter:
 
     Args:
         most_tokens: of a guess; at least 1.
+        end_tokens: what ends an answer. A guess stops before it: nothing follows.
     """
 
-    def __init__(self, most_tokens: int) -> None:
+    def __init__(self, most_tokens: int, end_tokens: frozenset[int] = frozenset()) -> None:
         self._most_tokens = most_tokens
+        self._end_tokens = end_tokens
         self._length = most_tokens
         self._pause = 0
         self._next_pause = 1
@@ -43,7 +45,9 @@ class Drafter:
         if self._pause:
             self._pause -= 1
             return ()
-        return lookup(tokens, min(self._length, most_tokens))
+        guess = lookup(tokens, min(self._length, most_tokens))
+        end = next((n for n, token in enumerate(guess) if token in self._end_tokens), len(guess))
+        return guess[:end]
 
     def learn(self, *, drafted: int, accepted: int) -> None:
         """Note how much of a guess came true."""

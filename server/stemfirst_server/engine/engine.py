@@ -40,12 +40,13 @@ from stemfirst_server.engine.totals import Totals
 from stemfirst_server.errors import ConfigError, EngineStoppedError, InvalidRequestError
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.eviction import Recency, Worth
-from stemfirst_server.tiers.opening import TierSettings, open_tiers
+from stemfirst_server.tiers.opening import open_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stemfirst_server.model.loading import LoadedModel
+    from stemfirst_server.tiers.settings import TierSettings
     from stemfirst_server.tiers.tiers import Tiers
 
 _log = logging.getLogger("stemfirst.engine")
@@ -149,6 +150,7 @@ class Engine:
                 order=self._order,
                 limit_tokens=limit_tokens,
                 submitted_at=time.perf_counter(),
+                end_tokens=self._end_tokens,
                 speculate_tokens=self.config.speculate_tokens,
             )
             self._live[request.request_id] = sequence
@@ -287,25 +289,24 @@ class Engine:
         if not outcome.choices:  # max_tokens is 0
             self._finish(sequence, FinishReason.LENGTH)
             return
-        added = 0
-        for choice in outcome.choices:
+        for added, choice in enumerate(outcome.choices, 1):
             # All but the last were guessed right, so their KV stands already.
             sequence.computed = sequence.length
-            self._add_token(sequence, choice, now)
-            added += 1
+            # A grammar stands behind the last of them already.
+            is_complete = added == len(outcome.choices) and sequence.sampler.is_complete
+            self._add_token(sequence, choice, now, is_complete=is_complete)
             if sequence.phase is Phase.DONE:
                 break
         if sequence.drafter is not None:
             self._scheduler.settle(sequence, drafted=len(outcome.work.draft), accepted=added - 1)
-        if outcome.fault is not None and sequence.phase is not Phase.DONE:
+        if outcome.fault is not None:
             self._fail(sequence, str(outcome.fault))
 
-    def _add_token(self, sequence: Sequence, choice: Choice, now: float) -> None:
-        params = sequence.request.sampling
+    def _add_token(
+        self, sequence: Sequence, choice: Choice, now: float, *, is_complete: bool
+    ) -> None:
         token_id = choice.token_id
-        is_stop = token_id in params.stop_token_ids or (
-            token_id in self._end_tokens and not params.ignore_eos
-        )
+        is_stop = token_id in sequence.end_tokens
         if sequence.first_token_at is None:
             sequence.first_token_at = now
         sequence.last_token_at = now
@@ -314,7 +315,7 @@ class Engine:
         self._tell(
             sequence, TokenEvent(token_id, index, is_stop, choice.logprob, choice.top_logprobs)
         )
-        if is_stop or sequence.sampler.is_complete:
+        if is_stop or is_complete:
             self._finish(sequence, FinishReason.STOP)
         elif sequence.length >= sequence.limit_tokens:
             self._finish(sequence, FinishReason.LENGTH)

@@ -43,6 +43,7 @@ class Sequence:
         node: the locked end of the shared part; None while it waits.
         computed: tokens whose KV stands in the row.
         limit_tokens: prompt and output together end here.
+        end_tokens: the answer ends with the first of these.
         drafter: guesses its next tokens; None guesses none.
     """
 
@@ -54,6 +55,7 @@ class Sequence:
         order: int,
         limit_tokens: int,
         submitted_at: float,
+        end_tokens: frozenset[int] = frozenset(),
         speculate_tokens: int = 0,
     ) -> None:
         self.request = request
@@ -61,9 +63,11 @@ class Sequence:
         self.order = order
         self.limit_tokens = limit_tokens
         self.sampler = Sampler(request.sampling, request.constraint)
-        # A choice that moved a constraint on cannot be taken back.
-        is_guessed = speculate_tokens > 0 and request.constraint is None
-        self.drafter = Drafter(speculate_tokens) if is_guessed else None
+        params = request.sampling
+        self.end_tokens = frozenset(params.stop_token_ids) | (
+            frozenset() if params.ignore_eos else end_tokens
+        )
+        self.drafter = Drafter(speculate_tokens, self.end_tokens) if speculate_tokens else None
         self.phase = Phase.WAITING
         self.prompt_tokens = len(request.token_ids)
         self.output: list[int] = []

@@ -153,6 +153,9 @@ def _chosen(item: Work, logits: torch.Tensor, likeliest: list[int]) -> Outcome:
                 return Outcome(item, tuple(choices), found)
             choice = found
         choices.append(choice)
+        # Every choice is told, none is taken back: a grammar may be moved on by each.
+        if sequence.sampler.is_complete:
+            break
         if row < len(item.draft) and choice.token_id != item.draft[row]:
             break
     return Outcome(item, tuple(choices))
