@@ -631,11 +631,9 @@ class Flow:
             inner = self.verdict(node.args[1], use, call) if len(node.args) > 1 else None
             if inner is not None and inner.kind is not Kind.CLOCK:
                 return inner
-            layout = self.constant(node.args[0], use) if node.args else None
-            if layout is None:
-                return UNKNOWN
             reads = Evidence(f"`{shown(node)}` reads the clock", place)
-            return Verdict(Tier.VOLATILE, Kind.CLOCK, (reads,), known.strftime_resolution(layout))
+            resolution = self._layout_resolution(node, use)
+            return Verdict(Tier.VOLATILE, Kind.CLOCK, (reads,), resolution)
         if dotted in known.RANDOM_CALLS:
             root = dotted.partition(".")[0]
             if root in ("random", "numpy") and self._is_seeded(use):
@@ -743,10 +741,7 @@ class Flow:
     def _clock_method(self, name: str, node: ast.Call, receiver: Verdict, use: Use) -> Verdict:
         match name:
             case "strftime" | "format" | "__format__":
-                layout = self.constant(node.args[0], use) if node.args else None
-                if layout is None:
-                    return UNKNOWN
-                return coarser(receiver, known.strftime_resolution(layout))
+                return coarser(receiver, self._layout_resolution(node, use))
             case "date" | "to_date_string" | "toordinal" | "weekday" | "isoweekday":
                 return replace(receiver, resolution=Resolution.DAY)
             case "isoformat" if any(
@@ -762,6 +757,14 @@ class Flow:
                     return replace(receiver, resolution=Resolution.DAY)
                 return receiver
         return receiver
+
+    def _layout_resolution(self, node: ast.Call, use: Use) -> Resolution:
+        """How finely the text of `strftime(layout)` moves; a minute where nothing says more."""
+        layout = self.constant(node.args[0], use) if node.args else None
+        if layout is not None:
+            return known.strftime_resolution(layout)
+        name = (last_name(node.args[0]) or "").lower() if node.args else ""
+        return Resolution.DAY if "date" in name and "time" not in name else Resolution.MINUTE
 
     def _returns(self, function: Scope, call: Call | None) -> Verdict:
         if isinstance(function.node, ast.Lambda) or not function.returns:

@@ -77,7 +77,8 @@ def read_literal(text: str, start: int, end: int) -> tuple[Run | Field, ...] | N
 
     Returns:
         Neighbouring runs are not merged: each literal and each stretch between fields is one.
-        None if the range holds something else than string literals, or bytes, or a t-string.
+        A t-string is read as an f-string. None if the range holds something else than string
+        literals, or bytes.
     """
     pieces: list[Run | Field] = []
     at = start
@@ -90,20 +91,20 @@ def read_literal(text: str, start: int, end: int) -> tuple[Run | Field, ...] | N
         if opening is None:
             return None
         prefix, quote = opening.group(1).lower(), opening.group(2)
-        if "b" in prefix or "t" in prefix:
+        if "b" in prefix:
             return None
-        closed = _read_one(text, opening.end(), end, quote, prefix, pieces)
+        closed = read_one(text, opening.end(), end, quote, prefix, pieces)
         if closed is None:
             return None
         at = closed
     return tuple(pieces)
 
 
-def _read_one(
+def read_one(
     text: str, at: int, end: int, quote: str, prefix: str, pieces: list[Run | Field]
 ) -> int | None:
     """Append one literal's pieces and return the offset behind its closing quote."""
-    is_raw, is_formatted = "r" in prefix, "f" in prefix
+    is_raw, is_formatted = "r" in prefix, "f" in prefix or "t" in prefix
     run = _RunBuilder(at)
     while at < end:
         if text.startswith(quote, at):
@@ -243,8 +244,8 @@ def _skip_string(text: str, at: int, end: int) -> int | None:
     while prefix_start > 0 and text[prefix_start - 1].isalpha():
         prefix_start -= 1
     prefix = text[prefix_start:at].lower()
-    if len(prefix) <= 2 and "f" in prefix:
-        return _read_one(text, at + len(quote), end, quote, prefix, [])
+    if len(prefix) <= 2 and ("f" in prefix or prefix in ("t", "rt", "tr")):
+        return read_one(text, at + len(quote), end, quote, prefix, [])
     at += len(quote)
     while at < end:
         if text[at] == "\\":

@@ -57,6 +57,9 @@ TEMPLATE_CLASSES: dict[str, str | None] = {
 JINJA_CLASSES = frozenset({"PromptBuilder", "RichPromptTemplate"})
 """Those of them whose template is Jinja."""
 
+_CONVERSATION = re.compile(
+    r"(^|_)(history|messages|conversation|turns|dialog(ue)?|chat(_log)?|thread)(_|$)", re.IGNORECASE
+)
 _COMMON_NAMES = frozenset({"Message", "Msg"})
 """Names that other things have, too: a message only with `role=` and `content=`."""
 
@@ -82,7 +85,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Earlier turns, or messages that cannot be read."""
+    """Earlier turns, or messages that cannot be read.
+
+    `is_conversation` tells that the code names them so, or adds them in rounds.
+    """
+
+    is_conversation: bool = False
 
 
 Item = Message | History
@@ -173,7 +181,7 @@ def items_of(project: Project, node: ast.expr, use: Use, hops: int = 0) -> list[
             return items_of(project, inner, use, hops + 1)
         case ast.Call():
             return _made(project, node, use, hops)
-    return [History()]
+    return [_unread(node)]
 
 
 def _made(project: Project, node: ast.Call, use: Use, hops: int) -> list[Item]:
@@ -193,7 +201,7 @@ def _made(project: Project, node: ast.Call, use: Use, hops: int) -> list[Item]:
                 else item
                 for item in items_of(project, *lists[0], hops + 2)
             ]
-    return [History()]
+    return [_unread(node)]
 
 
 def _element(project: Project, node: ast.expr, use: Use) -> list[Item]:
@@ -216,19 +224,20 @@ def _element(project: Project, node: ast.expr, use: Use) -> list[Item]:
                 message = message_of(value, value_use)
                 if message is not None:
                     return [replace(message, call=call)]
-    return [History()]
+    return [_unread(node)]
 
 
 def _named(project: Project, name: str, use: Use, hops: int) -> list[Item]:
     """The items of a local list: what it starts with, and what is appended before it is sent."""
     bindings = project.reaching(name, use)
+    unread = History(_CONVERSATION.search(name) is not None)
     if bindings is None:
-        return [History()]
+        return [unread]
     assigned = [b for b in bindings if b.how is Bind.ASSIGN]
     before = [b for b in assigned if b.use.scope is not use.scope or b.use.tick < use.tick]
     base = next(reversed(before or assigned), None)
     if base is None or base.value is None:
-        return [History()]
+        return [unread]
     found = items_of(project, base.value, base.use, hops + 1)
     is_local = base.use.scope is use.scope
     if not is_local:
@@ -260,13 +269,23 @@ def _named(project: Project, name: str, use: Use, hops: int) -> list[Item]:
     for tick, loops, added, is_first in sorted(grows, key=lambda grow: grow[0]):
         if tick >= use.tick:
             if use.loops > base.use.loops and loops > base.use.loops:
-                found.append(History())  # the next round of the loop sends it again
+                found.append(
+                    History(is_conversation=True)
+                )  # the next round of the loop sends it again
                 break
             continue
         if loops > base.use.loops:
-            added = [History(), *added] if use.loops <= base.use.loops else [*added, History()]
+            rounds = History(is_conversation=True)
+            added = [rounds, *added] if use.loops <= base.use.loops else [*added, rounds]
         found = [*added, *found] if is_first else [*found, *added]
     return found
+
+
+def _unread(node: ast.expr) -> History:
+    """What stands for messages that cannot be read."""
+    while isinstance(node, ast.Call | ast.Subscript | ast.Await | ast.Starred):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return History(_CONVERSATION.search(last_name(node) or "") is not None)
 
 
 def _is_zero(node: ast.expr) -> bool:

@@ -205,13 +205,15 @@ class Following:
         texts: constant texts of later messages.
         tools: the tool definitions as JSON text if they are a constant, else None.
         has_tools: True if the request carries tools, known or not.
-        has_history: True if earlier turns of a conversation follow.
+        has_history: True if earlier turns follow, or messages that cannot be read.
+        has_conversation: True if the code calls them so, or adds them in rounds.
     """
 
     texts: tuple[str, ...] = ()
     tools: str | None = None
     has_tools: bool = False
     has_history: bool = False
+    has_conversation: bool = False
 
 
 class Sink(Enum):

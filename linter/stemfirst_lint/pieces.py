@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, replace
 
+from stemfirst_lint.known import PURE_CALLS, PURE_METHODS
 from stemfirst_lint.literals import Field, Run, read_literal
 from stemfirst_lint.model import Hole, Piece, Template, Text
 from stemfirst_lint.scopes import last_name
@@ -119,12 +120,42 @@ def merge(templates: list[Template]) -> Template:
 
 
 def name_of(node: ast.expr) -> str:
-    """Return a short name for a value: the last name in its expression."""
-    name = last_name(node)
-    if name is not None:
-        return name
-    if isinstance(node, ast.Call):
-        return name_of(node.func) + "()"
-    if isinstance(node, ast.Subscript | ast.Await | ast.Starred):
-        return name_of(node.value)
-    return "value"
+    """Return a short name for a value: the name in its expression that says most of it.
+
+    `docs` for `", ".join(d.text for d in docs)`, `question` for `question.strip()`.
+    """
+    return _name_in(node) or "value"
+
+
+def _name_in(node: ast.expr) -> str | None:
+    match node:
+        case ast.Name() | ast.Attribute():
+            return last_name(node)
+        case ast.Call(func=ast.Attribute(attr="join", value=ast.Constant()), args=[inner]):
+            return _name_in(inner)
+        case ast.Call(func=ast.Attribute(attr=attr, value=inner)) if attr in PURE_METHODS:
+            return _name_in(inner) or f"{attr}()"
+        case ast.Call(func=ast.Name(id=called), args=[inner, *_]) if called in PURE_CALLS:
+            return _name_in(inner) or f"{called}()"
+        case ast.Call():
+            name = _name_in(node.func)
+            return f"{name}()" if name else None
+        case ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
+            return _name_in(node.generators[0].iter)
+        case ast.Subscript(slice=ast.Constant(value=str(key))):
+            return key if key.isidentifier() else _name_in(node.value)
+        case ast.Subscript() | ast.Await() | ast.Starred() | ast.FormattedValue():
+            return _name_in(node.value)
+        case ast.IfExp():
+            return _name_in(node.body) or _name_in(node.orelse)
+        case ast.BoolOp() | ast.JoinedStr():
+            return _first_name(node.values)
+        case ast.BinOp():
+            return _first_name([node.left, node.right])
+        case ast.List() | ast.Tuple() | ast.Set():
+            return _first_name(node.elts)
+    return None
+
+
+def _first_name(nodes: list[ast.expr]) -> str | None:
+    return next((name for node in nodes if (name := _name_in(node)) is not None), None)

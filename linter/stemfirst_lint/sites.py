@@ -164,6 +164,9 @@ class Finder:
                 tools=tools_text,
                 has_tools=tools is not None,
                 has_history=any(isinstance(other, History) for other in behind),
+                has_conversation=any(
+                    isinstance(other, History) and other.is_conversation for other in behind
+                ),
             )
             for template in read[index]:
                 self._add(
@@ -228,10 +231,12 @@ class Finder:
         names = {k.arg for k in call.node.keywords}
         for keyword in call.node.keywords:
             if keyword.arg in STRONG_KEYWORDS:
+                histories = self._histories(call)
                 following = Following(
                     tools=self._tools(_keyword(call.node, "tools"), call.use),
                     has_tools="tools" in names,
-                    has_history=self._sends_history(call),
+                    has_history=bool(histories),
+                    has_conversation=any(history.is_conversation for history in histories),
                 )
                 for template in self.reader.templates(keyword.value, call.use):
                     if known.NOT_A_PROMPT.match(lead(template)):
@@ -241,11 +246,13 @@ class Finder:
             elif keyword.arg in WEAK_KEYWORDS:
                 self._weak(keyword.value, call, Sink.KEYWORD, "user")
 
-    def _sends_history(self, call: CallUse) -> bool:
+    def _histories(self, call: CallUse) -> list[History]:
+        """The parts of a call's messages that are earlier turns."""
         listed = _keyword(call.node, "messages")
         if listed is None:
-            return False
-        return any(isinstance(i, History) for i in items_of(self.project, listed, call.use))
+            return []
+        items = items_of(self.project, listed, call.use)
+        return [item for item in items if isinstance(item, History)]
 
     def _weak(self, node: ast.expr, call: CallUse, sink: Sink, role: str | None) -> None:
         for template in self.reader.templates(node, call.use):

@@ -105,12 +105,13 @@ def parse(path: str, text: str) -> ast.Module:
     """Return the syntax tree of Python source.
 
     Raises:
-        UnreadableFile: it is not valid for the running interpreter.
+        UnreadableFile: it is not valid for the running interpreter, nor in newer syntax that we
+            can read.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
-            return ast.parse(text)
+            return _parsed(text)
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         raise UnreadableFile(path, f"does not parse: {where}{error.msg}") from None
@@ -134,6 +135,23 @@ def check_syntax(path: str, text: str) -> None:
             symtable(text, path, "exec")  # parses, and makes no objects of what it parsed
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         parse(path, text)  # it is stricter: it knows scopes
+
+
+def _parsed(text: str) -> ast.Module:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        from stemfirst_lint.newer import parse_newer
+
+        newer = parse_newer(text)
+        if newer is None:
+            raise
+        return newer
+    if hasattr(ast, "TemplateStr"):
+        from stemfirst_lint.newer import t_strings_joined
+
+        return t_strings_joined(tree)
+    return tree
 
 
 class Source:

@@ -133,17 +133,11 @@ class HoleBeforeStatic(Rule):
     )
 
     def check(self, site: Site, limits: Limits) -> Iterator[Finding]:
-        """Yield at most one finding: the first hole that varies before enough stable text."""
+        """Yield at most one finding: at the liveliest hole before enough stable text."""
         if site.follows_history:
             return
-        hole = next((h for h in site.template.holes if _varies(h, site)), None)
+        hole = _liveliest(site, limits)
         if hole is None:
-            return
-        texts = stable_behind(site, hole)
-        if limits.counter.is_surely_below(texts, limits.min_gain_tokens):
-            return
-        own = limits.counter.count(*texts)
-        if own.tokens < limits.min_gain_tokens:
             return
         count = limits.counter.count(*stable_in_request(site, hole, limits))
         assert hole.verdict.tier is not None
@@ -154,6 +148,25 @@ class HoleBeforeStatic(Rule):
         yield self.finding(
             site, hole, f"`{hole.name}` {how} and stands before {count} stable tokens", count
         )
+
+
+def _liveliest(site: Site, limits: Limits) -> Hole | None:
+    """The first of the holes that vary most often, of those that stand before enough text."""
+    best: Hole | None = None
+    for hole in site.template.holes:
+        if not _varies(hole, site) or (best is not None and _tier(hole) <= _tier(best)):
+            continue
+        texts = stable_behind(site, hole)
+        if limits.counter.is_surely_below(texts, limits.min_gain_tokens):
+            break
+        if limits.counter.count(*texts).tokens < limits.min_gain_tokens:
+            break
+        best = hole
+    return best
+
+
+def _tier(hole: Hole) -> Tier:
+    return hole.verdict.tier or Tier.STATIC
 
 
 def _varies(hole: Hole, site: Site) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stemfirst_lint.model import Finding, Kind, Site
-from stemfirst_lint.rules.rule import Case, Limits, Rule, forfeits, stable_in_request
+from stemfirst_lint.rules.rule import Case, Limits, Rule, forfeits
 
+_LONG = "Answer politely and never promise what the policy does not grant. " * 16
 _ASK = (
     "def ask(client, question):\n"
     "    return client.chat.completions.create(messages=[\n"
@@ -30,34 +31,49 @@ class SetOrder(Rule):
     cases = (
         Case(
             "a set has no order",
-            "PROMPT = f\"Tools: {list({'search', 'buy'})}\"\n\n" + _ASK,
+            f"PROMPT = f\"Tools: {{list({{'search', 'buy'}})}} {_LONG}\"\n\n" + _ASK,
             finds=1,
         ),
         Case(
             "joined through a name",
-            'NAMES = {"search", "buy"}\nPROMPT = f"Tools: {\', \'.join(NAMES)}"\n\n' + _ASK,
+            'NAMES = {"search", "buy"}\n'
+            + f"PROMPT = f\"Tools: {{', '.join(NAMES)}} {_LONG}\"\n\n"
+            + _ASK,
             finds=1,
         ),
-        Case("sorted is stable", "PROMPT = f\"Tools: {sorted({'search', 'buy'})}\"\n\n" + _ASK),
+        Case(
+            "a set at the end of a system message that a history follows",
+            "PROMPT = f\"Tools: {list({'search', 'buy'})}\"\n\n"
+            + "def ask(client, history):\n"
+            + "    return client.chat.completions.create(messages=[\n"
+            + '        {"role": "system", "content": PROMPT}, *history])\n',
+            finds=1,
+        ),
+        Case(
+            "too little to gain",
+            "PROMPT = f\"Tools: {list({'search', 'buy'})}\"\n\n" + _ASK,
+        ),
+        Case(
+            "sorted is stable",
+            f"PROMPT = f\"Tools: {{sorted({{'search', 'buy'}})}} {_LONG}\"\n\n" + _ASK,
+        ),
         Case(
             "joined after sorting",
-            'NAMES = {"search", "buy"}\nPROMPT = f"Tools: {\', \'.join(sorted(NAMES))}"\n\n' + _ASK,
+            'NAMES = {"search", "buy"}\n'
+            + f"PROMPT = f\"Tools: {{', '.join(sorted(NAMES))}} {_LONG}\"\n\n"
+            + _ASK,
         ),
         Case("only its size", "PROMPT = f\"{len({'search', 'buy'})} tools\"\n\n" + _ASK),
         Case("small integers hash to themselves", 'PROMPT = f"Use {({1, 2})}"\n\n' + _ASK),
     )
 
     def check(self, site: Site, limits: Limits) -> Iterator[Finding]:
-        """Yield a finding for each hole that shows a set's order, whatever stands behind it."""
-        if site.follows_history:
-            return
-        for hole in site.template.holes:
-            if hole.verdict.kind is Kind.SET:
-                count = limits.counter.count(*stable_in_request(site, hole, limits))
-                yield self.finding(
-                    site,
-                    hole,
-                    f"`{hole.name}` is written from a set, in another order in every process"
-                    + forfeits(count, site),
-                    count,
-                )
+        """Yield a finding for each hole that shows a set's order and forfeits enough."""
+        for hole, count in self.holes_of(site, limits, (Kind.SET,), always=True):
+            yield self.finding(
+                site,
+                hole,
+                f"`{hole.name}` is written from a set, in another order in every process"
+                + forfeits(count, site),
+                count,
+            )
