@@ -1,6 +1,7 @@
 """Every output format says the same, in the words of who reads it."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,13 @@ ALSO_SARIF = {"log.runs[].columnKind", "log.runs[].invocations[].toolExecutionNo
 
 
 def assert_is_sarif(log: object) -> None:
-    """Fail unless every field has the type of SARIF 2.1.0, and none is of our own making."""
+    """Fail unless every field has the type of SARIF 2.1.0, and none is of our own making.
+
+    No package brings the standard's own schema; `STEMFIRST_SARIF_SCHEMA` names a copy of it.
+    """
+    schema = os.environ.get("STEMFIRST_SARIF_SCHEMA")
+    if schema:
+        jsonschema.validate(log, json.loads(Path(schema).read_text("utf-8")))
     unknown = set(unknown_fields(Sarif.model_validate(log), "log"))
     assert unknown <= ALSO_SARIF
 
