@@ -167,6 +167,26 @@ PARSERS = (
     "runs, to measure how far the estimates of what it saves are off.",
 )
 @click.option(
+    "--host-cache-gib",
+    type=click.FloatRange(min=0),
+    metavar="GIB",
+    help="Memory of the host for KV that the device gives up. Default: none.",
+)
+@click.option(
+    "--disk-cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Where KV that the host gives up is kept, over restarts too; this server's alone.",
+)
+@click.option(
+    "--disk-cache-gib",
+    default=8.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    metavar="GIB",
+    help="Most that --disk-cache holds.",
+)
+@click.option(
     "--api-key",
     "api_keys",
     multiple=True,

@@ -28,6 +28,7 @@ from stemfirst_server.errors import ConfigError, ServerError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from stemfirst_server.api.service import Service
     from stemfirst_server.settings import ServeSettings
 
 log = logging.getLogger("stemfirst.serve")
@@ -38,8 +39,20 @@ INTERRUPTED = 130
 _PATIENCE_S = 0.8
 """After Ctrl-C: time for streams to end in order."""
 
+_SEND_BUFFER_BYTES = 256 * 2**10
+
 _LIMIT_S = 1.3
 """After Ctrl-C: the process is gone, whatever still runs."""
+
+
+_STOP_S = 5.0
+"""Time for the engine's last step."""
+
+_SAVE_S = 60.0
+"""Most time to write the cache to disk at the end."""
+
+_SAVE_QUICK_S = 4.0
+"""The same after Ctrl-C."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -79,10 +92,24 @@ class ServerProcess:
         asyncio.run(self._serve())
         if self._slot.service is not None:
             self._slot.service.sums.close()
+            self._save(self._slot.service)
         if self._error is not None:
             print(f"stemfirst serve: {self._error}", file=sys.stderr)
             _leave(2)
         _leave(INTERRUPTED if self._is_interrupted else 0)
+
+    def _save(self, service: Service) -> None:
+        """Write the cache to disk, if there is a place for it; a second Ctrl-C ends that too."""
+        engine = service.engine
+        if engine.tiers is None or not engine.tiers.has_disk:
+            return
+        most_s = _SAVE_QUICK_S if self._is_interrupted else _SAVE_S
+        try:
+            if engine.stop(timeout=_STOP_S):
+                pages = engine.save(most_s=most_s)
+                log.info("%d pages of the cache were written to disk", pages)
+        except KeyboardInterrupt:
+            return
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -114,8 +141,14 @@ class ServerProcess:
         loop.call_soon_threadsafe(self._end)
 
     def _announce(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
         service = self._slot.get()
         info = service.engine.info
+        service.metrics.watch(
+            "stemfirst_tasks",
+            "Tasks of the event loop: connections, requests and a few of our own.",
+            lambda: len(asyncio.all_tasks(loop)),
+        )
         log.info(
             "%s, %.1f million parameters, %s on %s, context %d tokens, ready after %.1f s",
             info.architecture,
@@ -145,7 +178,9 @@ class ServerProcess:
             return
         self._is_interrupted = True
         log.info("ending")
-        watchdog = threading.Timer(_LIMIT_S, os._exit, (INTERRUPTED,))
+        has_disk = service.engine.tiers is not None and service.engine.tiers.has_disk
+        limit_s = _LIMIT_S + (_SAVE_QUICK_S if has_disk else 0.0)
+        watchdog = threading.Timer(limit_s, os._exit, (INTERRUPTED,))
         watchdog.daemon = True
         watchdog.start()
         threading.Thread(target=service.engine.stop, kwargs={"timeout": 1.0}, daemon=True).start()
@@ -176,6 +211,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"the address {host}:{port} cannot be used: {error}") from error
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # What the system holds for a client that does not read; by itself it grows to megabytes.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     try:
         listener.bind(address)
         # Two sockets can be bound to one port until one of them listens.

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from stemfirst_server.engine.config import EngineConfig, KVDtype
 from stemfirst_server.tenants import Keys, keys_of
+from stemfirst_server.tiers.settings import TierSettings
+
+GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,10 @@ class ServeSettings:
         state_dir: folder for what outlives the process; None: nothing does.
         write_timeout_s: seconds after which a stream that nobody reads is ended.
         tool_call_parser: how the model spells calls of tools; None: as its chat template says.
+        host_cache_gib: memory of the host for KV that the device gives up; None: none, or what
+            a disk cache needs.
+        disk_cache: folder for KV that the host gives up, this server's alone; None: none.
+        disk_cache_gib: most that the folder holds.
     """
 
     model: str | None = None
@@ -74,6 +81,21 @@ class ServeSettings:
     tool_call_parser: str | None = None
     state_dir: Path | None = None
     write_timeout_s: float = 60.0
+    host_cache_gib: float | None = None
+    disk_cache: Path | None = None
+    disk_cache_gib: float = 8.0
+
+    def tiers(self) -> TierSettings:
+        """Return the memory behind the device's.
+
+        Raises:
+            ConfigError: a size is negative.
+        """
+        return TierSettings(
+            None if self.host_cache_gib is None else int(self.host_cache_gib * GIB),
+            self.disk_cache,
+            int(self.disk_cache_gib * GIB),
+        )
 
     def keys(self) -> Keys:
         """Return who may ask.

@@ -64,7 +64,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
         progress=progress,
     )
     tokenizer = _tokenizer(source)
-    engine = Engine(loaded, config)
+    engine = Engine(loaded, config, settings.tiers())
     engine.start()
     cost_model = CostModel(config.chunk_tokens, shadow_rate=settings.shadow_rate)
     if settings.calibration_s > 0:

@@ -24,7 +24,7 @@ from stemfirst_server.engine.request import (
 from stemfirst_server.errors import ConfigError
 from stemfirst_server.model.loading import LoadedModel
 from stemfirst_server.tiers.block import Block, BlockIndex
-from stemfirst_server.tiers.opening import TierSettings
+from stemfirst_server.tiers.settings import TierSettings
 from stemfirst_server.tiers.tiers import Tiers
 
 MIB = 2**20

@@ -195,6 +195,7 @@ async def _answer(
     service.check_biases(sampling)
     request_id = request.state.request_id
     choices = body.choices
+    read_ms = [await service.prefetch(prompt, space) for prompt in prompts]
     requests = [
         GenerationRequest(
             f"{request_id}-{uuid.uuid4().hex[:8]}-{index}",
@@ -202,6 +203,7 @@ async def _answer(
             _for_choice(sampling, index % choices),
             space,
             constraint=plan.constraint,
+            prefetch_ms=read_ms[index // choices],
         )
         for index in range(len(prompts) * choices)
     ]

@@ -199,6 +199,14 @@ class Service:
         encoded = Encoded(ids, np.zeros(len(ids), dtype=np.int32))
         return PromptTokens(encoded, 0, lambda: NOWHERE, {})
 
+    async def prefetch(self, prompt: PromptTokens, namespace: str) -> float:
+        """Read from disk what the engine will want for a prompt; return the milliseconds."""
+        tiers = self.engine.tiers
+        if tiers is None or not tiers.reads_disk:
+            return 0.0
+        data = prompt.encoded.token_ids.tobytes()
+        return await asyncio.to_thread(tiers.prefetch, namespace, data)
+
     def check_tokens(self, token_ids: Sequence[int], parameter: str) -> None:
         """Refuse tokens that the model does not have.
 

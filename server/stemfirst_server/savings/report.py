@@ -107,7 +107,11 @@ def build_report(
         cost=_cost(counted, saved, price),
         tiers=uses.tiers if uses else None,
         segments=uses.segments if uses else None,
-        source={"gpu": counted.cached_tokens, "host": 0, "disk": 0},
+        source={
+            "gpu": counted.cached_tokens - counted.host_tokens - counted.disk_tokens,
+            "host": counted.host_tokens,
+            "disk": counted.disk_tokens,
+        },
         notice=notice,
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,32 +15,10 @@ from stemfirst_server.tiers.tiers import Tiers
 if TYPE_CHECKING:
     from stemfirst_server.engine.config import EngineConfig
     from stemfirst_server.memory.pool import KVPool
+    from stemfirst_server.tiers.settings import TierSettings
 
 STAGING_BYTES = 512 * 2**20
 """Host memory of a disk cache for which nobody set any: what is read and written lies there."""
-
-
-@dataclass(frozen=True, slots=True)
-class TierSettings:
-    """Memory behind the device's.
-
-    Attributes:
-        host_bytes: of the host's memory; None: none, or what a disk needs.
-        disk_folder: this server's alone; None for no disk.
-        disk_bytes: of its files.
-
-    Raises:
-        ConfigError: a number is out of range.
-    """
-
-    host_bytes: int | None = None
-    disk_folder: Path | None = None
-    disk_bytes: int = 8 * 2**30
-
-    def __post_init__(self) -> None:
-        for name, value in (("host", self.host_bytes), ("disk", self.disk_bytes)):
-            if value is not None and value < 0:
-                raise ConfigError(f"the {name} cache must be at least 0 bytes, got {value}")
 
 
 def open_tiers(

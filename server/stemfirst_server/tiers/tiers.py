@@ -227,6 +227,16 @@ class Tiers:
 
     # From any thread.
 
+    @property
+    def has_disk(self) -> bool:
+        """Whether there is a disk behind the host."""
+        return self._disk is not None
+
+    @property
+    def reads_disk(self) -> bool:
+        """Whether there is anything on disk to read."""
+        return bool(self._by_path)
+
     def prefetch(self, namespace: str, data: bytes) -> float:
         """Read from disk what continues what is faster to have; return the milliseconds.
 
