@@ -140,7 +140,7 @@ def prompts(count: int) -> list[list[int]]:
     ]
 
 
-@pytest.mark.parametrize("model_type", ["llama", "gpt_oss", "gemma2"])
+@pytest.mark.parametrize("model_type", ["llama", "gpt_oss"])
 @pytest.mark.parametrize("kv_dtype", EIGHT_BITS)
 def test_a_hit_reads_what_the_first_request_read(
     kv_dtype: KVDtype,
@@ -153,7 +153,7 @@ def test_a_hit_reads_what_the_first_request_read(
     shared = {"kv_dtype": kv_dtype, "page": 4}
     plain = start_engine(model_type, has_prefix_cache=False, **shared)
     engine = start_engine(model_type, pool_tokens=160, chunk_tokens=19, max_running=6, **shared)
-    asked = prompts(24)
+    asked = prompts(16)
     handles = [submit(engine, prompt) for prompt in asked]
     differing = 0
     for prompt, handle in zip(asked, handles, strict=True):

@@ -149,7 +149,7 @@ def test_each_way_to_choose_gives_the_same_tokens_with_guesses_and_without(
 ) -> None:
     plain = start_engine(page=4)
     guessing = start_engine(page=4, speculate_tokens=6)
-    prompts = copying_prompts(16)
+    prompts = copying_prompts(8)
     asked = [WAYS[way] | {"seed": n} for n in range(len(prompts))]
     handles = [submit(guessing, p, **a) for p, a in zip(prompts, asked, strict=True)]
     for prompt, params, handle in zip(prompts, asked, handles, strict=True):
@@ -158,7 +158,7 @@ def test_each_way_to_choose_gives_the_same_tokens_with_guesses_and_without(
     assert plain.stats().drafted_tokens == 0
 
 
-@pytest.mark.parametrize("model_type", ["llama", "gpt_oss", "gemma2"])
+@pytest.mark.parametrize("model_type", ["llama", "gpt_oss"])
 def test_hundreds_of_requests_are_answered_as_without_guesses(
     model_type: str, start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
