@@ -1,10 +1,14 @@
 """How far the server's estimates of saved prefill are from what is really saved.
 
-For each length of cached context and of new text, the same prompt is sent warm, and then twice
-cold under a salt of its own; the truth is the cold prefill less the warm one, both as the device
-spent them. Prints one line a case, the median error, and how many truths lay in their interval.
+For each length of cached context and of new text, each number of requests that decode beside it
+and each number of such requests at once, the same prompt is sent warm, and then twice cold under
+a salt of its own; the truth is the cold prefill less the warm one, both as the device spent them.
+Prints one line a case, the median error, and how many truths lay in their interval; the same for
+the server's own shadow runs where it makes some.
 
     python benchmarks/savings.py                                # the demo model, here and now
+    python benchmarks/savings.py --loads 0,4 --batches 1,4 --rounds 3
+    python benchmarks/savings.py --shadow-rate 1                # intervals adjust themselves
     python benchmarks/savings.py --model path/to/model --json result.json
 """
 
@@ -15,8 +19,13 @@ import json
 import random
 import statistics
 import sys
+import threading
 import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any
 
 import httpx
@@ -27,6 +36,10 @@ from stemfirst.server_process import ServerProcess
 class Case:
     """One comparison; milliseconds and tokens."""
 
+    load: int
+    """Requests that decoded beside it."""
+    batch: int
+    """Such requests at once, this one among them."""
     cached_tokens: int
     computed_tokens: int
     cold_ms: float
@@ -64,16 +77,35 @@ def ask(http: httpx.Client, token_ids: list[int], salt: str) -> dict[str, Any]:
     return report
 
 
-def compare(http: httpx.Client, context: int, new: int, draw: random.Random) -> Case:
-    """Measure one case; its tokens are drawn anew, so nothing else is cached."""
-    prefix = [draw.randrange(100, 4000) for _ in range(context)]
-    tail = [draw.randrange(100, 4000) for _ in range(new)]
-    salt = uuid.uuid4().hex
-    ask(http, prefix + [draw.randrange(100, 4000) for _ in range(16)], salt)
-    warm = ask(http, prefix + tail, salt)
-    cold = [ask(http, prefix + tail, uuid.uuid4().hex)["time"]["prefill"] for _ in range(2)]
+def compare(
+    http: httpx.Client, context: int, new: int, draw: random.Random, *, load: int, batch: int
+) -> list[Case]:
+    """Measure one point of the grid; its tokens are drawn anew, so nothing else is cached."""
+    prompts = []
+    for _ in range(batch):
+        prefix = [draw.randrange(100, 4000) for _ in range(context)]
+        tail = [draw.randrange(100, 4000) for _ in range(new)]
+        salt = uuid.uuid4().hex
+        ask(http, prefix + [draw.randrange(100, 4000) for _ in range(16)], salt)
+        prompts.append((prefix + tail, salt))
+    with busy(http, load), ThreadPoolExecutor(batch) as pool:
+        warms = list(pool.map(lambda item: ask(http, *item), prompts))
+        colds: list[list[float]] = [[] for _ in prompts]
+        for _ in range(2):
+            salted = [(tokens, uuid.uuid4().hex) for tokens, _ in prompts]
+            for times, report in zip(
+                colds, pool.map(lambda item: ask(http, *item), salted), strict=True
+            ):
+                times.append(report["time"]["prefill"])
+    return [case_of(warm, cold, load, batch) for warm, cold in zip(warms, colds, strict=True)]
+
+
+def case_of(warm: dict[str, Any], cold: list[float], load: int, batch: int) -> Case:
+    """Return the case that two reports make."""
     saved = warm["time"]["prefill_ms_saved"] or {}
     return Case(
+        load,
+        batch,
         warm["cached_tokens"],
         warm["computed_tokens"],
         statistics.mean(cold),
@@ -84,49 +116,100 @@ def compare(http: httpx.Client, context: int, new: int, draw: random.Random) -> 
     )
 
 
+@contextmanager
+def busy(http: httpx.Client, load: int) -> Iterator[None]:
+    """Keep so many requests decoding until the block ends."""
+    is_over = threading.Event()
+
+    def decode() -> None:
+        while not is_over.is_set():
+            body = {"prompt": [7] * 32, "max_tokens": 64, "ignore_eos": True}
+            http.post("/v1/completions", json=body)
+
+    threads = [threading.Thread(target=decode) for _ in range(load)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers of a list with commas."""
+    return [int(part) for part in text.split(",")]
+
+
 def main() -> None:
     """Run the grid and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", help="a model folder or id; default: the demo model")
-    parser.add_argument("--contexts", default="256,1024,2048,4096")
-    parser.add_argument("--new", default="16,64,256")
+    parser.add_argument("--contexts", type=numbers, default=[256, 1024, 2048, 4096])
+    parser.add_argument("--new", type=numbers, default=[16, 64, 256])
+    parser.add_argument("--loads", type=numbers, default=[0, 2])
+    parser.add_argument("--batches", type=numbers, default=[1, 4])
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--shadow-rate", type=float, default=0.0)
     parser.add_argument("--json", help="write the cases to this file too")
     options = parser.parse_args()
-    contexts = [int(text) for text in options.contexts.split(",")]
-    news = [int(text) for text in options.new.split(",")]
     flags = ["--model", options.model] if options.model else []
+    flags += ["--shadow-rate", str(options.shadow_rate)]
     draw = random.Random(7)
-    cases = []
+    cases: list[Case] = []
     print("starting the server ...", file=sys.stderr)
     with (
         ServerProcess(flags, timeout_s=300) as server,
         httpx.Client(base_url=server.url, timeout=600, trust_env=False) as http,
     ):
         law = http.get("/v1/stemfirst").json()["cost_model"]
-        print("cached    new   cold ms   warm ms   saved ms   estimate (interval)      error")
-        for context in contexts:
-            for new in news:
-                case = compare(http, context, new, draw)
+        print(
+            "load batch cached    new   cold ms   warm ms   saved ms   estimate (interval)   error"
+        )
+        grid = product(
+            range(options.rounds), options.loads, options.batches, options.contexts, options.new
+        )
+        for _, load, batch, context, new in grid:
+            for case in compare(http, context, new, draw, load=load, batch=batch):
                 cases.append(case)
                 print(line(case), flush=True)
-    errors = [case.error for case in cases if case.error is not None]
-    inside = [case.is_inside for case in cases if case.is_inside is not None]
+        law_at_end = http.get("/v1/stemfirst").json()["cost_model"]
     print(f"law at start: {law}")
-    if errors:
-        print(f"median error {statistics.median(errors):.1%} over {len(errors)} cases")
-        print(f"truth inside the interval in {sum(inside)} of {len(inside)} cases")
-    if len(errors) < len(cases):
-        print(f"{len(cases) - len(errors)} cases were outside the calibrated range: no estimate")
+    print(f"law at end:   {law_at_end}")
+    for load, batch in product(options.loads, options.batches):
+        part = [case for case in cases if (case.load, case.batch) == (load, batch)]
+        summarise(f"load {load}, {batch} at once", part)
+    summarise("all", cases)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({"law": law, "cases": [asdict(case) for case in cases]}, file, indent=1)
 
 
+def summarise(name: str, cases: list[Case]) -> None:
+    """Print how far the estimates of some cases were off."""
+    errors = [case.error for case in cases if case.error is not None]
+    inside = [case.is_inside for case in cases if case.is_inside is not None]
+    if errors:
+        widths = [
+            (case.high_ms - case.low_ms) / 2 / abs(case.estimate_ms)
+            for case in cases
+            if case.estimate_ms and case.low_ms is not None and case.high_ms is not None
+        ]
+        print(
+            f"{name}: median error {statistics.median(errors):.1%} over {len(errors)} cases, "
+            f"truth inside in {sum(inside)} of {len(inside)} ({sum(inside) / len(inside):.0%}), "
+            f"intervals of ±{statistics.median(widths):.0%}"
+        )
+    if len(errors) < len(cases):
+        print(f"{name}: {len(cases) - len(errors)} cases outside the calibrated range")
+
+
 def line(case: Case) -> str:
     """Return one row of the table."""
     head = (
-        f"{case.cached_tokens:6} {case.computed_tokens:6} {case.cold_ms:9.1f} {case.warm_ms:9.1f} "
-        f"{case.truth_ms:10.1f}"
+        f"{case.load:4} {case.batch:5} {case.cached_tokens:6} {case.computed_tokens:6} "
+        f"{case.cold_ms:9.1f} {case.warm_ms:9.1f} {case.truth_ms:10.1f}"
     )
     if case.estimate_ms is None:
         return f"{head}   not estimated"
