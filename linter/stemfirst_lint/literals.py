@@ -19,6 +19,8 @@ _ESCAPE = re.compile(
     r"\\(\r\n|\n|\r|[0-7]{1,3}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|N\{[^}]*\}|.)",
     re.DOTALL,
 )
+_PLAIN = re.compile(r"[^\\'\"{}\r]+")
+"""Characters that stand for themselves in every literal."""
 _SIMPLE = {
     "\\": "\\",
     "'": "'",
@@ -154,8 +156,10 @@ def read_one(
             at += 2 if text.startswith("\n", at + 1) else 1
             run.resume(at)
             continue
-        run.add(char, at)
-        at += 1
+        plain = _PLAIN.match(text, at, end)
+        stop = plain.end() if plain is not None else at + 1
+        run.add(text[at:stop], at)
+        at = stop
     return None
 
 

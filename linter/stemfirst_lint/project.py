@@ -78,8 +78,11 @@ class Project:
     def __init__(self) -> None:
         self.modules: dict[str, ModuleIndex | None] = {}
         self.callers: list[ModuleIndex] = []
+        self._caller_paths: set[str] = set()
         self.lookups: dict[tuple[str, str], str | None] = {}
         self._calls: dict[int, list[tuple[CallUse, bool]]] = {}
+        self._calls_named: dict[str, list[CallUse]] | None = None
+        self._imported: dict[tuple[str, str, int], str | None] = {}
         self._children: dict[int, list[Scope]] | None = None
 
     def add(self, path: str, data: bytes) -> ModuleIndex:
@@ -99,8 +102,10 @@ class Project:
             except RecursionError:
                 raise UnreadableFile(path, "does not parse: nested too deeply") from None
             self.modules[key] = known
-        if known not in self.callers:
+        if key not in self._caller_paths:
+            self._caller_paths.add(key)
             self.callers.append(known)
+            self._calls_named = None
         return known
 
     def at(self, path: str) -> ModuleIndex | None:
@@ -120,23 +125,31 @@ class Project:
 
     def imported(self, importer: ModuleIndex, dotted: str, level: int) -> ModuleIndex | None:
         """Return the project's module for an import, or None for a library's."""
-        folder = os.path.dirname(os.path.abspath(importer.path))
+        key = (importer.path, dotted, level)
+        if key not in self._imported:
+            found = self._find(os.path.abspath(importer.path), dotted, level)
+            self._imported[key] = self._shown(importer, found) if found is not None else None
+        path = self._imported[key]
+        return self.at(path) if path is not None else None
+
+    def _find(self, importer: str, dotted: str, level: int) -> str | None:
+        """The file of an import, seen from the importer's."""
+        folder = os.path.dirname(importer)
         if level:
             for _ in range(level - 1):
                 folder = os.path.dirname(folder)
-            path = self._file(folder, dotted)
-            return self.at(self._shown(importer, path)) if path else None
+            return self._file(folder, dotted)
         if not dotted:
             return None
         for _ in range(_ANCESTORS):
             path = self._file(folder, dotted)
-            if path is not None and path != os.path.abspath(importer.path):
-                return self.at(self._shown(importer, path))
+            if path is not None and path != importer:
+                return path
             if os.path.exists(os.path.join(folder, ".git")):
                 break
             source = self._file(os.path.join(folder, "src"), dotted)
             if source is not None:
-                return self.at(self._shown(importer, source))
+                return source
             parent = os.path.dirname(folder)
             if parent == folder:
                 break
@@ -343,18 +356,26 @@ class Project:
         if function.name == "__init__" and owner is not None:
             names = [owner.name]
         found: list[tuple[CallUse, bool]] = []
-        for module in self.callers:
-            for name in names:
-                for call in module.calls.get(name, ()):
-                    meaning = self.meaning(call.node.func, call.use)
-                    if not isinstance(meaning, Defined):
-                        continue
-                    if meaning.scope is function:
-                        found.append((call, meaning.is_bound))
-                    elif meaning.scope is owner and function.name == "__init__":
-                        found.append((call, True))
+        for name in names:
+            for call in self._called(name):
+                meaning = self.meaning(call.node.func, call.use)
+                if not isinstance(meaning, Defined):
+                    continue
+                if meaning.scope is function:
+                    found.append((call, meaning.is_bound))
+                elif meaning.scope is owner and function.name == "__init__":
+                    found.append((call, True))
         self._calls[id(function)] = found
         return found
+
+    def _called(self, name: str) -> list[CallUse]:
+        """The calls of anything by this name in the modules asked for, in their order."""
+        if self._calls_named is None:
+            self._calls_named = {}
+            for module in self.callers:
+                for callee, calls in module.calls.items():
+                    self._calls_named.setdefault(callee, []).extend(calls)
+        return self._calls_named.get(name, [])
 
 
 def _reaching(bindings: list[Binding], use: Use) -> tuple[Binding, ...]:

@@ -395,6 +395,7 @@ class Finder:
 
     def _one(self, group: list[Site]) -> Site:
         """One site for one text: the strongest sink, the liveliest holes, all its calls."""
+        group = sorted(group, key=lambda s: s.location)  # calls' names come in no order
         best = min(
             group,
             key=lambda s: (s.sink is Sink.NAME, s.follows_history, _STRENGTH.index(s.sink)),
