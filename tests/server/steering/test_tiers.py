@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import signal
+import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 CHAT = "/v1/chat/completions"
 
@@ -49,3 +55,79 @@ def test_a_restarted_server_answers_from_disk(
     assert report["source"]["disk"] == report["cached_tokens"] > 300
     assert report["source"]["gpu"] == 0
     assert report["time"]["load"] > 0
+
+
+STEMS = [
+    f"Rule {i}. " + f"Refunds of kind {i} are paid within {i + 3} days. " * 50 for i in range(12)
+]
+QUESTIONS = ["And late ones?", "Who pays the postage?", "What of gifts?"]
+
+
+def first_logprob(url: str, stem: int, question: int) -> tuple[float, dict[str, int]]:
+    """Return the log-probability of the first token, which wrong KV would move."""
+    body = {
+        "messages": [
+            {"role": "system", "content": STEMS[stem]},
+            {"role": "user", "content": QUESTIONS[question]},
+        ],
+        "max_tokens": 1,
+        "temperature": 0,
+        "logprobs": True,
+    }
+    answer = httpx.post(url + CHAT, json=body, timeout=60, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    return made["choices"][0]["logprobs"]["content"][0]["logprob"], made["stemfirst"]["source"]
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(7200)])],
+)
+def test_a_server_killed_under_load_never_answers_from_a_wrong_kv(
+    start: Callable[..., Any], tmp_path: Path, rounds: int
+) -> None:
+    """Kill -9 while blocks are evicted, written and read; every answer is the cold one."""
+    own = (*flags(tmp_path / "kv"), "--host-cache-gib", "0.1")
+    cold = start(*own, "--no-prefix-caching").wait_until_ready()
+    pairs = [(stem, question) for stem in range(len(STEMS)) for question in range(len(QUESTIONS))]
+    expected = {pair: first_logprob(cold.url, *pair)[0] for pair in pairs}
+    tolerance = 1e-4
+    others = sorted(expected.values())
+    assert sum(b - a > 10 * tolerance for a, b in itertools.pairwise(others)) > len(pairs) // 2
+    cold.close()
+    rng = random.Random(rounds)
+    answers = 0
+    sources: Counter[str] = Counter()
+    for turn in range(rounds + 1):
+        served = start(*own).wait_until_ready()
+        deadline = time.monotonic() + rng.uniform(0.5, 3.0)
+        is_last = turn == rounds
+
+        def load(
+            seed: int, served: Any = served, deadline: float = deadline, turn: int = turn
+        ) -> int:
+            count = 0
+            order = random.Random(seed)
+            while time.monotonic() < deadline:
+                pair = order.choice(pairs)
+                try:
+                    got, source = first_logprob(served.url, *pair)
+                except httpx.TransportError:
+                    return count  # killed
+                assert got == pytest.approx(expected[pair], abs=tolerance), (turn, pair, source)
+                sources.update(source)
+                count += 1
+            return count
+
+        with ThreadPoolExecutor(4) as pool:
+            working = [pool.submit(load, rng.randrange(10**6)) for _ in range(4)]
+            while time.monotonic() < deadline - 0.2:
+                time.sleep(0.01)
+            if not is_last:
+                served.signal(signal.SIGKILL)
+            answers += sum(work.result() for work in working)
+        served.ends_within(20) if not is_last else served.close()
+        print(turn, answers, dict(sources), flush=True)
+    assert sources["disk"] > 0
+    assert answers > rounds
