@@ -66,7 +66,11 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
     tokenizer = _tokenizer(source)
     engine = Engine(loaded, config, settings.tiers())
     engine.start()
-    cost_model = CostModel(config.chunk_tokens, shadow_rate=settings.shadow_rate)
+    cost_model = CostModel(
+        config.chunk_tokens,
+        shadow_rate=settings.shadow_rate,
+        on_fit=lambda fit: engine.weigh_depth(fit.even_tokens),
+    )
     if settings.calibration_s > 0:
         progress("measuring prefill")
         cost_model.calibrate(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stemfirst_server.engine.config import EngineConfig
+from stemfirst_server.engine.engine import Engine
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.eviction import Eviction, Recency, Worth
+from stemfirst_server.model.loading import LoadedModel
 
 
 class Cache:
@@ -68,6 +74,25 @@ def test_a_page_deep_in_a_prompt_outlives_one_at_its_start() -> None:
     shallow = worth.rank(last_used=500, uses=1, end_tokens=4)
     deep = worth.rank(last_used=500, uses=1, end_tokens=40)
     assert deep > shallow
+
+
+def test_where_depth_was_measured_to_cost_nothing_it_counts_for_nothing() -> None:
+    worth = Worth(even_tokens=4.0)
+    for tick in range(1, 500):
+        worth.evicted(worth.rank(last_used=tick, uses=1, end_tokens=4) - 20)
+    worth.even_tokens = math.inf
+    shallow = worth.rank(last_used=500, uses=1, end_tokens=4)
+    assert worth.rank(last_used=500, uses=1, end_tokens=40) == shallow
+
+
+def test_the_engine_evicts_by_what_was_measured(load_small: Callable[[str], LoadedModel]) -> None:
+    engine = Engine(load_small("llama"), EngineConfig(pool_tokens=256))
+    engine.weigh_depth(123.0)
+    eviction = engine._eviction
+    assert isinstance(eviction, Worth)
+    assert eviction.even_tokens == 123.0
+    recency = EngineConfig(pool_tokens=256, has_worth_eviction=False)
+    Engine(load_small("llama"), recency).weigh_depth(123.0)  # nothing to weigh, and no error
 
 
 @given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=9), max_size=30), st.booleans())

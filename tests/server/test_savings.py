@@ -13,6 +13,7 @@ from stemfirst_server.savings.calibration import calibrate, points
 from stemfirst_server.savings.costmodel import (
     FEWEST_SAMPLES,
     CostModel,
+    Fit,
     Sample,
     SavedTime,
     fit_law,
@@ -49,6 +50,16 @@ def test_the_law_is_found_where_measurements_are_exact() -> None:
     assert fit is not None
     assert (fit.a, fit.b, fit.c, fit.d) == pytest.approx((A, B, C, D), rel=1e-6)
     assert fit.error < 1e-9
+
+
+def test_each_fit_is_told_with_the_depth_at_which_attention_costs_as_much_as_the_rest() -> None:
+    told: list[Fit] = []
+    model = CostModel(CHUNK, on_fit=told.append)
+    model.calibrate(calibrate(truth, context_tokens=8192, chunk_tokens=CHUNK, budget_s=60))
+    assert [fit.even_tokens for fit in told] == pytest.approx([B / C], rel=1e-6)
+    flat = fit_law([Sample(c, n, 1.0 + n) for c in (0, 512, 4096) for n in (16, 64, 512)])
+    assert flat is not None
+    assert flat.even_tokens > 1e6
 
 
 @given(st.integers(0, 400), st.integers(1, 400))

@@ -76,8 +76,8 @@ class Engine:
         self.info = made.info
         self._runner = made.runner
         self._stepper = Stepper(self._runner, is_each_alone=self.config.is_deterministic)
-        eviction = Worth() if self.config.has_worth_eviction else Recency()
-        self._cache = PageCache(pages=made.pages, page=self.config.page, eviction=eviction)
+        self._eviction = Worth() if self.config.has_worth_eviction else Recency()
+        self._cache = PageCache(pages=made.pages, page=self.config.page, eviction=self._eviction)
         self.tiers: Tiers | None = None
         if tier_settings is not None:
             self.tiers = open_tiers(loaded.model, made.pool, self.config, tier_settings)
@@ -160,6 +160,11 @@ class Engine:
     def abort(self, request_id: str) -> None:
         """End a request early; its `FinishEvent` follows. An unknown or finished id is ignored."""
         self._inbox.put(Abort(request_id))
+
+    def weigh_depth(self, even_tokens: float) -> None:
+        """Evict by what was measured: attention doubles a token's cost at this context."""
+        if isinstance(self._eviction, Worth):
+            self._eviction.even_tokens = even_tokens
 
     def stats(self) -> EngineStats:
         """Return counters and gauges as of the last step."""

@@ -15,7 +15,7 @@ import math
 from typing import Protocol
 
 # Where a token's attention to what stands before it costs as much as all else does: thousands of
-# tokens for small models, tens of thousands for large ones.
+# tokens for small models, tens of thousands for large ones. Until the server has measured it.
 _EVEN_TOKENS = 8192.0
 # By benchmarks/eviction.py: with 1, chats lose a tenth; with 0.1, nothing is gained.
 _DECAY_SHARE = 0.3
@@ -52,12 +52,13 @@ class Recency:
 class Worth:
     """The least expected saving per page goes first; equals by recency.
 
-    Args:
-        even_tokens: context at which attention doubles what a token costs.
+    Attributes:
+        even_tokens: context at which attention doubles what a token costs; may be set at any
+            time, from any thread, as the server measures it. Infinite: depth costs nothing.
     """
 
     def __init__(self, even_tokens: float = _EVEN_TOKENS) -> None:
-        self._even_tokens = even_tokens
+        self.even_tokens = even_tokens
         self._clock = 0
         # The mean age of what was evicted lately, in ticks of the tree's clock.
         self._age = 0.0
@@ -65,7 +66,7 @@ class Worth:
     def rank(self, *, last_used: int, uses: int, end_tokens: int) -> float:
         """Return the tick at which one use of a page at the root would be worth the same."""
         self._clock = max(self._clock, last_used)
-        worth = uses * (1.0 + end_tokens / self._even_tokens)
+        worth = uses * (1.0 + end_tokens / self.even_tokens)
         return last_used + _DECAY_SHARE * self._age * math.log(worth)
 
     def evicted(self, rank: float) -> None:

@@ -10,6 +10,7 @@ saved. What lies outside the range of the samples is not estimated.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 FEWEST_SAMPLES = 9
 """Samples below which nothing is estimated: four coefficients and something to judge them by."""
@@ -90,6 +91,11 @@ class Fit:
     fewest_new: int
     most_new: int
     samples: int
+
+    @property
+    def even_tokens(self) -> float:
+        """Context at which attention doubles what a token costs; infinite if it costs nothing."""
+        return max(1.0, self.b / self.c) if self.c > 0 else math.inf
 
     def chunk_ms(self, context_tokens: int, new_tokens: int) -> float:
         """Return the predicted milliseconds of one chunk, inside the range or not."""
@@ -167,9 +173,17 @@ class CostModel:
     Args:
         chunk_tokens: most tokens that the engine computes in one step.
         shadow_rate: share of the hits whose estimate is to be compared with a cold run.
+        on_fit: told each new fit, in whichever thread gave the sample; must be quick.
     """
 
-    def __init__(self, chunk_tokens: int, *, shadow_rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        chunk_tokens: int,
+        *,
+        shadow_rate: float = 0.0,
+        on_fit: Callable[[Fit], None] | None = None,
+    ) -> None:
+        self._on_fit = on_fit
         self.shadow_rate = shadow_rate
         self._chunk_tokens = chunk_tokens
         self._calibrated: list[Sample] = []
@@ -280,6 +294,8 @@ class CostModel:
     def _refit(self) -> None:
         self._since_fit = 0
         self._fit = fit_law([*self._calibrated, *self._online])
+        if self._fit is not None and self._on_fit is not None:
+            self._on_fit(self._fit)
 
 
 @dataclass(frozen=True, slots=True)
