@@ -1,36 +1,41 @@
-"""Throughput of `stemfirst serve`, over HTTP, against transformers' continuous batching.
+"""Throughput of `stemfirst serve` beside transformers' continuous batching and llama.cpp's server.
 
-Knows: four workloads of token ids (shared prefix, multi-turn, many tenants, no sharing), the same
-weights and precision for both, greedy, the same number of new tokens. Ours runs as a process and
-is asked through HTTP; transformers' batching is called in this process, which is to its favour,
-with its prefix sharing on. Both run in the same call of this script, one after the other, and
-only the ratio means something. Run it on a machine that does nothing else:
+Knows: five workloads of token ids (shared prefix, many tenants, multi-turn, no sharing, decode at
+batch 1), the same weights and precision for all, greedy, the same number of new tokens. Each
+peer is tuned first: a few settings on a small workload with shared prefixes, and the fastest is
+taken. All run in the same call of this script, one after the other, and only ratios mean
+something. Run it on a machine that does nothing else:
 
-    python benchmarks/serve.py                       # the demo model's 25 million parameters
+    python benchmarks/serve.py --llama-cpp llama-server     # the demo model of 25 million
     python benchmarks/serve.py --scale 0.1 --workload shared-prefix
+    python benchmarks/serve.py --no-sharing-cost            # ours with and without its cache
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import re
-import subprocess
-import sys
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
+import torch
+from gguf_llama import write_gguf
+from serving_engines import Engine, LlamaCpp, Ours, Transformers
+from stemfirst_server.model.demo import demo_model_folder
 
 NEW_TOKENS = 16
-START_S = 120
+DECODE_TOKENS = 128
 VOCAB = range(16, 4000)
+COST_ROUNDS = 7
+# (page, most tokens in a batch) of transformers' batching; (slots, one buffer) of llama.cpp's.
+TRANSFORMERS_SETTINGS = ((16, 512), (64, 512), (64, 2048), (256, 1024))
+LLAMA_CPP_SETTINGS = ((4, False), (8, False), (16, False), (32, True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +44,38 @@ class Workload:
 
     Attributes:
         name: what it is like.
-        rounds: prompts as token ids. Round after round, a turn continues the prompt at the same
-            place of the round before, with the answer in between.
-        is_conversation: later rounds hold only what a turn adds.
+        rounds: prompts as token ids. In a conversation each holds only what a turn adds to the
+            one at the same place of the round before, with an answer in between.
+        is_conversation: rounds continue each other.
+        new_tokens: of each answer.
     """
 
     name: str
     rounds: tuple[tuple[tuple[int, ...], ...], ...]
     is_conversation: bool = False
+    new_tokens: int = NEW_TOKENS
+
+    @property
+    def requests(self) -> int:
+        """Their number."""
+        return sum(map(len, self.rounds))
+
+    def seconds(self, engine: Engine) -> float:
+        """Return the time that an engine takes for it."""
+        started = time.perf_counter()
+        history: list[list[int]] = [[] for _ in self.rounds[0]]
+        for turn in self.rounds:
+            prompts = [before + list(new) for before, new in zip(history, turn, strict=True)]
+            engine.answer(prompts, self.new_tokens)
+            if self.is_conversation:
+                # Stand-ins for the answers: engines may differ in them, and their text is noise.
+                history = [prompt + prompt[: self.new_tokens] for prompt in prompts]
+        return time.perf_counter() - started
 
 
-def workloads(scale: float) -> tuple[Workload, ...]:
-    """Return the four workloads; `scale` multiplies the number of requests."""
-    rng = np.random.default_rng(17)
+def workloads(scale: float, seed: int = 17) -> tuple[Workload, ...]:
+    """Return the workloads; `scale` multiplies the number of requests."""
+    rng = np.random.default_rng(seed)
 
     def text(tokens: int) -> tuple[int, ...]:
         return tuple(rng.integers(VOCAB.start, VOCAB.stop, tokens).tolist())
@@ -64,164 +88,142 @@ def workloads(scale: float) -> tuple[Workload, ...]:
     tenants = [text(600) for _ in some(16)]
     many = tuple(tenant + text(50) for _ in range(4) for tenant in tenants)
     alone = tuple(text(600) for _ in some(32))
-    opening = tuple(stem[:300] + text(200) for _ in some(12))
+    system = text(300)
+    opening = tuple(system + text(200) for _ in some(12))
     turns = tuple(tuple(text(60) for _ in opening) for _ in range(4))
+    decode = tuple((text(32),) for _ in some(4))
     return (
         Workload("shared-prefix", (shared,)),
         Workload("many-tenant", (many,)),
         Workload("multi-turn", (opening, *turns), is_conversation=True),
         Workload("no-sharing", (alone,)),
+        Workload("decode-alone", decode, new_tokens=DECODE_TOKENS),
     )
 
 
-class Ours:
-    """The server as a process, asked through HTTP."""
+def tuned(name: str, makers: dict[str, Callable[[], Engine]], scale: float) -> Engine:
+    """Return the engine with the settings that answered a small shared-prefix workload fastest."""
+    trial = workloads(scale / 4, seed=5)[0]
+    best, best_seconds = "", float("inf")
+    for setting, make in makers.items():
+        engine = make()
+        try:
+            warm_up(engine)
+            took = trial.seconds(engine)
+        finally:
+            engine.close()
+        print(f"  {name}, {setting}: {trial.requests} requests in {took:.2f} s", flush=True)
+        if took < best_seconds:
+            best, best_seconds = setting, took
+    print(f"  {name} runs with {best}", flush=True)
+    return makers[best]()
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "stemfirst.cli", "serve", "--port", "0"),
-                *("--model", str(folder), "--pool-tokens", "32768"),
-                *("--calibration-seconds", "0"),
-            ],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        )
-        self._url = self._wait()
 
-    def _wait(self) -> str:
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline and self._process.poll() is None:
-            self._log.seek(0)
-            found = re.search(r"Serving (\S+) at (http://\S+)/v1", self._log.read())
-            if found:
-                self._model = found[1]
-                return found[2]
-            time.sleep(0.1)
-        self._log.seek(0)
-        raise SystemExit(f"the server did not start:\n{self._log.read()}")
+def warm_up(engine: Engine) -> None:
+    """Answer something; first calls are slow for all."""
+    engine.answer([list(range(100, 140))], NEW_TOKENS)
 
-    def answer(self, prompts: list[list[int]]) -> list[list[int]]:
-        """Return the answers' token ids; all prompts are sent at once."""
-        return asyncio.run(self._answer(prompts))
 
-    async def _answer(self, prompts: list[list[int]]) -> list[list[int]]:
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=self._url, timeout=600, limits=limits) as client:
-            replies = await asyncio.gather(*(self._one(client, prompt) for prompt in prompts))
-        return list(replies)
+def compare(given: argparse.Namespace, folder: Path, chosen: list[Workload]) -> None:
+    """Print each engine's time for each workload, and the ratios to ours."""
+    threads, dtype = given.threads, given.dtype
+    figures: dict[str, dict[str, float]] = {w.name: {} for w in chosen}
 
-    async def _one(self, client: httpx.AsyncClient, prompt: list[int]) -> list[int]:
-        body = {
-            "model": self._model,
-            "prompt": prompt,
-            "max_tokens": NEW_TOKENS,
-            "temperature": 0,
-            "ignore_eos": True,
+    def run(name: str, engine: Engine) -> None:
+        try:
+            warm_up(engine)
+            for workload in chosen:
+                figures[workload.name][name] = workload.seconds(engine)
+                print(
+                    f"  {name}, {workload.name}: {figures[workload.name][name]:.2f} s", flush=True
+                )
+        finally:
+            engine.close()
+
+    run("ours", Ours(folder, threads, dtype))
+    if not given.without_transformers:
+        makers: dict[str, Callable[[], Engine]] = {
+            f"page {page}, {tokens} tokens a batch": lambda page=page, tokens=tokens: Transformers(
+                folder, threads, dtype, page=page, batch_tokens=tokens
+            )
+            for page, tokens in TRANSFORMERS_SETTINGS
         }
-        reply = await client.post("/v1/completions", json=body)
-        reply.raise_for_status()
-        assert reply.json()["usage"]["completion_tokens"] == NEW_TOKENS
-        # The text of random tokens is not needed; a turn goes on behind some answer of its length.
-        return prompt[:NEW_TOKENS]
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.terminate()
-        self._process.wait()
-        self._log.close()
-
-
-class Transformers:
-    """`generate_batch` of a model in this process."""
-
-    def __init__(self, folder: Path, threads: int, page: int) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
-        torch.set_num_threads(threads)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, attn_implementation="sdpa"
-        ).eval()
-        self._generation = GenerationConfig(
-            max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=-1, pad_token_id=3
-        )
-        self._batching = ContinuousBatchingConfig(
-            page_size=page, num_blocks=32768 // page, max_batch_tokens=512, allow_block_sharing=True
-        )
-
-    def answer(self, prompts: list[list[int]]) -> list[list[int]]:
-        """Return stand-ins for the answers, of their length."""
-        done = self._model.generate_batch(
-            inputs=prompts,
-            generation_config=self._generation,
-            continuous_batching_config=self._batching,
-            progress_bar=False,
-            persistent_manager=True,
-        )
-        assert len(done) == len(prompts)
-        assert all(len(out.generated_tokens) == NEW_TOKENS for out in done.values())
-        return [prompt[:NEW_TOKENS] for prompt in prompts]
-
-    def close(self) -> None:
-        """End its thread."""
-        self._model.destroy_cached_continuous_batching_manager()
+        run("transformers", tuned("transformers", makers, given.scale))
+    if given.llama_cpp:
+        with tempfile.TemporaryDirectory() as scratch:
+            gguf = Path(scratch) / "model.gguf"
+            write_gguf(folder, gguf, getattr(torch, dtype))
+            makers = {
+                f"{slots} slots, {'one buffer' if unified else 'a buffer each'}": lambda s=slots, u=unified: (  # noqa: E501
+                    LlamaCpp(given.llama_cpp, gguf, threads, dtype, slots=s, is_unified=u)
+                )
+                for slots, unified in LLAMA_CPP_SETTINGS
+            }
+            run("llama.cpp", tuned("llama.cpp", makers, given.scale))
+    peers = [name for name in figures[chosen[0].name] if name != "ours"]
+    print(f"\n{dtype}, {threads} threads; seconds, and their ratio to ours")
+    print(
+        f"{'workload':15} {'requests':>8} {'ours':>8}" + "".join(f"{p:>14} {'':6}" for p in peers)
+    )
+    for workload in chosen:
+        row = figures[workload.name]
+        cells = "".join(f"{row[p]:14.2f} {row[p] / row['ours']:6.1f}" for p in peers)
+        print(f"{workload.name:15} {workload.requests:8} {row['ours']:8.2f}{cells}")
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
-def seconds(engine: Ours | Transformers, workload: Workload) -> float:
-    """Return the time to answer a workload."""
-    started = time.perf_counter()
-    history: list[list[int]] = [[] for _ in workload.rounds[0]]
-    for turn in workload.rounds:
-        prompts = [before + list(new) for before, new in zip(history, turn, strict=True)]
-        answers = engine.answer(prompts)
-        history = [prompt + out for prompt, out in zip(prompts, answers, strict=True)]
-    return time.perf_counter() - started
+def cost_at_no_hits(given: argparse.Namespace, folder: Path) -> None:
+    """Print what the cache costs where nothing hits: both servers in turns, fresh prompts."""
+    servers = {
+        name: Ours(folder, given.threads, given.dtype, has_prefix_cache=name == "on")
+        for name in ("on", "off")
+    }
+    try:
+        for server in servers.values():
+            warm_up(server)
+        ratios = []
+        for number in range(COST_ROUNDS):
+            times = {}
+            # Who goes first changes, so that a drift of the machine falls on both.
+            for name in sorted(servers, reverse=bool(number % 2)):
+                alone = workloads(given.scale, seed=1000 + 2 * number + (name == "on"))[3]
+                times[name] = alone.seconds(servers[name])
+            ratios.append(times["on"] / times["off"])
+            print(f"  cache on {times['on']:.3f} s, off {times['off']:.3f} s", flush=True)
+    finally:
+        for server in servers.values():
+            server.close()
+    ratios.sort()
+    print(
+        f"with the cache, time at 0 % hits is {statistics.median(ratios):.4f} times that without "
+        f"(median of {len(ratios)} pairs, {ratios[0]:.4f} to {ratios[-1]:.4f})"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="checkpoint folder; default: the demo model")
-    parser.add_argument("--workload", help="only this one")
+    parser.add_argument("--model", type=Path, help="a Llama's folder; default: the demo model")
+    parser.add_argument("--workload", action="append", help="only this one; may be repeated")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of requests")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--page", type=int, default=64, help="of transformers' batching")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--llama-cpp", type=Path, help="llama.cpp's llama-server")
+    parser.add_argument("--without-transformers", action="store_true")
+    parser.add_argument(
+        "--no-sharing-cost", action="store_true", help="ours with and without cache"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here too")
     given = parser.parse_args()
-    from stemfirst_server.model.demo import demo_model_folder
-
     folder = given.model or demo_model_folder()
-    chosen = [w for w in workloads(given.scale) if given.workload in (None, w.name)]
+    if given.no_sharing_cost:
+        cost_at_no_hits(given, folder)
+        return
+    every = workloads(given.scale)
+    chosen = [w for w in every if not given.workload or w.name in given.workload]
     if not chosen:
-        parser.error(f"there is no workload {given.workload}")
-    figures: dict[str, dict[str, float]] = {w.name: {} for w in chosen}
-    for name in ("ours", "transformers"):
-        engine: Ours | Transformers
-        if name == "ours":
-            engine = Ours(folder, given.threads)
-        else:
-            engine = Transformers(folder, given.threads, given.page)
-        try:
-            engine.answer([list(range(100, 140))])  # first calls are slow for both
-            for workload in chosen:
-                figures[workload.name][name] = seconds(engine, workload)
-        finally:
-            engine.close()
-    print(f"{'workload':15} {'requests':>8} {'ours':>9} {'transformers':>13} {'ratio':>6}")
-    for workload in chosen:
-        row = figures[workload.name]
-        count = sum(len(turn) for turn in workload.rounds)
-        print(
-            f"{workload.name:15} {count:8} {row['ours']:7.2f} s {row['transformers']:11.2f} s "
-            f"{row['transformers'] / row['ours']:6.1f}"
-        )
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+        parser.error(f"choose workloads of {', '.join(w.name for w in every)}")
+    compare(given, folder, chosen)
 
 
 if __name__ == "__main__":
