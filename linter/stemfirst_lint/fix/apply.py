@@ -112,8 +112,9 @@ def _round(
 ) -> bool:
     """Rewrite every file once, sets first, and return whether anything changed."""
     from stemfirst_lint.fix.changes import Rewrite
+    from stemfirst_lint.fix.clocks import is_restless
     from stemfirst_lint.fix.rewrite import rewrite  # loads libcst
-    from stemfirst_lint.fix.settle import is_restless, settle
+    from stemfirst_lint.fix.settle import settle
     from stemfirst_lint.gain import Counter
 
     counter = Counter(config.model)

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from stemfirst_lint.errors import LintError
 from stemfirst_lint.fix.prove import Edit
 from stemfirst_lint.fix.safety import Refusal
-from stemfirst_lint.model import Applicability, Hole, Template, Text
+from stemfirst_lint.model import (
+    Applicability,
+    Finding,
+    Hole,
+    Kind,
+    Resolution,
+    Template,
+    Text,
+)
 from stemfirst_lint.source import Source
 
 _MOMENTS = frozenset({"now", "utcnow", "today", "localtime"})
@@ -51,6 +59,16 @@ class Settled:
     applicability: Applicability
     notes: tuple[Refusal, ...]
     verb: str
+
+
+def is_restless(finding: Finding) -> bool:
+    """Return True if a finding is about a clock that moves more than once a day."""
+    verdict = finding.hole.verdict if finding.hole is not None else None
+    return (
+        verdict is not None
+        and verdict.kind is Kind.CLOCK
+        and verdict.resolution is not Resolution.DAY
+    )
 
 
 def coarsened(text: str, template: Template, hole: Hole) -> Settled:

@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from stemfirst_lint.errors import LintError, UnreadableFile
-from stemfirst_lint.fix.calls import mended
+from stemfirst_lint.fix.calls import Mended, mended
 from stemfirst_lint.fix.changes import Approve, Done, Left, Rewrite
+from stemfirst_lint.fix.clocks import is_restless
+from stemfirst_lint.fix.edges import check_edges, with_comments
 from stemfirst_lint.fix.listings import listings_in
-from stemfirst_lint.fix.literal import Literal, number_fields
+from stemfirst_lint.fix.literal import number_fields
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import (
     Edit,
@@ -33,6 +35,7 @@ from stemfirst_lint.fix.sums import Growth, growth_at
 from stemfirst_lint.fix.swap import MAX_ROUNDS, swapped
 from stemfirst_lint.fix.tags import white_space_control
 from stemfirst_lint.fix.text_files import is_text_file
+from stemfirst_lint.fix.turns import in_the_newest_turn
 from stemfirst_lint.gain import Counter
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Piece, Template
 from stemfirst_lint.source import Source
@@ -47,9 +50,6 @@ _CALLS = frozenset({"SF203", "SF401", "SF503"})
 """Rules whose fault is one of the call, not of a text."""
 _OF_DATA = (".ipynb", ".json", ".jsonl", ".toml")
 _ITERATED = re.compile(r"(?:\b(?:list|tuple|enumerate|map)\(|\bin)$|\bmap\([\w.]+,$")
-_COMMENT_BEHIND = re.compile(r"[ \t]*#(?!\s*(?:noqa|type:|pragma|pylint|fmt))[^\r\n]*")
-_COMMENT_LINE = re.compile(r"[ \t]*#")
-_LINE_END = re.compile(r"[ \t]*(?:\r?\n|\Z)")
 _OTHER_SORTED = re.compile(
     r"^\s*(?:def\s+sorted\b|sorted\s*=|from\s.*\simport\s.*\bsorted\b)", re.MULTILINE
 )
@@ -242,19 +242,17 @@ class _FileRewriter:
 
     def _mend(self, finding: Finding, findings: Sequence[Finding]) -> None:
         """Mend what is wrong with a call; texts that move first are seen anew in the next round."""
-        template = next(
-            (
-                f.template
-                for f in findings
-                if f.template and f.template.location == finding.location
-            ),
-            None,
-        )
+        place = finding.location
+        known = (f.template for f in findings if f.template and f.template.location == place)
         try:
-            made = mended(self._text, finding, template)
+            made = mended(self._text, finding, next(known, None))
         except LintError as error:
-            self._refuse(finding.location, [finding], Refusal(str(error), finding.remedy or ""))
-            return
+            self._refuse(place, [finding], Refusal(str(error), finding.remedy or "see the rule"))
+        else:
+            self._take(finding, made)
+
+    def _take(self, finding: Finding, made: Mended) -> None:
+        """Make a call's change, if it is allowed and wanted."""
         if RANK[made.applicability] > RANK[self._allow]:
             self._refuse(finding.location, [finding], *made.notes, applicability=made.applicability)
             return
@@ -308,6 +306,8 @@ class _FileRewriter:
         by_hand = None
         if plan.applicability is not None and template.form is not Form.JINJA:
             by_hand = reordered(told, plan)
+        if plan.applicability is None and self._leaves(findings, told):
+            return
         if plan.applicability is None or RANK[plan.applicability] > RANK[self._allow]:
             self._refuse(
                 place,
@@ -323,7 +323,7 @@ class _FileRewriter:
         if template.is_scattered and growth is None:
             self._refuse(place, findings, _scattered(), suggested=by_hand)
             return
-        start, end = self._with_comments(start, end, reading)
+        start, end = with_comments(self._text, start, end, reading)
         inside = [edit for edit in self._edits if start <= edit.start and edit.end <= end]
         if any(edit.start < end and start < edit.end for edit in self._edits if edit not in inside):
             self._refuse(place, findings, Refusal("another change overlaps it", "run fix again"))
@@ -331,7 +331,7 @@ class _FileRewriter:
         old = _apply(self._text[start:end], inside, start)
         try:
             new, after = self._spelled(old, told, found, role, reading)
-            self._check_edges(start, end, reading.read(new), growth)
+            check_edges(self._text, start, end, reading.read(new), growth)
         except LintError as error:
             reason = Refusal(str(error), "reorder it by hand")
             self._refuse(place, findings, reason, suggested=by_hand)
@@ -354,39 +354,20 @@ class _FileRewriter:
             self._edits.append(Edit(start, end, new))
             self._done.append(done)
 
-    def _with_comments(self, start: int, end: int, reading: Reading) -> tuple[int, int]:
-        """Return the range of a literal with the comments of its first and last part.
-
-        A comment behind a literal of one part, or above one whose other parts have none, is
-        about the whole and stays.
-        """
+    def _leaves(self, findings: list[Finding], template: Template) -> bool:
+        """Move a clock to the newest user message; False if that cannot be done."""
+        clock = next((f for f in findings if is_restless(f)), None)
+        if clock is None or clock.site is None or clock.site.location.path != self._path:
+            return False
         try:
-            literal = reading.read(self._text[start:end])
-        except LintError:
-            return start, end  # whoever reads it next says why
-        if len(literal.parts) < 2 or "\n" not in self._text[start:end]:
-            return start, end
-        behind = _COMMENT_BEHIND.match(self._text, end)
-        if behind:
-            end = behind.end()
-        if reading.growth is None and any(literal.above):
-            at = line = self._line_of(start)
-            while line and _COMMENT_LINE.match(self._text, self._line_of(line - 1)):
-                line = self._line_of(line - 1)
-            if line < at and not self._text[at:start].strip():
-                start = self._text.index("#", line)
-        return start, end
-
-    def _line_of(self, at: int) -> int:
-        return self._text.rfind("\n", 0, at) + 1
-
-    def _check_edges(self, start: int, end: int, new: Literal, growth: Growth | None) -> None:
-        """Check that a comment which comes first or last has its line to itself."""
-        is_own_line = not self._text[self._line_of(start) : start].strip()
-        if new.above[0] and (growth is not None or not is_own_line):
-            raise ProofError("a comment between its parts would come first")
-        if new.comments[-1] and not _LINE_END.match(self._text, end):
-            raise ProofError("a comment between its parts would come last")
+            made = in_the_newest_turn(self._text, template, clock.site)
+        except (LintError, SyntaxError):
+            return False
+        edits = (*self._edits, *self._call_edits)
+        if any(a.start < b.end and b.start < a.end for a in made.edits for b in edits):
+            return False
+        self._take(clock, made)
+        return True
 
     def _swap(
         self, place: Location, findings: list[Finding], plan: Plan, replan: Callable[..., Plan]

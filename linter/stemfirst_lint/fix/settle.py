@@ -9,22 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stemfirst_lint.fix.changes import Approve, Done, Left, Rewrite
-from stemfirst_lint.fix.clocks import ClockError, coarsened, frozen
+from stemfirst_lint.fix.clocks import ClockError, coarsened, frozen, is_restless
 from stemfirst_lint.fix.plan import Forfeit
 from stemfirst_lint.fix.prove import Edit
 from stemfirst_lint.fix.rewrite import RANK, decoded
 from stemfirst_lint.fix.safety import Refusal
-from stemfirst_lint.model import Applicability, Finding, Kind, Resolution
-
-
-def is_restless(finding: Finding) -> bool:
-    """Return True if a finding is about a clock that moves more than once a day."""
-    verdict = finding.hole.verdict if finding.hole is not None else None
-    return (
-        verdict is not None
-        and verdict.kind is Kind.CLOCK
-        and verdict.resolution is not Resolution.DAY
-    )
+from stemfirst_lint.model import Applicability, Finding
 
 
 def settle(

@@ -127,3 +127,68 @@ def test_the_choice_stands_in_the_settings(tmp_path: Path) -> None:
     settings.write_text("[tool.stemfirst.fix]\nclocks = 1\n")
     with pytest.raises(ConfigError, match="has the key clock alone"):
         load_config(str(tmp_path))
+
+
+TALK = (
+    HEAD + "def ask(client, history, question):\n"
+    "    return client.chat.completions.create(messages=[\n"
+    '        {"role": "system", "content": SYSTEM},\n'
+    "        *history,\n"
+    '        {"role": "user", "content": TURN},\n'
+    "    ])\n"
+)
+INLINE = 'f"You are terse.\\n\\nTime: {datetime.now()}"'
+TURNS = {
+    "a value": ("question", 'f"Time: {datetime.now()}\\n\\n" + question'),
+    "a text": ('f"Say: {question}"', 'f"Time: {datetime.now()}\\n\\n" + f"Say: {question}"'),
+    "a choice": ('question or "Hi"', 'f"Time: {datetime.now()}\\n\\n" + (question or "Hi")'),
+}
+
+
+@pytest.mark.parametrize(("turn", "after"), TURNS.values(), ids=TURNS)
+def test_a_clock_moves_to_the_newest_turn(turn: str, after: str, tmp_path: Path) -> None:
+    source = TALK.replace("SYSTEM", INLINE).replace("TURN", turn)
+    new, outcome = fixed(tmp_path, source, "move", is_risky=True)
+    assert new == TALK.replace("SYSTEM", '"You are terse."').replace("TURN", after)
+    assert not outcome.remaining
+    new, outcome = fixed(tmp_path, source, "move")
+    assert new == source
+    assert outcome.rewrites[0].left[0].applicability is Applicability.RISKY
+    assert "store that turn" in str(outcome.rewrites[0].left[0].reasons[0])
+
+
+def test_a_system_message_with_a_name_is_changed_where_it_stands(tmp_path: Path) -> None:
+    head = f"    system = {INLINE}\n    return"
+    source = (
+        TALK.replace("    return", head).replace("SYSTEM", "system").replace("TURN", "question")
+    )
+    new, _ = fixed(tmp_path, source, "move", is_risky=True)
+    assert '    system = "You are terse."\n' in new
+    assert '"content": f"Time: {datetime.now()}\\n\\n" + question}' in new
+
+
+NO_TURN = {
+    "a clock in the middle of a sentence": TALK.replace(
+        "SYSTEM", 'f"You are terse and at {datetime.now()} you go home."'
+    ).replace("TURN", "question"),
+    "a user message with parts": TALK.replace("SYSTEM", INLINE).replace(
+        "TURN", '[{"type": "text", "text": question}]'
+    ),
+    "a last message of the assistant": TALK.replace("SYSTEM", INLINE)
+    .replace("TURN", "question")
+    .replace('"user"', '"assistant"'),
+    "a clock alone": TALK.replace("SYSTEM", 'f"Time: {datetime.now()}"').replace(
+        "TURN", "question"
+    ),
+    "a second use": TALK.replace(
+        "    return", f"    system = {INLINE}\n    print(system)\n    return"
+    )
+    .replace("SYSTEM", "system")
+    .replace("TURN", "question"),
+}
+
+
+@pytest.mark.parametrize("source", NO_TURN.values(), ids=NO_TURN)
+def test_a_clock_stays_in_the_system_message_with(source: str, tmp_path: Path) -> None:
+    new, _ = fixed(tmp_path, source, "move", is_risky=True)
+    assert new == source
