@@ -6,14 +6,19 @@ import itertools
 import json
 import os
 import re
+import tempfile
 import time
+import types
 from collections import Counter
+from pathlib import Path
 
 import fix_sources as sources
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from jinja2 import Template as Jinja
+from stemfirst_lint.config import Config
+from stemfirst_lint.fix.apply import fix_paths
 from stemfirst_lint.fix.plan import plan_for
 from stemfirst_lint.fix.prove import reordered
 from stemfirst_lint.fix.rewrite import rewrite
@@ -271,7 +276,60 @@ def test_jinja_renders_the_same_words(text: str, is_risky: bool, newline: str) -
     assert again.new == first.new
 
 
+PARTS = [
+    'f"Context: {context}"', '"# Rules\\n" RULES', "RULES", 'f"Question: {question}"', '"Answer:"',
+    'f"<doc>{docs}</doc>"', '"Use the context above."', 'question',
+    '("Be brief. "\n         "Be kind.")',
+]  # fmt: skip
+NOTES = ["", "", "  # c", "  # d"]
+HEADS = ["", "", "        # above\n", "        # e\n        # above\n", "\n        # above\n\n"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(PARTS), st.sampled_from(NOTES), st.sampled_from(HEADS)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.booleans(),
+    st.sampled_from([True, True, False]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_joined_list_keeps_its_parts(
+    parts_of: list[tuple[str, str, str]], is_risky: bool, has_lines: bool
+) -> None:
+    body = "".join(
+        f"{head}        {part},{note}\n" if has_lines else f"{part}, "
+        for part, note, head in parts_of
+    ).replace("RULES", json.dumps(RULES))
+    listed = f"[\n{body}    ]" if has_lines else f"[{body}]"
+    code = (
+        f'def ask(client, question, context, docs):\n    text = "\\n\\n".join({listed})\n'
+        '    return client.create(messages=[{"role": "user", "content": text}])\n'
+    )
+    allow = Applicability.RISKY if is_risky else Applicability.REORDER
+    with tempfile.TemporaryDirectory() as folder:
+        app = Path(folder) / "app.py"
+        app.write_text(code)
+        outcome = fix_paths((folder,), Config(min_gain=16), allow=allow)
+        new = app.read_text()
+        assert not outcome.failures
+        assert parts(asked(new)) == parts(asked(code))
+        assert Counter(re.findall("#.*", new)) == Counter(re.findall("#.*", code))
+        assert not fix_paths((folder,), Config(min_gain=16), allow=allow).changed
+
+
+def asked(code: str) -> str:
+    names: dict[str, object] = {}
+    exec(code, names)
+    ask = names["ask"]
+    assert callable(ask)
+    client = types.SimpleNamespace(create=lambda messages: messages[0]["content"])
+    return str(ask(client, "[why]", "[what]", "[docs]"))
+
+
 LAWS = [
+    test_a_joined_list_keeps_its_parts,
     test_comments_are_kept,
     test_jinja_renders_the_same_words,
     test_a_plan_keeps_every_word_and_every_hole,
