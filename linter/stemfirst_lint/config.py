@@ -19,8 +19,8 @@ DEFAULT_MIN_GAIN_TOKENS = 128
 
 CODES = (
     "SF101", "SF102", "SF103", "SF104", "SF105", "SF106", "SF107", "SF108", "SF109",
-    "SF201", "SF202", "SF203", "SF205", "SF301", "SF401", "SF501", "SF503", "SF505",
-    "SF901", "SF902",
+    "SF201", "SF202", "SF203", "SF205", "SF301", "SF304", "SF401", "SF402",
+    "SF407", "SF501", "SF503", "SF505", "SF507", "SF508", "SF901", "SF902",
 )  # fmt: skip
 """Every code that can be selected; a test holds it to the rules."""
 

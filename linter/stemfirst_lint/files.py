@@ -31,7 +31,7 @@ _TEST_FOLDERS = frozenset({"tests", "test", "testing", "unit_tests", "integratio
 
 _HINT = re.compile(
     rb"""["']role["']|[Pp]rompt|PROMPT|system(?:_\w+)?\s*=|instructions|Message\(|messages\s*="""
-    rb"""|backstory|You are |You're """
+    rb"""|backstory|You are |You're |\["content"\]"""
 )
 
 

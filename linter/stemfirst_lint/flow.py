@@ -308,7 +308,7 @@ class Flow:
             return UNKNOWN
         if name in known.CLOCK_PARAMETERS:
             return clock_named(name, place_of(binding.node, binding.use))
-        tier = known.local_tier(name)
+        tier = known.local_tier(name, _source_of(binding.value))
         if tier is None:
             return UNKNOWN
         return named_verdict(f"`{name}`", tier, place_of(binding.node, binding.use))
@@ -831,3 +831,12 @@ def _whole(verdict: Verdict, binding: Binding) -> Verdict:
 
 def _counter(name: str, what: str, place: Location | None) -> Verdict:
     return Verdict(Tier.REQUEST, Kind.COUNTER, (Evidence(f"`{name}` {what}", place),))
+
+
+def _source_of(node: ast.expr | None) -> str | None:
+    """The name of what is called or asked for a value, or None if the value is put together."""
+    while isinstance(node, ast.Await | ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Call):
+        return last_name(node.func)
+    return last_name(node) if isinstance(node, ast.Attribute) and not is_own(node) else None

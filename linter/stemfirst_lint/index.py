@@ -33,6 +33,7 @@ class ModuleIndex:
     Attributes:
         calls: by the last name of the callee.
         role_dicts: dicts with the keys `role` and `content`.
+        content_edits: `x["content"] = value` and `x.content = value`, with their value.
         loads: how often each bare name is read anywhere in the module.
         attribute_loads: how often each attribute name is read.
         places: source offsets of nodes inside f-strings are not here; see `literals`.
@@ -42,6 +43,7 @@ class ModuleIndex:
         "attribute_loads",
         "calls",
         "classes",
+        "content_edits",
         "format_calls",
         "functions",
         "imports",
@@ -59,6 +61,7 @@ class ModuleIndex:
         self.tree = tree
         self.calls: dict[str, list[CallUse]] = {}
         self.format_calls: list[CallUse] = []
+        self.content_edits: list[tuple[ast.expr, ast.expr, Use]] = []
         self.role_dicts: list[tuple[ast.Dict, Use]] = []
         self.functions: list[Scope] = []
         self.classes: list[Scope] = []
@@ -217,6 +220,8 @@ class _Builder:
                         self.expression(child)
 
     def target(self, target: ast.expr, how: Bind, value: ast.expr, node: ast.AST) -> None:
+        if how is Bind.ASSIGN and _is_content(target):
+            self.index.content_edits.append((target, value, self.use()))
         match target:
             case ast.Name():
                 self.bind(target.id, Binding(how, value, self.use(), node))
@@ -337,6 +342,13 @@ class _Builder:
                     stack.append(value)
                 elif isinstance(value, list):
                     stack.extend(v for v in reversed(value) if isinstance(v, ast.AST))
+
+
+def _is_content(target: ast.expr) -> bool:
+    match target:
+        case ast.Subscript(slice=ast.Constant(value="content")) | ast.Attribute(attr="content"):
+            return True
+    return False
 
 
 def _is_message(node: ast.Dict) -> bool:

@@ -217,6 +217,11 @@ _REQUEST_WORDS = frozenset(
         "reply", "replies", "draft", "essay", "report", "story", "logs", "trajectory",
         "trajectories", "plan", "subtask", "subtasks", "comment", "comments", "caption",
         "captions", "exception", "objective", "transcripts", "screenshot", "intent", "poem",
+        "sql", "tweet", "tweets", "post", "posts", "news", "headline", "headlines", "keyword",
+        "keywords", "topics", "entity", "entities", "triples", "triplets", "thought", "thoughts",
+        "lyrics", "symptoms", "note", "notes", "findings", "citations", "sources",
+        "requirement", "requirements", "trace", "events", "alert", "clause", "outline",
+        "subtopics", "abstract", "body", "output", "outputs", "html", "dom", "msg", "resume",
     }
 )  # fmt: skip
 _ADDRESS_WORDS = frozenset(
@@ -324,7 +329,13 @@ _REQUEST_PHRASES = re.compile(
     r"info|result|requirements?|description|objective|goal|context)$|"
     r"(^|_)(tool|function|search|scraped|crawled|fetched|execution|test)_"
     r"(outputs?|results?|responses?|content|data|errors?)$|"
-    r"(^|_)(ground_truth|chat_log|page_content|error_(message|text|msg|log)s?|web_page|"
+    r"(^|_)(issue|pr|pull_request|bug|ticket|email|job|product|item|event|incident|alert|patient|"
+    r"movie|video|image|paper|article|book|news|document|doc|page|commit|review|chapter|"
+    r"question|problem|function|file|candidate|applicant|resume|cv|meeting|report|claim|entity|"
+    r"topic|query|row|json|input|raw|case|tweet|post|message|transcript)_"
+    r"(title|body|description|info|details|text|contents?|data|summary|abstract|elements|str)$|"
+    r"(^|_)(ground_truth|stack_trace|ui_elements|game_state|current_state|story_so_far|"
+    r"chat_log|page_content|error_(message|text|msg|log)s?|web_page|"
     r"webpage_text|dependency_tasks_info|previous_(steps|results|tasks|attempts|actions))$"
 )
 """Names of two words that say data, though the last word alone may say a setting."""
@@ -376,11 +387,26 @@ _LOCAL_NAMES = re.compile(
 )
 
 
-def local_tier(name: str) -> Tier | None:
-    """Return the tier that a local variable's name speaks for if its value says nothing."""
+_MAKERS = re.compile(
+    r"load|read|template|prompt|render|build|make|create|section|instruction|schema|tool|skill|"
+    r"config|default|example|setting|guide|format|join|describe|role|persona",
+    re.IGNORECASE,
+)
+
+
+def local_tier(name: str, source: str | None = None) -> Tier | None:
+    """Return the tier that a local variable's name speaks for if its value says nothing.
+
+    Args:
+        name: the variable's.
+        source: the name of what was called or asked for the value, if something was.
+    """
     found = data_tier(name)
     if found is None and _LOCAL_NAMES.match(name):
         return Tier.REQUEST
+    if found is None and source and not _MAKERS.search(source):
+        tier = field_tier(name)
+        return tier if tier is Tier.REQUEST else None
     return found
 
 
@@ -398,7 +424,24 @@ def is_setting(name: str) -> bool:
 
 
 _FIELD_CONFIG = frozenset(
-    {"goal", "inputs", "code", "reference", "result", "results", "page", "pages"}
+    {
+        "output",
+        "outputs",
+        "steps",
+        "sources",
+        "note",
+        "notes",
+        "requirements",
+        "body",
+        "goal",
+        "inputs",
+        "code",
+        "reference",
+        "result",
+        "results",
+        "page",
+        "pages",
+    }
 )
 
 

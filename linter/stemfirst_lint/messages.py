@@ -87,7 +87,8 @@ class Message:
 class History:
     """Earlier turns, or messages that cannot be read.
 
-    `is_conversation` tells that the code names them so, or adds them in rounds.
+    `is_conversation` tells that the code names them so. Rounds that a loop adds are none: what was
+    sent before its first round stays through all of them.
     """
 
     is_conversation: bool = False
@@ -269,13 +270,12 @@ def _named(project: Project, name: str, use: Use, hops: int) -> list[Item]:
     for tick, loops, added, is_first in sorted(grows, key=lambda grow: grow[0]):
         if tick >= use.tick:
             if use.loops > base.use.loops and loops > base.use.loops:
-                found.append(
-                    History(is_conversation=True)
-                )  # the next round of the loop sends it again
+                found.append(History())  # the next round of the loop sends it again
                 break
             continue
         if loops > base.use.loops:
-            rounds = History(is_conversation=True)
+            added = [History() if isinstance(item, History) else item for item in added]
+            rounds = History()
             added = [rounds, *added] if use.loops <= base.use.loops else [*added, rounds]
         found = [*added, *found] if is_first else [*found, *added]
     return found

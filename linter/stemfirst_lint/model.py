@@ -206,7 +206,7 @@ class Following:
         tools: the tool definitions as JSON text if they are a constant, else None.
         has_tools: True if the request carries tools, known or not.
         has_history: True if earlier turns follow, or messages that cannot be read.
-        has_conversation: True if the code calls them so, or adds them in rounds.
+        has_conversation: True if the code calls them so, and no loop here adds them.
     """
 
     texts: tuple[str, ...] = ()
@@ -285,6 +285,25 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A message of a history that is written in place.
+
+    Attributes:
+        location: the assignment's target.
+        listed: the list, as written.
+        text: the new text, judged.
+        is_first: True for the first message, which is the system message.
+        is_elided: True if the new text tells that something was left out.
+    """
+
+    location: Location
+    listed: str
+    text: Argument
+    is_first: bool = False
+    is_elided: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One call that sends messages, besides their texts.
 
@@ -294,6 +313,9 @@ class Request:
         cache_keys: `prompt_cache_key` and its kin.
         windows: where the history loses its head.
         markers: `cache_control` markers that the source shows, in the order of rendering.
+        edits: messages that were sent before and are written anew.
+        toggles: parameters that are part of the cache's key and change inside a loop.
+        explicit: where caching is limited to breakpoints, if none is set.
     """
 
     location: Location
@@ -301,6 +323,9 @@ class Request:
     cache_keys: tuple[Argument, ...] = ()
     windows: tuple[Window, ...] = ()
     markers: tuple[Marker, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    toggles: tuple[Argument, ...] = ()
+    explicit: Location | None = None
 
 
 class Severity(Enum):

@@ -11,9 +11,18 @@ import re
 import sys
 from collections.abc import Iterator
 
+from stemfirst_lint.edits import Edits
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.index import ModuleIndex
-from stemfirst_lint.model import UNKNOWN, Argument, Marker, Request, Verdict, Window
+from stemfirst_lint.model import (
+    UNKNOWN,
+    Argument,
+    Location,
+    Marker,
+    Request,
+    Verdict,
+    Window,
+)
 from stemfirst_lint.origins import Origins
 from stemfirst_lint.pieces import name_of
 from stemfirst_lint.project import Values
@@ -39,6 +48,7 @@ class RequestFinder:
         self.flow = flow
         self.project = flow.project
         self.origins = Origins(flow.project)
+        self.edits = Edits(flow)
 
     def requests(self, modules: list[ModuleIndex]) -> list[Request]:
         """Return the requests of modules that hold something to judge, in order of place."""
@@ -52,6 +62,9 @@ class RequestFinder:
                 for call in calls
                 if (request := self._request(call)) is not None
             ]
+            for module in modules:
+                edits = self.edits.of(module)
+                found.extend(Request(edit.location, edits=(edit,)) for edit in edits)
         finally:
             sys.setrecursionlimit(before)
         return sorted(found, key=lambda request: request.location)
@@ -70,7 +83,9 @@ class RequestFinder:
             for marker in self._markers(keywords.get(part), part, call.use)
         )
         windows = tuple(self._windows(listed, call.use, 0)) if listed is not None else ()
-        if tools is None and not keys and not markers and not windows:
+        toggles = tuple(self._toggles(callee, call, keywords))
+        explicit = self._explicit(keywords, call)
+        if not (tools or keys or markers or windows or toggles or explicit):
             return None
         return Request(
             call.use.scope.module.source.place(call.node),
@@ -78,7 +93,44 @@ class RequestFinder:
             keys,
             windows,
             markers,
+            toggles=toggles,
+            explicit=explicit,
         )
+
+    def _toggles(
+        self, callee: str, call: CallUse, keywords: dict[str, ast.expr]
+    ) -> Iterator[Argument]:
+        """Parameters of Anthropic's calls in a loop that one round sets otherwise than the next."""
+        function = call.node.func
+        if (
+            not call.use.loops
+            or callee not in ("create", "stream")
+            or not isinstance(function, ast.Attribute)
+            or last_name(function.value) != "messages"
+        ):
+            return
+        for name in ("thinking", "tool_choice"):
+            value = keywords.get(name)
+            if isinstance(value, ast.IfExp):
+                yield Argument(name, call.use.scope.module.source.place(value), UNKNOWN)
+
+    def _explicit(self, keywords: dict[str, ast.expr], call: CallUse) -> Location | None:
+        """Where caching is limited to breakpoints in a module that sets none."""
+        options = keywords.get("prompt_cache_options")
+        source = call.use.scope.module.source
+        if options is None or "prompt_cache_breakpoint" in source.text:
+            return None
+        for origin in self.origins.of(options, call.use):
+            if isinstance(origin.node, ast.Dict):
+                for key, value in zip(origin.node.keys, origin.node.values, strict=True):
+                    if (
+                        isinstance(key, ast.Constant)
+                        and key.value == "mode"
+                        and isinstance(value, ast.Constant)
+                        and value.value == "explicit"
+                    ):
+                        return source.place(options)
+        return None
 
     def _argument(self, name: str, node: ast.expr, use: Use) -> Argument:
         verdict = self.flow.verdict(node, use)

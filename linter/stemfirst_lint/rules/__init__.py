@@ -6,6 +6,8 @@ from stemfirst_lint.rules.clock_in_prefix import ClockInPrefix
 from stemfirst_lint.rules.counter_in_prefix import CounterInPrefix
 from stemfirst_lint.rules.date_in_prefix import DateInPrefix
 from stemfirst_lint.rules.environment_in_prefix import EnvironmentInPrefix
+from stemfirst_lint.rules.explicit_without_breakpoint import ExplicitWithoutBreakpoint
+from stemfirst_lint.rules.history_edit import HistoryEdit
 from stemfirst_lint.rules.hole_before_static import HoleBeforeStatic
 from stemfirst_lint.rules.identity_in_prefix import IdentityInPrefix
 from stemfirst_lint.rules.listing_order import ListingOrder
@@ -17,8 +19,11 @@ from stemfirst_lint.rules.set_order import SetOrder
 from stemfirst_lint.rules.short_marker_first import ShortMarkerFirst
 from stemfirst_lint.rules.shuffled_examples import ShuffledExamples
 from stemfirst_lint.rules.sliding_window import SlidingWindow
+from stemfirst_lint.rules.system_rebuilt import SystemRebuilt
+from stemfirst_lint.rules.toggled_parameter import ToggledParameter
 from stemfirst_lint.rules.too_many_markers import TooManyMarkers
 from stemfirst_lint.rules.tool_order import ToolOrder
+from stemfirst_lint.rules.turn_before_history import TurnBeforeHistory
 from stemfirst_lint.rules.varying_cache_key import VaryingCacheKey
 from stemfirst_lint.rules.varying_tool_schema import VaryingToolSchema
 
@@ -39,9 +44,14 @@ RULES: tuple[type[Rule], ...] = (
     ToolOrder,
     ShuffledExamples,
     HoleBeforeStatic,
+    TurnBeforeHistory,
     SlidingWindow,
+    HistoryEdit,
+    SystemRebuilt,
     TooManyMarkers,
     MarkerOnVaryingText,
     ShortMarkerFirst,
+    ToggledParameter,
+    ExplicitWithoutBreakpoint,
 )
 """Every rule, in the order of its code."""

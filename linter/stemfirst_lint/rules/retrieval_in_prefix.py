@@ -69,6 +69,14 @@ class RetrievalInPrefix(Rule):
             + "        *extra])\n",
         ),
         Case(
+            "the task in the system message of a loop that it opens",
+            "def work(client, task):\n"
+            + '    messages = [{"role": "system", "content": f"You are terse. Task: {task}"}]\n'
+            + "    while True:\n"
+            + "        answer = client.chat.completions.create(messages=messages)\n"
+            + '        messages.append({"role": "assistant", "content": answer})\n',
+        ),
+        Case(
             "documents in the user's message",
             "def ask(client, store, history, question):\n"
             + "    found = store.similarity_search(question)\n"
