@@ -1,21 +1,18 @@
-"""What `ask` and `stream` do before and after the request, for the sync and async clients alike.
+"""What `ask` and `stream` do before the request, for the sync and async clients alike.
 
 Knows how a prompt, its values and a server's capabilities become arguments of openai's
-`chat.completions.create`, and what is made of its answer. Sends nothing.
+`chat.completions.create`. Sends nothing.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from openai import AsyncStream, Stream
 from openai.resources.chat.completions import Completions
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from stemfirst.chain import ChainKey, chain
 from stemfirst.discovery import Capabilities
@@ -30,7 +27,6 @@ from stemfirst.references import (
     is_due,
     prefixes_of,
 )
-from stemfirst.savings import Savings, savings_of
 from stemfirst.tiers import Tier
 from stemfirst.wire import (
     BODY_FIELD,
@@ -44,32 +40,6 @@ from stemfirst.wire import (
     prefix_to_header,
     prompt_hint,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What `ask` returns."""
-
-    text: str
-    """The model's text; empty where it answered with tool calls only."""
-    savings: Savings
-    """What the cache did for this call."""
-    raw: ChatCompletion
-    """The response as the openai package gives it."""
-
-    @property
-    def parsed(self) -> Any:
-        """The answer as one of the type that `response_format` named; None without one."""
-        return getattr(self.raw.choices[0].message, "parsed", None) if self.raw.choices else None
-
-    @property
-    def message(self) -> dict[str, Any]:
-        """The model's message as it goes into the history, for `session([...])`."""
-        message = self.raw.choices[0].message
-        return message.model_dump(exclude_none=True, mode="json", exclude={"parsed"})
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,92 +259,3 @@ def holes_of(prompt: Prompt) -> frozenset[str]:
 @lru_cache(maxsize=1)
 def _create_names() -> frozenset[str]:
     return frozenset(inspect.signature(Completions.create).parameters)
-
-
-def answer_of(completion: ChatCompletion) -> Answer:
-    """Return the answer in a response."""
-    text = completion.choices[0].message.content if completion.choices else None
-    return Answer(text or "", savings_of(completion), completion)
-
-
-class AnswerStream:
-    """What `stream` returns: the text as it comes, and at its end what the cache did.
-
-    with client.stream(prompt, model="m") as answer:
-        for piece in answer:
-            print(piece, end="")
-    print(answer.savings)
-    """
-
-    def __init__(self, raw: Stream[ChatCompletionChunk]) -> None:
-        self.raw = raw
-        self.text = ""
-        """The text so far."""
-
-    @property
-    def savings(self) -> Savings:
-        """What the cache did; `is_complete` is False before the end and after a cut."""
-        return savings_of(self.raw)
-
-    def __iter__(self) -> Iterator[str]:
-        for chunk in self.raw:
-            piece = piece_of(chunk)
-            if piece:
-                self.text += piece
-                yield piece
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the request; what was not read yet is dropped."""
-        self.raw.close()
-
-
-class AsyncAnswerStream:
-    """As `AnswerStream`, for an event loop."""
-
-    def __init__(self, raw: AsyncStream[ChatCompletionChunk]) -> None:
-        self.raw = raw
-        self.text = ""
-        """The text so far."""
-
-    @property
-    def savings(self) -> Savings:
-        """What the cache did; `is_complete` is False before the end and after a cut."""
-        return savings_of(self.raw)
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        async for chunk in self.raw:
-            piece = piece_of(chunk)
-            if piece:
-                self.text += piece
-                yield piece
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """End the request; what was not read yet is dropped."""
-        await self.raw.close()
-
-
-def piece_of(chunk: ChatCompletionChunk) -> str:
-    """Return the text that a chunk adds to the first choice."""
-    return "".join(choice.delta.content or "" for choice in chunk.choices if choice.index == 0)

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from stemfirst.chain import ChainKey
+from stemfirst.errors import PromptError
 from stemfirst.ledgers import Status, open_entry
 from stemfirst.observers import Outcome, Sent, has_observers, tell, tell_end
 from stemfirst.references import Naming, is_prefix_unknown
@@ -216,12 +217,33 @@ def sending(rendered: Rendered, naming: Naming | None = None) -> Iterator[None]:
             client.messages.create(model=..., max_tokens=..., **rendered.anthropic())
 
     `naming` is for our own clients: the prefix that the body names.
+
+    Raises:
+        PromptError: the prompt holds half a surrogate pair, which no request can carry.
     """
     token = _sending.set((rendered, naming))
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise _unsendable(rendered) or error from None
     finally:
         _sending.reset(token)
+
+
+def _unsendable(rendered: Rendered) -> PromptError | None:
+    """Return the error that names the first segment which is no valid Unicode."""
+    for segment in rendered.segments:
+        try:
+            segment.text.encode()
+        except UnicodeEncodeError as error:
+            place = f" (built at {segment.origin})" if segment.origin else ""
+            return PromptError(
+                f"{segment.label}{place} holds half a surrogate pair, "
+                f"{segment.text[error.start]!r} at character {error.start:,}: it was cut inside a "
+                "character or decoded with errors='surrogateescape'; decode it with "
+                "errors='replace'"
+            )
+    return None
 
 
 def start(options: Any, *, base_url: str, api_key: object) -> Call | None:

@@ -18,15 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 import openai
 from openai.types.chat import ChatCompletion
 
-from stemfirst.asking import (
-    Answer,
-    AnswerStream,
-    AsyncAnswerStream,
-    Question,
-    Ready,
-    answer_of,
-    question,
-)
+from stemfirst.answers import Answer, AnswerStream, AsyncAnswerStream, answer_of
+from stemfirst.asking import Question, Ready, question
 from stemfirst.calls import sending
 from stemfirst.discovery import Capabilities, Discovery
 from stemfirst.prompt import Prompt, Rendered
@@ -158,7 +151,7 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
             completion = await _method(self.chat.completions, ready)(**ready.arguments)
         return answer_of(cast("ChatCompletion", completion))
 
-    async def stream(
+    def stream(
         self,
         prompt: Prompt | Rendered,
         *,
@@ -167,12 +160,18 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
         session_id: str | None = None,
         **arguments: Any,
     ) -> AsyncAnswerStream:
-        """Send a prompt and return the answer's text as it comes; arguments as for `ask`."""
+        """Send a prompt and return the answer's text as it comes; arguments as for `ask`.
+
+        `async with client.stream(...) as answer` and `await client.stream(...)` both send it.
+        """
         asked = _asked(prompt, model, values, session_id, arguments)
-        ready = _ready(self, asked, await self.capabilities(), is_streamed=True)
-        with sending(asked.rendered, ready.naming):
-            created = await self.chat.completions.create(**ready.arguments)
-            return AsyncAnswerStream(cast("Any", created))
+
+        async def send() -> Any:
+            ready = _ready(self, asked, await self.capabilities(), is_streamed=True)
+            with sending(asked.rendered, ready.naming):
+                return await self.chat.completions.create(**ready.arguments)
+
+        return AsyncAnswerStream(send)
 
     async def capabilities(self) -> Capabilities | None:
         """Return what the server says of itself, or None where it is not stemfirst's."""

@@ -31,6 +31,9 @@ from stemfirst.wire import (
 EXPECTED = {
     "first_seen": "were read for the first time",
     "prompt_grew": "were new behind what was cached",
+    "evicted": "had been evicted from the cache",
+    "flushed": "had been flushed from the cache",
+    "weights_changed": "were read anew with the model's new weights",
 }
 """Reasons that no change of the prompt would have avoided, and how a sentence says them."""
 

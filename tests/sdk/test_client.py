@@ -10,7 +10,7 @@ import pytest
 from stemfirst import AsyncClient, Client, Prompt, hole, ledger, request, session, static, tenant
 from stemfirst.asking import affinity_of
 from stemfirst.chain import ChainKey
-from stemfirst.errors import ClientError, MissingValueError
+from stemfirst.errors import ClientError, MissingValueError, PromptError
 from stemfirst.ledgers import Status
 from stemfirst.savings import Savings, savings_of
 from stemfirst.wire import hint_from_json, prefix_from_header
@@ -518,7 +518,7 @@ def test_the_async_client_asks_and_streams_too(peer):
     async def work(client):
         with ledger() as book:
             answer = await client.ask(prompt(), question="?")
-            async with await client.stream(prompt(), question="?") as stream:
+            async with client.stream(prompt(), question="?") as stream:
                 pieces = [piece async for piece in stream]
             copied = client.with_options(timeout=3)
             await copied.ask(prompt(), question="?")
@@ -531,6 +531,43 @@ def test_the_async_client_asks_and_streams_too(peer):
     assert book.cached_tokens == 3 * 1_536
     assert len(peer.probes) == 1
     assert all("stemfirst" in post.body for post in peer.posts)
+
+
+@pytest.mark.parametrize("how", ["awaited", "awaited and entered", "entered", "read at once"])
+def test_an_async_stream_is_used_as_one_likes_and_sent_once(peer, how):
+    async def work(client):
+        stream = client.stream(prompt(), model="m", question="?")
+        assert not peer.posts
+        with pytest.raises(ClientError, match="has not begun"):
+            _ = stream.raw
+        if how == "awaited":
+            stream = await stream
+        if how == "awaited and entered":
+            async with await stream as stream:
+                pass
+        elif how == "entered":
+            async with stream:
+                return "".join([piece async for piece in stream])
+        else:
+            return "".join([piece async for piece in stream])
+        return "Hello!"
+
+    assert asyncio.run(with_async_client(peer, work)) == "Hello!"
+    assert len(peer.posts) == 1
+
+
+def test_half_a_surrogate_pair_is_named_before_it_is_sent(peer):
+    asked = Prompt(static("ok"), request(hole("question"), name="question"))
+    client = client_of(peer)
+    with pytest.raises(PromptError, match=r"question \(built at .*\.py:\d+\) holds half"):
+        client.ask(asked, model="m", question="a\ud83d")
+
+    async def work(client):
+        await client.stream(asked, model="m", question="a\ud83d")
+
+    with pytest.raises(PromptError, match=r"'\\ud83d' at character 1"):
+        asyncio.run(with_async_client(peer, work))
+    assert not peer.posts
 
 
 def test_a_cancelled_stream_is_marked_incomplete(peer):

@@ -1,12 +1,15 @@
 """The pytest plugin and its assertions, and development mode."""
 
 import itertools
+import runpy
+import subprocess
+import sys
 import textwrap
 import warnings
 
 import pytest
 from stemfirst import Prompt, hole, request, static, tenant
-from stemfirst.drift import StaticChangedWarning, watching
+from stemfirst.drift import LockChangedWarning, StaticChangedWarning, watching
 from stemfirst.savings import Savings
 from stemfirst.testing import assert_cache_hit, assert_prefix_stable
 from stemfirst.tiers import Tier
@@ -107,3 +110,48 @@ def test_development_mode_is_off_unless_it_is_asked_for():
         warnings.simplefilter("error")
         for _ in range(3):
             ticking().render()
+
+
+@pytest.fixture
+def pinned(tmp_path, monkeypatch):
+    """A project whose prompts are pinned by `stemfirst lock`, and its prompt as it stands there."""
+    rules = "Be brief and kind in every answer.\n\nName the paragraph that you rely on.\n\n"
+    more = "Never promise a refund that the policy of the shop does not grant."
+    source = f'POLICY_PROMPT = """You are the support agent of a shop.\n\n{rules}{more}"""\n'
+    source += (
+        "def ask(client, question):\n    client.create(messages=[{'role': 'system', 'content':"
+    )
+    source += " POLICY_PROMPT}, {'role': 'user', 'content': question}])\n"
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "prompts.py").write_text(source)
+    command = [sys.executable, "-m", "stemfirst.cli", "lock", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Locked 1 stable prefix" in done.stdout
+    (tmp_path / "src").mkdir()
+    monkeypatch.chdir(tmp_path / "src")
+    return runpy.run_path(str(tmp_path / "prompts.py"))["POLICY_PROMPT"]
+
+
+def test_development_mode_is_quiet_while_the_lock_stands(pinned):
+    with warnings.catch_warnings(), watching():
+        warnings.simplefilter("error")
+        Prompt(static(pinned)).render()
+        Prompt(static(pinned + " And end politely."), request("q")).render()
+        Prompt(static("Another prompt that nobody pinned.")).render()
+
+
+def test_development_mode_names_the_paragraph_that_left_the_lock(pinned):
+    changed = pinned.replace("kind", "curt")
+    with watching():
+        with pytest.warns(LockChangedWarning, match=r"prompts\.py::POLICY_PROMPT.*paragraph 2"):
+            Prompt(static("x"), static(changed, name="policy")).render()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Prompt(static("x"), static(changed, name="other")).render()  # told once
+
+
+def test_the_linter_and_development_mode_cut_at_the_same_places():
+    from stemfirst.locks import _BLOCK
+    from stemfirst_lint.lock.prefixes import _BLOCK as THEIRS
+
+    assert (_BLOCK.pattern, _BLOCK.flags) == (THEIRS.pattern, THEIRS.flags)
