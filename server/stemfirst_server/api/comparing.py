@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from stemfirst_server.engine.request import RequestReport, TokenArray
     from stemfirst_server.tokens.template import Conversation
 
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 32 * 2**20
 """Memory for the prompts of earlier answers."""
 
-_ENTRY_BYTES = 500
+_ENTRY_BYTES = 900
 """What an entry takes beside its tokens."""
 
 
