@@ -290,7 +290,7 @@ def _belongs_to(unit: str, line: str) -> bool:
     if _BULLET.match(last) and not words.label_of(last):
         return True  # the rest of a list
     if _BULLET.match(line):
-        return bool(_BULLET.match(last))
+        return True  # the rest of a list, or what the line above introduces
     if line[:1] in " \t" and unit[:1] not in " \t" and "\n" in unit:
         return True  # indented under its head
     is_labelled = words.label_of(first) is not None

@@ -117,6 +117,17 @@ class Safety:
                 f"{hole} stands alone, and nothing says what it is",
                 f"give it a label: {self._labelled(earlier)}",
             )
+        head = self._stable_head(earlier)
+        if head is not None:
+            return Refusal(
+                f"{head} stands at the head of {_quote(mover)} and would move with it",
+                "end it with a line end of its own",
+            )
+        if any(words.ends_in_start(text) for text in self.texts[:earlier]):
+            return Refusal(
+                "“Begin!” starts the dialogue, and what follows it keeps its order",
+                "put instructions before it",
+            )
         if not is_varying and self._is_section(earlier):
             return Refusal(
                 f"{_quote(mover)} has to stay, and {_quote(crossed)} would overtake it",
@@ -164,6 +175,13 @@ class Safety:
                 "call what has side effects on a line before the prompt",
             )
         return self._reach(earlier, later)
+
+    def _stable_head(self, block: int) -> str | None:
+        """Return the value that a varying block begins with, if that value itself does not vary."""
+        if not self.tier(block) or not self.texts[block].lstrip().startswith(HOLE):
+            return None
+        first = self.holes[block][0]
+        return f"{{{_short(self._flat.holes[first].name)}}}" if not self.tiers[first] else None
 
     def _is_section(self, block: int) -> bool:
         return (

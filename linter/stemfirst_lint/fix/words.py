@@ -52,7 +52,7 @@ _FORWARD = re.compile(
 _OPENS_WITH_POINTER = re.compile(
     r"\W*(?:it|its|they|them|their|he|she|his|her|this|that|these|those|such|then|therefore|thus|"
     r"hence|so|also|finally|next|afterwards?|otherwise|however|but|and|or|if so|if not|"
-    r"based on (?:this|that|it)|given (?:this|that|these|those|it)|with (?:this|that))\b",
+    r"based on|given (?:this|that|these|those|it|the)|with (?:this|that|these|the above))\b",
     re.IGNORECASE,
 )
 _HARMLESS_THIS = frozenset(
@@ -82,6 +82,7 @@ _CUE_LINE = re.compile(
     )\s*""",
     re.IGNORECASE | re.VERBOSE,
 )
+_START_LINE = re.compile(r"\W*(?:begin|start|let['’]?s (?:begin|start))\W*", re.IGNORECASE)
 _ROLE_MARKER = re.compile(
     r"<\|[\w ]+\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>"
     r"|^[ \t]*(?:#{1,4}[ \t]*)?(?:human|assistant|ai|bot)[ \t]*:",
@@ -192,9 +193,9 @@ def pointer_back(text: str, resolve: frozenset[str], forbidden: frozenset[str]) 
         noun = next((value for value in match.groups()[1:] if value), None)
         if noun is None or _ALL.search(text[: match.start()]):
             return phrase  # "all the above information" means what moves, too
-        if match.group("this_noun") and noun.lower() in _HARMLESS_THIS:
-            continue
         stem = _stem(noun)
+        if match.group("this_noun") and noun.lower() in _HARMLESS_THIS and stem not in forbidden:
+            continue
         if stem in nouns(text[: match.start()]):
             continue
         if stem in resolve and stem not in forbidden:
@@ -259,6 +260,11 @@ def is_opening(text: str) -> bool:
 def is_cue(line: str) -> bool:
     """True if `line` asks the model to go on from here ("Answer:"): it stays last."""
     return bool(_CUE_LINE.fullmatch(line.strip(" \t\n")))
+
+
+def ends_in_start(text: str) -> bool:
+    """Return True if the last line of `text` starts the dialogue: "Begin!"."""
+    return bool(_START_LINE.fullmatch(text.rstrip().rsplit("\n", 1)[-1].strip()))
 
 
 def ends_in_cue(text: str) -> bool:

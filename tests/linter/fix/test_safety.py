@@ -52,6 +52,31 @@ STOPPED = {
         None,
         "“it”",
     ),
+    "1 whole units: a line and the list that it introduces": (
+        f"Ensure the message:{{name}}\n- Starts with a word.\n- Is brief.\n\n{RULES}",
+        None,
+        "is woven into",
+    ),
+    "1 whole units: a text of its own on the same line": (
+        f"{{c_header}}Time: {{now}}\n\n{RULES}",
+        None,
+        "stands at the head",
+    ),
+    "2 deixis: based on what stands before": (
+        f"The team is: {{team}}\n\nBased on the team, make a plan. {RULES}",
+        None,
+        "points across the move",
+    ),
+    "2 deixis: this task, where the value is a task": (
+        f"Task: {{task}}\n\nBreak down this task into steps. {RULES}",
+        None,
+        "points across the move",
+    ),
+    "4 barriers: the dialogue has begun": (
+        f"Help.\n\nBegin!\n\nHistory: {{history}}\n\n{RULES}",
+        None,
+        "starts the dialogue",
+    ),
     "4 barriers: worked examples": (
         f"Context: {{context}}\n\nExample:\nQ: a\nA: b\n\n{RULES}",
         None,
