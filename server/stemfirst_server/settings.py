@@ -22,6 +22,7 @@ class ServeSettings:
         host: address to listen on.
         port: 0 takes a free one.
         dtype: as `load_model` takes it.
+        threads: as `load_model` takes it.
         device: as `load_model` takes it.
         context_tokens: a lower limit than the model's own, or None.
         page: tokens in a page.
@@ -58,6 +59,7 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     dtype: str = "auto"
+    threads: int | None = None
     device: str = "auto"
     context_tokens: int | None = None
     page: int = 16

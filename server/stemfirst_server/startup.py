@@ -59,6 +59,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
         source,
         name=names[0],
         dtype=settings.dtype,
+        threads=settings.threads,
         device=settings.device,
         context_tokens=settings.context_tokens,
         progress=progress,

@@ -21,6 +21,7 @@ from stemfirst_server.engine.request import ModelInfo
 from stemfirst_server.errors import ModelFilesError, UnsupportedModelError
 from stemfirst_server.model import gates
 from stemfirst_server.model.attention import register
+from stemfirst_server.model.fastest import fastest_dtype, fastest_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,6 +60,7 @@ def load_model(
     *,
     name: str | None = None,
     dtype: str = "auto",
+    threads: int | None = None,
     device: str = "auto",
     context_tokens: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -68,7 +70,9 @@ def load_model(
     Args:
         source: a checkpoint folder, or an id on the Hugging Face hub.
         name: what to call it; `source` by default.
-        dtype: `auto` (the checkpoint's), `float32`, `bfloat16` or `float16`.
+        dtype: `auto` (the checkpoint's), `float32`, `bfloat16`, `float16`, or `fastest`: on a CPU
+            bfloat16 or float32 as measured, elsewhere the checkpoint's.
+        threads: of the CPU; 0 measures which number is fastest; None leaves torch's own choice.
         device: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`.
         context_tokens: a lower limit than the model's own.
         progress: told what happens, in a few words each time.
@@ -92,7 +96,17 @@ def load_model(
     gates.check_layer_types(config, model_class)
     progress("loading weights")
     register()
-    model = _weights(source, _dtype(dtype), quantizer_of(config))
+    quantizer = quantizer_of(config)
+    wanted = _dtype(dtype)
+    if threads:
+        torch.set_num_threads(threads)
+    if wanted == "fastest":
+        # Of weights in eight bits, the library chooses.
+        is_measured = target.type == "cpu" and quantizer is None
+        wanted = fastest_dtype(_width(config)) if is_measured else "auto"
+    model = _weights(source, wanted, quantizer)
+    if threads == 0 and target.type == "cpu":
+        torch.set_num_threads(fastest_threads(_width(config), model.dtype))
     try:
         model.to(target)
     except torch.OutOfMemoryError as error:
@@ -272,12 +286,17 @@ def _device(device: str) -> torch.device:
     return target
 
 
+def _width(config: Any) -> int:
+    """Return the numbers in a token's hidden state."""
+    return int(config.get_text_config().hidden_size)
+
+
 def _dtype(dtype: str) -> torch.dtype | str:
-    if dtype == "auto":
-        return "auto"
+    if dtype in ("auto", "fastest"):
+        return dtype
     if dtype not in _DTYPES:
         raise UnsupportedModelError(
-            f"dtype must be auto or one of {', '.join(_DTYPES)}, got {dtype}"
+            f"dtype must be auto, fastest or one of {', '.join(_DTYPES)}, got {dtype}"
         )
     return _DTYPES[dtype]
 
