@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stemfirst.bodies import runs_of_record
 from stemfirst.causes import cause_of
-from stemfirst.divergence import WINDOW, Divergence, Run, diverge
+from stemfirst.divergence import WINDOW, Difference, Divergence, Run, diverge
 from stemfirst.errors import PromptError
+from stemfirst.references import KnownPrefixes
 from stemfirst.savings import Savings
+
+if TYPE_CHECKING:
+    from stemfirst.client import Client
+    from stemfirst.discovery import Capabilities
+    from stemfirst.rendered import Rendered
+
+EXPLAIN_FEATURE = "explain"
+"""What a server says among its features that explains a request without computing it."""
 
 LOCAL_KEY = "none"
 """Sent as API key where the environment holds none: a server of one's own may want none."""
@@ -33,8 +43,9 @@ def explain(request: str, against: str | None, server: str | None, model: str | 
     """Show where REQUEST leaves what was cached before: both texts, and a caret.
 
     REQUEST is a JSON file: a request's body (chat, responses, Anthropic's messages) or one line
-    of a recording. With --server the request is sent, and so is in the cache afterwards; the
-    key is taken from STEMFIRST_API_KEY or OPENAI_API_KEY.
+    of a recording. With --server nothing is computed, and the cache stays as it is; an older
+    server is sent the request for one token, and has it in its cache afterwards. The key is
+    taken from STEMFIRST_API_KEY or OPENAI_API_KEY.
 
     Exit codes: 0 nothing diverged, 1 something did, 2 we failed.
     """
@@ -105,7 +116,7 @@ def told(found: Divergence, after: tuple[Run, ...]) -> str:
 
 
 def _ask(record: Mapping[str, Any], runs: tuple[Run, ...], server: str, model: str | None) -> int:
-    """Send the request for one token and show what the server says of it."""
+    """Ask the server what it has of the request, and show it."""
     import openai
 
     from stemfirst.client import Client
@@ -131,14 +142,66 @@ def _ask(record: Mapping[str, Any], runs: tuple[Run, ...], server: str, model: s
         if model is None and named not in served:
             named = None  # recorded elsewhere: the server's own model stands in
         try:
-            savings = client.ask(rendered, model=named, max_tokens=1).savings
+            if EXPLAIN_FEATURE in known.features:
+                savings, window = _explained(client, rendered, named, known)
+            else:
+                savings = client.ask(rendered, model=named, max_tokens=1).savings
+                window = _window(savings, runs)
         except openai.OpenAIError as error:
             raise click.ClickException(f"{server} refused the request: {error}") from None
     click.echo(str(savings))
-    window = _window(savings, runs)
     if window:
         click.echo(f"\n{window}")
     return 1 if savings.missed is not None and savings.missed.is_avoidable else 0
+
+
+def _explained(
+    client: Client, rendered: Rendered, model: str | None, known: Capabilities
+) -> tuple[Savings, str | None]:
+    """Ask the server what it has of a request, without its being computed.
+
+    Returns:
+        What a call would find, and both texts around the place where they part.
+    """
+    from stemfirst.asking import question
+
+    asked = question(rendered, model=model, values=None, session_id=None, arguments={})
+    ready = asked.ready(
+        known,
+        KnownPrefixes(),  # names nothing: the body goes as it is
+        base_url=str(client.base_url),
+        api_key=client.api_key,
+        default_headers={},
+    )
+    body = {name: value for name, value in ready.arguments.items() if not name.startswith("extra")}
+    body |= ready.arguments.get("extra_body") or {}
+    answer = client.post("/cache/explain", body=body, cast_to=object)
+    savings = Savings.of(answer, rendered=rendered)
+    return savings, _told_by_server(answer if isinstance(answer, Mapping) else {}, savings)
+
+
+def _told_by_server(answer: Mapping[str, Any], savings: Savings) -> str | None:
+    """Return the server's window: what was cached there, and what stands there now."""
+    window = answer.get("window")
+    if not isinstance(window, Mapping):
+        return None
+    shared, here, there = (str(window.get(name) or "") for name in ("before", "here", "there"))
+    shared, here, there = shared[-WINDOW:], here[:WINDOW], there[:WINDOW]
+    at = savings.missed.at if savings.missed else None
+    place = ".".join(map(str, at.path)) if at and at.path else "the prompt"
+    difference = Difference(len(shared), shared + there, shared + here)
+    lines = [f"  {place}", difference.window(("cached", "now"))]
+    why = answer.get("why")
+    if isinstance(why, Mapping) and isinstance(why.get("at_s"), int | float):
+        reason = str(why.get("reason")).replace("_", " ")
+        lines.append(f"  {reason} {_ago(time.time() - why['at_s'])} ago")
+    return "\n".join(lines)
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{max(0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def _window(savings: Savings, runs: tuple[Run, ...]) -> str | None:

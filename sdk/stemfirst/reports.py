@@ -186,7 +186,7 @@ def _times(value: Mapping[str, Any]) -> Times:
         queue=_number(value["queue"]),
         prefill=_number(value["prefill"]),
         load=_number(value["load"]),
-        ttft=_number(value["ttft"]),
+        ttft=_read(_number, value.get("ttft")),
         decode=_number(value["decode"]),
         tpot=_read(_number, value.get("tpot")),
         prefill_ms_saved=_read(_estimate, value.get("prefill_ms_saved")),

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 from click.testing import CliRunner
-from stemfirst import Prompt, request, static
+from stemfirst import Client, Prompt, request, static
 from stemfirst.divergence import diverge, first_difference, runs_of
 from stemfirst.explain import explain
 
@@ -124,13 +124,18 @@ def test_a_server_says_where_it_left_the_cache(run, server):
     rest = "Answer in English. " * 20
     first = chat(f"{policy} Plan: gold. {rest}")
     second = chat(f"{policy} Plan: free. {rest}")
-    assert run(first, None, "--server", server.url)[0] != 2
-    code, output = run(second, None, "--server", server.url)
+    with Client(base_url=server.base_url, api_key="none") as client:
+        client.chat.completions.create(**{**first, "model": "stemfirst-demo"}, max_tokens=1)
+    asked = [run(second, None, "--server", server.url) for _ in range(2)]
+    assert asked[0] == asked[1]  # asking changed nothing
+    code, output = asked[0]
     assert code == 1
     assert "came from the cache" in output
     assert "messages.0.content" in output
-    column = output.splitlines()[-1].index("^")
-    assert "free" in output.splitlines()[-2][column - 8 :]
+    cached, now, caret = output.splitlines()[-3:]
+    column = caret.index("^")
+    assert "gold" in cached[column - 8 :]
+    assert "free" in now[column - 8 :]
 
 
 def test_a_server_that_is_not_ours_is_not_asked(run, peer):
