@@ -12,6 +12,9 @@ from stemfirst_lint.fix.plan import Forfeit
 from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.model import Applicability, Finding, Location, Template, Text
 
+RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
+"""How much a change may do to the text that the model reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:

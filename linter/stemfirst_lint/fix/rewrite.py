@@ -11,37 +11,34 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.fix.calls import Mended, mended
-from stemfirst_lint.fix.changes import Approve, Done, Left, Rewrite
+from stemfirst_lint.fix.changes import RANK, Approve, Done, Left, Rewrite
 from stemfirst_lint.fix.clocks import is_restless
 from stemfirst_lint.fix.edges import check_edges, with_comments
 from stemfirst_lint.fix.listings import listings_in
-from stemfirst_lint.fix.literal import number_fields
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import (
     Edit,
     ProofError,
     prove_file,
-    prove_literal,
     reordered,
 )
 from stemfirst_lint.fix.readings import Reading
+from stemfirst_lint.fix.respell import respelled
 from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.fix.sums import Growth, growth_at
-from stemfirst_lint.fix.swap import MAX_ROUNDS, swapped
+from stemfirst_lint.fix.swap import swapped
 from stemfirst_lint.fix.tags import white_space_control
 from stemfirst_lint.fix.text_files import is_text_file
 from stemfirst_lint.fix.turns import in_the_newest_turn
 from stemfirst_lint.gain import Counter
-from stemfirst_lint.model import Applicability, Finding, Form, Location, Piece, Template
+from stemfirst_lint.model import Applicability, Finding, Form, Location, Template
 from stemfirst_lint.source import Source
 
-RANK = {Applicability.IDENTICAL: 0, Applicability.REORDER: 1, Applicability.RISKY: 2}
-"""How much a change may do to the text that the model reads."""
 _MOVED = frozenset(
     {"SF101", "SF102", "SF103", "SF104", "SF105", "SF106", "SF107", "SF205", "SF301", "SF302"}
 )
@@ -104,14 +101,6 @@ def decoded(path: str, data: bytes) -> tuple[str, str]:
     if text.encode(encoding) != data:
         raise UnreadableFile(path, f"its bytes do not survive a round trip through {encoding}")
     return text, encoding
-
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """A template in which nothing moves any more, and the plan that says so."""
-
-    plan: Plan
-    pieces: tuple[Piece, ...]
 
 
 class _FileRewriter:
@@ -330,7 +319,7 @@ class _FileRewriter:
             return
         old = _apply(self._text[start:end], inside, start)
         try:
-            new, after = self._spelled(old, told, found, role, reading)
+            new, after = respelled(old, told, found, reading, partial(self._replan, role=role))
             check_edges(self._text, start, end, reading.read(new), growth)
         except LintError as error:
             reason = Refusal(str(error), "reorder it by hand")
@@ -401,37 +390,6 @@ class _FileRewriter:
         if self._is_approved(done):
             self._edits.append(Edit(start, end, swap.source))
             self._done.append(done)
-
-    def _spelled(
-        self,
-        source: str,
-        template: Template,
-        plan: Plan,
-        role: str | None,
-        reading: Reading,
-    ) -> tuple[str, _Settled]:
-        """Return the new source of one literal and what became of its template, proven.
-
-        A new order can show a better one (a line that stood alone is now a paragraph's last),
-        so it is planned again until nothing moves: a second run changes nothing.
-        """
-        before = plan.before.characters
-        applicability = plan.applicability
-        assert applicability is not None
-        for _ in range(MAX_ROUNDS):
-            literal = reading.read(source)
-            if template.form is Form.FORMAT and applicability is Applicability.RISKY:
-                literal = number_fields(literal)
-            source = reading.spell(literal, plan.runs)
-            read = reading.read(source)
-            prove_literal(literal, read, plan)
-            template = reordered(template, plan)
-            plan = self._replan(template, risky=applicability is Applicability.RISKY, role=role)
-            if plan.applicability is None or RANK[plan.applicability] > RANK[applicability]:
-                if plan.before.characters >= before:
-                    raise ProofError("the new order forfeits as much as the old one")
-                return source, _Settled(plan, template.pieces)
-        raise ProofError("the order does not settle")
 
     def _finish(self, findings: Sequence[Finding]) -> Rewrite:
         base = _apply(self._text, self._call_edits)
