@@ -838,5 +838,6 @@ def _source_of(node: ast.expr | None) -> str | None:
     while isinstance(node, ast.Await | ast.Subscript):
         node = node.value
     if isinstance(node, ast.Call):
-        return last_name(node.func)
+        name = last_name(node.func)
+        return None if name in known.PURE_METHODS or name in known.PURE_CALLS else name
     return last_name(node) if isinstance(node, ast.Attribute) and not is_own(node) else None

@@ -413,7 +413,7 @@ def local_tier(name: str, source: str | None = None) -> Tier | None:
 _SETTING_NAMES = re.compile(
     r"(^|_)(languages?|lang|locale|persona|domain|types?|format|schema|role|tone|style|criteria|"
     r"expertise|profession|dialect|currency|timezone|level|mode|strategy|strategies|model|"
-    r"personality|guidelines?|rules?|instructions?|examples?|tools?|version|name|desc(ription)?s?)$",
+    r"personality|guidelines?|rules?|instructions?|examples?|tools?|version|filters?|filters_str|name|desc(ription)?s?)$",
     re.IGNORECASE,
 )
 

@@ -14,25 +14,22 @@ from dataclasses import replace
 
 from stemfirst_lint import known
 from stemfirst_lint.constants import Constants, NotConstant
-from stemfirst_lint.fillings import Given, given_in
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.messages import (
-    JINJA_CLASSES,
     MESSAGE_CLASSES,
-    TEMPLATE_CLASSES,
     History,
     Item,
     Message,
     contents,
     items_of,
     message_of,
-    role_of,
 )
 from stemfirst_lint.model import Following, Form, Sink, Site, Template
 from stemfirst_lint.pieces import merge
 from stemfirst_lint.readers import Readers
 from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
+from stemfirst_lint.template_classes import TemplateClasses
 from stemfirst_lint.templates import Reader
 from stemfirst_lint.unfilled import unfilled_sites
 from stemfirst_lint.wording import is_named, is_worded, lead, stable_texts
@@ -78,6 +75,7 @@ class Finder:
         self.reader = Reader(flow)
         self.constants = Constants(flow.project)
         self.readers = Readers(flow.project)
+        self.template_classes = TemplateClasses(self.reader)
         self._sites: list[Site] = []
         self._seen_messages: set[int] = set()
 
@@ -117,7 +115,8 @@ class Finder:
                 if call.node.args:
                     self._weak(call.node.args[0], call, Sink.CALL, None)
         self._behind_histories(module)
-        self._template_classes(module)
+        for site in self.template_classes.sites(module):
+            self._add(site)
         self._names(module)
 
     # Requests
@@ -324,68 +323,6 @@ class Finder:
         for template in self.reader.templates(node, use, name=name):
             if is_worded(template):
                 self._add(Site(template, Sink.NAME, template.location))
-
-    # Template classes
-
-    def _template_classes(self, module: ModuleIndex) -> None:
-        for name, role in TEMPLATE_CLASSES.items():
-            for call in module.calls.get(name, ()):
-                self._class_template(call, role)
-        for method in ("from_template", "from_messages"):
-            for call in module.calls.get(method, ()):
-                function = call.node.func
-                assert isinstance(function, ast.Attribute)
-                owner = last_name(function.value)
-                if owner not in TEMPLATE_CLASSES:
-                    continue
-                if method == "from_template":
-                    self._class_template(call, TEMPLATE_CLASSES[owner])
-                elif call.node.args and isinstance(call.node.args[0], ast.List):
-                    for element in call.node.args[0].elts:
-                        if isinstance(element, ast.Tuple) and len(element.elts) == 2:
-                            self._unfilled(element.elts[1], call, role_of(element.elts[0]))
-
-    def _class_template(self, call: CallUse, role: str | None) -> None:
-        syntax = _keyword(call.node, "template_format")
-        form = Form.FORMAT
-        if isinstance(syntax, ast.Constant) and syntax.value in (
-            "jinja2",
-            "mustache",
-        ):
-            form = Form.JINJA
-        elif syntax is not None:
-            return  # a syntax that we cannot tell
-        if last_name(call.node.func) in JINJA_CLASSES:
-            form = Form.JINJA
-        node = _keyword(call.node, "template") or _keyword(call.node, "template_str")
-        if node is None and call.node.args:
-            node = call.node.args[0]
-        if node is not None:
-            self._unfilled(node, call, role, form)
-
-    def _unfilled(
-        self, node: ast.expr, call: CallUse, role: str | None, form: Form = Form.FORMAT
-    ) -> None:
-        given = self._partial(call)
-        for template in self.reader.unfilled(node, call.use, given, form):
-            place = call.use.scope.module.source.place(node)
-            self._add(Site(template, Sink.TEMPLATE_CLASS, place, role))
-
-    def _partial(self, call: CallUse) -> Given:
-        """The values that a template class is made with, or gets by `.partial(...)`."""
-        given = Given()
-        variables = _keyword(call.node, "partial_variables")
-        if variables is not None:
-            made = ast.Call(ast.Name("dict"), [], [ast.keyword(None, variables)])
-            given.named.update(given_in(made, call.use, self.reader.origins).named)
-        for site in call.use.scope.module.calls.get("partial", ()):
-            function = site.node.func
-            if isinstance(function, ast.Attribute) and any(
-                origin.node is call.node
-                for origin in self.reader.origins.of(function.value, site.use)
-            ):
-                given.named.update(given_in(site.node, site.use, self.reader.origins).named)
-        return given
 
     # Together
 

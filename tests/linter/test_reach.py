@@ -65,7 +65,19 @@ VARIES = {
     ),
 }
 
+CHAT = "from langchain_core.prompts import *\n\nASK = ChatPromptTemplate.from_messages([\n"
+
 STAYS = {
+    "a template behind the place of a conversation": (
+        CHAT
+        + '    ("system", "Be terse."), MessagesPlaceholder("chat_history"),\n'
+        + '    HumanMessagePromptTemplate.from_template("{question} RULES")])\n'
+    ),
+    "a turn of a chat template behind a placeholder": (
+        CHAT
+        + '    ("system", "Be terse."), ("placeholder", "{messages}"),\n'
+        + '    ("human", "{question} RULES")])\n'
+    ),
     "a value that each round binds anew": (
         "def work(client):\n    for step in steps():\n"
         '        last = "a"\n        text = f"{last} RULES"\n'
@@ -121,3 +133,23 @@ def test_a_parameter_named_for_the_time_is_a_clock(check: Check) -> None:
         f'def ask(client, current_time):\n    text = f"{{current_time}} {RULES}"\n    {SEND}'
     )
     assert [finding.code for finding in report.findings] == ["SF101"]
+
+
+CHATS = {
+    "its own text": ('    ("system", "Be terse."), ("human", "{question} RULES")])\n', "SF301"),
+    "the conversation": (
+        '    ("system", "Be terse. {context}"), MessagesPlaceholder("history"), "{question}"])\n',
+        "SF107",
+    ),
+    "text of a later message": (
+        '    SystemMessagePromptTemplate.from_template("Known: {context}"), ("human", "RULES")])\n',
+        "SF301",
+    ),
+}
+
+
+@pytest.mark.parametrize("title", CHATS)
+def test_a_chat_template_is_read_as_one_request(check: Check, title: str) -> None:
+    text, code = CHATS[title]
+    report = check(CHAT + text.replace("RULES", RULES))
+    assert [finding.code for finding in report.findings] == [code]

@@ -11,7 +11,6 @@ from stemfirst_lint.rules.rule import (
     Case,
     Limits,
     Rule,
-    stable_behind,
     stable_in_request,
 )
 
@@ -70,6 +69,14 @@ class HoleBeforeStatic(Rule):
             + _LONG
             + '"\n'
             + _SEND,
+            finds=1,
+        ),
+        Case(
+            "data at the end of a message that long constant messages follow",
+            "def ask(client, document, question):\n"
+            + "    return client.chat.completions.create(messages=[\n"
+            + '        {"role": "system", "content": f"You know this: {document}"},\n'
+            + f'        {{"role": "user", "content": "{_LONG}"}}])\n',
             finds=1,
         ),
         Case(
@@ -156,7 +163,7 @@ def _liveliest(site: Site, limits: Limits) -> Hole | None:
     for hole in site.template.holes:
         if not _varies(hole, site) or (best is not None and _tier(hole) <= _tier(best)):
             continue
-        texts = stable_behind(site, hole)
+        texts = stable_in_request(site, hole, limits)
         if limits.counter.is_surely_below(texts, limits.min_gain_tokens):
             break
         if limits.counter.count(*texts).tokens < limits.min_gain_tokens:
