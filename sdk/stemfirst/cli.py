@@ -30,6 +30,10 @@ COMMANDS = {
         "stemfirst_server.cli:serve",
         "Serve a model with a prefix cache that reports savings.",
     ),
+    "bench": (
+        "stemfirst_server.bench.cli:bench",
+        "Ask a server much, and print its latencies, hits and savings.",
+    ),
     "demo": ("stemfirst.demo.cli:demo", "Check, fix, serve and compare an example app."),
 }
 """Subcommand -> (where it lives, what its line in `stemfirst --help` says)."""
