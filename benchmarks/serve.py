@@ -119,9 +119,11 @@ def tuned(name: str, makers: dict[str, Callable[[], Engine]], scale: float) -> E
     return makers[best]()
 
 
-def warm_up(engine: Engine) -> None:
-    """Answer something; first calls are slow for all."""
+def warm_up(engine: Engine, scale: float = 0.0) -> None:
+    """Answer something; first calls are slow for all, and so is memory that nobody wrote to yet."""
     engine.answer([list(range(100, 140))], NEW_TOKENS)
+    if scale:
+        workloads(scale, seed=999)[3].seconds(engine)
 
 
 def compare(given: argparse.Namespace, folder: Path, chosen: list[Workload]) -> None:
@@ -131,7 +133,7 @@ def compare(given: argparse.Namespace, folder: Path, chosen: list[Workload]) -> 
 
     def run(name: str, engine: Engine) -> None:
         try:
-            warm_up(engine)
+            warm_up(engine, given.scale)
             for workload in chosen:
                 figures[workload.name][name] = workload.seconds(engine)
                 print(
@@ -174,14 +176,28 @@ def compare(given: argparse.Namespace, folder: Path, chosen: list[Workload]) -> 
 
 
 def cost_at_no_hits(given: argparse.Namespace, folder: Path) -> None:
-    """Print what the cache costs where nothing hits: both servers in turns, fresh prompts."""
+    """Print what the cache costs where nothing hits: both servers in turns, fresh prompts.
+
+    Before anything counts, the cached one's memory is filled: from then on it evicts, as a server
+    does that has run for a while, and it touches no memory for the first time.
+    """
+    fill = workloads(given.scale, seed=999)[3]
+    tokens = sum(len(prompt) + NEW_TOKENS for prompt in fill.rounds[0])
     servers = {
-        name: Ours(folder, given.threads, given.dtype, has_prefix_cache=name == "on")
+        name: Ours(
+            folder,
+            given.threads,
+            given.dtype,
+            has_prefix_cache=name == "on",
+            pool_tokens=max(4096, round(1.25 * tokens)),
+        )
         for name in ("on", "off")
     }
     try:
         for server in servers.values():
             warm_up(server)
+            fill.seconds(server)
+            workloads(given.scale, seed=998)[3].seconds(server)
         ratios = []
         for number in range(COST_ROUNDS):
             times = {}

@@ -21,7 +21,10 @@ from typing import Any, Protocol
 import httpx
 
 START_S = 180
-POOL_TOKENS = 65_536
+# Tokens of KV memory: ours shares what runs together, transformers' batching only what is done,
+# so it gets as much as all requests of a workload need at once.
+OUR_POOL_TOKENS = 24_576
+PEERS_POOL_TOKENS = 65_536
 
 
 class Engine(Protocol):
@@ -82,12 +85,18 @@ class Ours:
     """`stemfirst serve`."""
 
     def __init__(
-        self, folder: Path, threads: int, dtype: str, *, has_prefix_cache: bool = True
+        self,
+        folder: Path,
+        threads: int,
+        dtype: str,
+        *,
+        has_prefix_cache: bool = True,
+        pool_tokens: int = OUR_POOL_TOKENS,
     ) -> None:
         self._server = _Process(
             [
                 *(sys.executable, "-m", "stemfirst.cli", "serve", "--port", "0"),
-                *("--model", str(folder), "--pool-tokens", str(POOL_TOKENS), "--dtype", dtype),
+                *("--model", str(folder), "--pool-tokens", str(pool_tokens), "--dtype", dtype),
                 *("--calibration-seconds", "0"),
                 "--enable-prefix-caching" if has_prefix_cache else "--no-prefix-caching",
             ],
@@ -132,7 +141,7 @@ class LlamaCpp:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        tokens = POOL_TOKENS if is_unified else slots * 2048
+        tokens = PEERS_POOL_TOKENS if is_unified else slots * 2048
         self._server = _Process(
             [
                 *(str(binary), "--model", str(gguf), "--host", "127.0.0.1", "--port", str(port)),
@@ -185,7 +194,7 @@ class Transformers:
         ).eval()
         self._batching = ContinuousBatchingConfig(
             page_size=page,
-            num_blocks=POOL_TOKENS // page,
+            num_blocks=PEERS_POOL_TOKENS // page,
             max_batch_tokens=batch_tokens,
             allow_block_sharing=True,
         )
