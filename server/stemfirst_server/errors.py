@@ -9,6 +9,7 @@
     │   └── PrefixUnknownError    it stands on a prefix that is not kept here; send it in full
     ├── ConfigError               a setting of the server itself is out of range
     ├── OverloadedError           no room for this request now
+    ├── DrainingError             nothing new is taken for now, by an operator's wish
     ├── RequestFailedError        this one request broke; all others go on
     └── EngineStoppedError        nobody is there to do the work
 
@@ -67,7 +68,8 @@ class OverloadedError(ServerError):
     """There is no room now; the same request may succeed later.
 
     Attributes:
-        reason: `queue_full`, `tenant_limit` or `bodies_too_large`.
+        reason: `queue_full`, `bodies_too_large`, or a tenant's: `tenant_limit`, `tenant_streams`,
+            `tenant_requests`, `tenant_tokens`.
         retry_after_s: whole seconds after which trying again makes sense.
     """
 
@@ -75,6 +77,10 @@ class OverloadedError(ServerError):
         super().__init__(message)
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class DrainingError(ServerError):
+    """Nothing new is taken for now."""
 
 
 class RequestFailedError(ServerError):

@@ -72,8 +72,9 @@ class ServerProcess:
         self._slot = Slot()
         self._error: ServerError | None = None
         self._is_interrupted = False
+        self._keys = settings.keys()
         config = uvicorn.Config(
-            make_app(self._slot, keys=settings.keys(), write_timeout_s=settings.write_timeout_s),
+            make_app(self._slot, keys=self._keys, write_timeout_s=settings.write_timeout_s),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -115,6 +116,7 @@ class ServerProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._read_keys_again)
         began = time.monotonic()
         loading = threading.Thread(target=self._load, args=(loop, began), daemon=True)
         loading.start()
@@ -162,6 +164,15 @@ class ServerProcess:
             log.warning("%s", service.served.notice)
         url = base_url(self._listener)
         print(f"Serving {service.served.names[0]} at {url}/v1 (Ctrl-C ends it)", flush=True)
+
+    def _read_keys_again(self) -> None:
+        """Take the keys as they are in the file now; if it makes no sense, keep the old ones."""
+        try:
+            self._keys.become(self._settings.keys())
+        except ConfigError as error:
+            log.error("the keys stay as they were: %s", error)
+        else:
+            log.info("the keys were read again")
 
     def _end(self) -> None:
         self._uvicorn.should_exit = True

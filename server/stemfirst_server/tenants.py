@@ -19,7 +19,13 @@ from stemfirst_server.errors import ConfigError
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LIMITS = ("most_requests",)
+_LIMITS = (
+    "most_requests",
+    "most_streams",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "most_cached_tokens",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,18 @@ class Tenant:
     Attributes:
         name: unique; names the namespace, so a new key for the same name finds the same cache.
         most_requests: requests at once, running and waiting; None: as many as the server takes.
+        most_streams: streams at once; None: no limit of its own, as for those below.
+        requests_per_minute: that may begin.
+        tokens_per_minute: of prompts and answers, cached or not.
+        most_cached_tokens: in the device's cache, over all salts; what it used longest ago goes.
     """
 
     name: str
     most_requests: int | None = None
+    most_streams: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    most_cached_tokens: int | None = None
 
 
 EVERYBODY = Tenant("")
@@ -54,6 +68,10 @@ class Keys:
     ) -> None:
         self._tenants = dict(tenants or {})
         self._admin_digests = admin_digests
+
+    def become(self, other: Keys) -> None:
+        """Take the keys of another, for requests from now on."""
+        self._tenants, self._admin_digests = other._tenants, other._admin_digests
 
     @property
     def are_asked_for(self) -> bool:
@@ -120,7 +138,7 @@ def _read_file(file: Path, tenants: dict[bytes, Tenant], admins: set[bytes]) -> 
         if not isinstance(entry, dict):
             raise ConfigError(f"{place} must be a table with keys")
         _known(entry, ("keys", *_LIMITS), place)
-        tenant = Tenant(name, most_requests=_limit(entry, "most_requests", place))
+        tenant = Tenant(name, **{limit: _limit(entry, limit, place) for limit in _LIMITS})
         for digest in _digests(entry, place):
             _add(tenants, digest, tenant, place)
     admin = _table(content, "admin", f"{file}")

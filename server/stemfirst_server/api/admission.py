@@ -13,7 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from stemfirst_server.engine.request import FinishEvent
-from stemfirst_server.errors import InvalidRequestError, OverloadedError
+from stemfirst_server.errors import DrainingError, InvalidRequestError, OverloadedError
+from stemfirst_server.quotas import Quotas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,14 +46,24 @@ class Admission:
         self._left_at: deque[float] = deque(maxlen=64)
         self._clock = clock
         self._lock = Lock()
+        self.is_draining = False
+        self.quotas = Quotas(clock=clock)
 
-    def take(self, count: int, tenant: Tenant) -> Seats:
+    def take(self, count: int, tenant: Tenant, *, is_stream: bool = False) -> Seats:
         """Return seats for `count` requests of a tenant, all or none.
 
+        Args:
+            count: how many.
+            tenant: whose.
+            is_stream: the answer is one stream.
+
         Raises:
+            DrainingError: nothing new is taken.
             OverloadedError: the server, or the tenant's share of it, is full.
             InvalidRequestError: there will never be so many.
         """
+        if self.is_draining:
+            raise DrainingError("the server takes no more requests for now; try again later")
         most = min(self.most_requests, tenant.most_requests or self.most_requests)
         if count > most:
             raise InvalidRequestError(
@@ -73,9 +84,18 @@ class Admission:
                     reason="tenant_limit",
                     retry_after_s=1,
                 )
+            self.quotas.begin(tenant, count, streams=int(is_stream))
             self.taken += count
             self._by_tenant[tenant.name] += count
-        return Seats(self, tenant.name, count)
+        return Seats(self, tenant, count, is_stream=is_stream)
+
+    def drain(self) -> None:
+        """Take nothing new."""
+        self.is_draining = True
+
+    def resume(self) -> None:
+        """Take requests again."""
+        self.is_draining = False
 
     def check(self) -> None:
         """The class's invariant."""
@@ -84,12 +104,12 @@ class Admission:
             assert 0 <= self.taken <= self.most_requests
             assert all(count > 0 for count in self._by_tenant.values())
 
-    def _leave(self, tenant_name: str, count: int) -> None:
+    def _leave(self, tenant: Tenant, count: int) -> None:
         with self._lock:
             self.taken -= count
-            self._by_tenant[tenant_name] -= count
-            if not self._by_tenant[tenant_name]:
-                del self._by_tenant[tenant_name]
+            self._by_tenant[tenant.name] -= count
+            if not self._by_tenant[tenant.name]:
+                del self._by_tenant[tenant.name]
             self._left_at.extend([self._clock()] * count)
 
     def _retry_after(self, count: int) -> int:
@@ -107,10 +127,16 @@ class Seats:
     never used.
     """
 
-    def __init__(self, admission: Admission, tenant_name: str, count: int) -> None:
+    def __init__(
+        self, admission: Admission, tenant: Tenant, count: int, *, is_stream: bool
+    ) -> None:
         self._admission = admission
-        self._tenant_name = tenant_name
+        self._tenant = tenant
         self._unused = count
+        # Those that have not ended; the last one takes the stream with it.
+        self._left = count
+        self._is_stream = is_stream
+        self._lock = Lock()
         self._engine: EnginePort | None = None
 
     def over(self, engine: EnginePort) -> Seats:
@@ -125,11 +151,13 @@ class Seats:
 
         def receive(event: Event) -> None:
             if isinstance(event, FinishEvent):
-                self._admission._leave(self._tenant_name, 1)
+                self._admission.quotas.charge(self._tenant, event.report.output_tokens)
+                self._leave(1)
             on_event(event)
 
         handle = self._engine.submit(request, receive)
         self._unused -= 1
+        self._admission.quotas.charge(self._tenant, len(request.token_ids))
         return handle
 
     def abort(self, request_id: str) -> None:
@@ -153,4 +181,12 @@ class Seats:
     ) -> None:
         unused, self._unused = self._unused, 0
         if unused:
-            self._admission._leave(self._tenant_name, unused)
+            self._leave(unused)
+
+    def _leave(self, count: int) -> None:
+        self._admission._leave(self._tenant, count)
+        with self._lock:
+            self._left -= count
+            is_last_of_stream = self._is_stream and self._left <= 0
+        if is_last_of_stream:
+            self._admission.quotas.end(self._tenant, streams=1)

@@ -124,7 +124,7 @@ async def _converse(
     model = _model(body, service)
     tenant: Tenant = request.state.tenant
     space = namespace(service.served.names[0], tenant.name, body.cache_salt)
-    with service.admission.take(body.choices, tenant) as seats:
+    with service.admission.take(body.choices, tenant, is_stream=bool(body.stream)) as seats:
         began = time.monotonic()
         prompt = await service.chat_prompt(asked, space, origin)
         tokenize_ms = (time.monotonic() - began) * 1000
@@ -154,7 +154,8 @@ async def completion(body: CompletionRequest, request: Request, service: Service
     tenant: Tenant = request.state.tenant
     space = namespace(service.served.names[0], tenant.name, body.cache_salt)
     is_list = isinstance(body.prompt, list) and not isinstance(asked[0], list)
-    with service.admission.take(len(asked) * body.choices, tenant) as seats:
+    count = len(asked) * body.choices
+    with service.admission.take(count, tenant, is_stream=bool(body.stream)) as seats:
         began = time.monotonic()
         prompts = [
             await service.text_prompt(prompt, space, ("prompt", index) if is_list else ("prompt",))

@@ -22,6 +22,7 @@ from stemfirst_server.api.messages import MessagesRequest
 from stemfirst_server.api.responses import ResponsesRequest
 from stemfirst_server.api.savings import savings
 from stemfirst_server.api.schema import ChatRequest, CompletionRequest
+from stemfirst_server.api.steering import add_steering
 from stemfirst_server.api.tokenizing import DetokenizeRequest, TokenizeRequest
 from stemfirst_server.errors import OverloadedError, ServerError
 from stemfirst_server.metrics import CONTENT_TYPE
@@ -68,6 +69,7 @@ def make_app(
     _add_answers(app, slot)
     _add_tokens(app, slot)
     _add_facts(app, slot)
+    add_steering(app, slot)
     return Edge(
         app,
         keys=keys or Keys(),
@@ -165,7 +167,10 @@ def _add_facts(app: FastAPI, slot: Slot) -> None:
     @app.get("/health/ready")
     async def ready() -> JSONResponse:
         """Readiness: requests are served."""
-        is_ready = slot.service is not None and slot.service.engine.is_running
+        service = slot.service
+        is_ready = (
+            service is not None and service.engine.is_running and not service.admission.is_draining
+        )
         return JSONResponse(
             {"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503
         )
@@ -187,7 +192,7 @@ def _capabilities(service: Service) -> dict[str, Any]:
         "model": served.names[0],
         "models": list(served.names),
         "page": service.config.page,
-        "features": ["segments", "savings", "cache_salt", "prefix_refs"],
+        "features": ["segments", "savings", "cache_salt", "prefix_refs", "explain"],
         "prefix_refs": {
             "most_bytes": service.references.most_tenant_bytes,
             "ttl_s": int(service.references.life_s),

@@ -7,6 +7,7 @@ text. Written against ASGI itself, because wrapping streams costs what streaming
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import re
 import time
@@ -35,6 +36,10 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 OPERATORS_ROUTES = frozenset({"/metrics", "/v1/savings/tenants"})
 """Routes that tell of all tenants."""
+
+
+ADMIN_ROUTES = "/v1/admin/"
+"""Routes that change what all tenants meet."""
 
 
 OPEN_ROUTES = frozenset({"/health", "/health/ready", "/ready"})
@@ -141,14 +146,20 @@ class Edge:
         if length.isdigit() and int(length) > self._most_body_bytes:
             raise self._too_large()
         path = scope["path"]
-        if path in OPERATORS_ROUTES:
-            if self._keys.guards_operations and not self._keys.is_admin(key):
+        if path in OPERATORS_ROUTES or path.startswith(ADMIN_ROUTES):
+            if not self._is_operator(scope, key):
                 raise failures.not_an_operator()
         elif path not in OPEN_ROUTES:
             tenant = self._keys.tenant(key)
             if tenant is None:
                 raise failures.wrong_key()
             scope["state"]["tenant"] = tenant
+
+    def _is_operator(self, scope: Scope, key: str | None) -> bool:
+        if self._keys.guards_operations:
+            return self._keys.is_admin(key)
+        # Without any key everybody may look, and who sits at this machine may act.
+        return not scope["path"].startswith(ADMIN_ROUTES) or _is_here(scope)
 
     def _bounded(self, receive: Receive, held: _Held) -> Receive:
         async def receiving() -> Message:
@@ -221,3 +232,14 @@ def key_of(headers: Headers) -> str | None:
     if scheme.lower() == "bearer" and key.strip():
         return key.strip()
     return headers.get("x-api-key", "").strip() or None
+
+
+def _is_here(scope: Scope) -> bool:
+    """Whether the request came from this machine, and through nobody who speaks for others."""
+    client = scope.get("client")
+    if client is None or "x-forwarded-for" in Headers(scope=scope):
+        return False
+    try:
+        return ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from stemfirst_server.api.encoding import Answered
 from stemfirst_server.errors import (
     ContextLengthError,
+    DrainingError,
     EngineStoppedError,
     InvalidRequestError,
     OverloadedError,
@@ -181,6 +182,10 @@ def from_server_error(error: ServerError) -> ApiError:
             kind="rate_limit_error",
             code=error.reason,
             retry_after_s=error.retry_after_s,
+        )
+    if isinstance(error, DrainingError):
+        return ApiError(
+            503, str(error), kind="server_error", code="server_draining", retry_after_s=5
         )
     if isinstance(error, EngineStoppedError):
         return ApiError(

@@ -40,12 +40,16 @@ from stemfirst_server.engine.totals import Totals
 from stemfirst_server.errors import ConfigError, EngineStoppedError, InvalidRequestError
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.eviction import Recency, Worth
+from stemfirst_server.steering.history import Cause, History
+from stemfirst_server.steering.survey import survey
 from stemfirst_server.tiers.opening import open_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stemfirst_server.memory.node import EvictedRun
     from stemfirst_server.model.loading import LoadedModel
+    from stemfirst_server.steering.survey import Survey
     from stemfirst_server.tiers.settings import TierSettings
     from stemfirst_server.tiers.tiers import Tiers
 
@@ -57,6 +61,7 @@ class Engine:
 
     Attributes:
         config: its settings.
+        history: what was cached once.
         tiers: slower memory behind the cache, or None.
         info: the model, with `context_tokens` cut to what the pool can hold.
 
@@ -81,8 +86,8 @@ class Engine:
         self.tiers: Tiers | None = None
         if tier_settings is not None:
             self.tiers = open_tiers(loaded.model, made.pool, self.config, tier_settings)
-        if self.tiers is not None:
-            self._cache.on_evict = self.tiers.keep
+        self.history = History(self.config.page)
+        self._cache.on_evict = self._evicted
         self._scheduler = Scheduler(self._cache, self.config, self.tiers)
         self._end_tokens = frozenset(loaded.info.end_token_ids)
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
@@ -184,15 +189,38 @@ class Engine:
         """
         self._between_steps(self._scheduler.check)
 
-    def flush(self) -> int:
+    def flush(self, cause: Cause = Cause.FLUSHED) -> int:
         """Drop everything cached that no running request uses; return the pages freed.
 
         Slower tiers forget everything.
         """
-        freed: int = self._between_steps(self._cache.flush)
+        freed: int = self._between_steps(lambda: self._flush(cause))
         if self.tiers is not None:
             self.tiers.flush()
         return freed
+
+    def survey(self, request: GenerationRequest) -> Survey:
+        """Return what a request would find in the cache, without running it.
+
+        Waits for the step under way.
+
+        Raises:
+            EngineStoppedError: the engine is not running.
+        """
+        config = self.config
+        limit = len(request.token_ids) - 1 if config.has_prefix_cache else 0
+        found: Survey = self._between_steps(
+            lambda: survey(
+                self._cache.tree,
+                self.tiers,
+                self.history,
+                request.namespace,
+                request.token_ids.tobytes(),
+                limit_tokens=max(0, limit),
+                grain_tokens=config.chunk_tokens if config.is_deterministic else config.page,
+            )
+        )
+        return found
 
     def save(self, *, most_s: float) -> int:
         """Write what is cached to the disk tier, if there is one; return the pages.
@@ -224,6 +252,17 @@ class Engine:
         return elapsed
 
     # In the engine's thread.
+
+    def _evicted(self, run: EvictedRun) -> None:
+        self.history.note(run.namespace, run.data, len(run.pages), Cause.EVICTED)
+        if self.tiers is not None:
+            self.tiers.keep(run)
+
+    def _flush(self, cause: Cause) -> int:
+        tree = self._cache.tree
+        for node in tree.nodes():
+            self.history.note(node.namespace, tree.path_data(node), len(node.pages), cause)
+        return self._cache.flush()
 
     def _run(self) -> None:
         try:

@@ -21,6 +21,7 @@ Rules, each with its test:
 from __future__ import annotations
 
 import heapq
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 _NO_PAGES: PageArray = np.empty(0, dtype=np.int32)
 _NO_PAGES.flags.writeable = False
+
+# A shared system prompt may have thousands of continuations.
+_NEIGHBOURS_COMPARED = 64
 
 
 class RadixTree:
@@ -78,6 +82,23 @@ class RadixTree:
             return 0
         _, offset, _, tail_bytes = self._walk(root, data, self._whole_bytes(data, limit_tokens))
         return (offset + tail_bytes) // TOKEN_BYTES
+
+    def neighbour(self, namespace: str, data: bytes) -> tuple[int, bytes]:
+        """Return how many tokens the nearest run shares with `data`, and that run; read-only.
+
+        Seen among the newest branches where the two part; a run ends with its node.
+        """
+        root = self._roots.get(namespace)
+        if root is None:
+            return 0, b""
+        end, offset, tail, _ = self._walk(root, data, self._whole_bytes(data, None))
+        nearest, shared = b"", 0
+        newest = islice(reversed(end.children.values()), _NEIGHBOURS_COMPARED)
+        for child in (tail,) if tail is not None else newest:
+            common = common_bytes(child.key, data, offset, min(len(data), offset + len(child.key)))
+            if not nearest or common > shared:
+                nearest, shared = child.key, common
+        return (offset + shared) // TOKEN_BYTES, data[:offset] + nearest
 
     def match(
         self,

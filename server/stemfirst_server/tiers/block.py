@@ -32,11 +32,12 @@ class Block:
         file: where it lies on disk; None: not there.
         pins: how many copy its KV at this moment, so that its slots stay as they are.
         was_read: its KV came from disk and was not used yet.
-        is_on_device: it was brought back and has not been evicted since, as far as is known.
+        device_end: pages from the root up to which it was brought back and has not been evicted
+            since, as far as is known.
     """
 
     __slots__ = (
-        "data", "file", "is_on_device", "namespace", "pages", "pins", "slots", "start_page",
+        "data", "device_end", "file", "namespace", "pages", "pins", "slots", "start_page",
         "was_read",
     )  # fmt: skip
 
@@ -49,7 +50,7 @@ class Block:
         self.file: BlockFile | None = None
         self.pins = 0
         self.was_read = False
-        self.is_on_device = False
+        self.device_end = 0
 
     @property
     def end_page(self) -> int:
@@ -93,13 +94,14 @@ class BlockIndex:
             known = block
             yield page, block
 
-    def has(self, namespace: str, data: bytes, start_page: int) -> list[bool]:
-        """Return for each page of `data` from `start_page` on whether a block has it."""
-        found = []
+    def each(self, namespace: str, data: bytes, start_page: int) -> list[Block | None]:
+        """Return for each page of `data` from `start_page` on the block that has it, or None."""
+        found: list[Block | None] = []
         for page, key in self._keys(namespace, data, start_page, len(data) // self._page_bytes):
             block = self._by_page.get(key)
             end = (page + 1) * self._page_bytes
-            found.append(block is not None and block.data[:end] == data[:end])
+            is_same = block is not None and block.data[:end] == data[:end]
+            found.append(block if is_same else None)
         return found
 
     def add(self, block: Block) -> None:

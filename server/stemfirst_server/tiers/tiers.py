@@ -146,13 +146,13 @@ class Tiers:
         count = len(run.pages)
         start = len(run.data) // self._page_bytes - count
         with self._lock:
-            known = self._index.has(run.namespace, run.data, start)
-            for page, block in self._index.run(run.namespace, run.data, start):
-                if page == max(start, block.start_page):
-                    block.is_on_device = False
+            known = self._index.each(run.namespace, run.data, start)
+            for page, block in enumerate(known, start):
+                if block is not None:
+                    block.device_end = min(block.device_end, page)
                     self._touch(block)
             place = 0
-            for is_known, group in groupby(known):
+            for is_known, group in groupby(block is not None for block in known):
                 length = len(list(group))
                 for first in range(place, place + length, MOST_BLOCK_PAGES):
                     last = min(first + MOST_BLOCK_PAGES, place + length)
@@ -195,8 +195,8 @@ class Tiers:
                 for block in blocks:
                     block.pins -= 1
             from_disk = sum(block.was_read for block, _ in wanted[:count])
-            for block, _ in wanted[:count]:
-                block.is_on_device = True
+            for page, (block, _) in enumerate(wanted[:count], have):
+                block.device_end = page + 1
                 self._touch(block)
             for block in {block for block, _ in wanted[:count]}:
                 block.was_read = False
@@ -249,8 +249,12 @@ class Tiers:
         with self._lock:
             self._forget_gone()
             path = [block for _, block in self._index.run(namespace, data, 0)]
+            for block in reversed(list(dict.fromkeys(path))):
+                # What is wanted makes no room for what else is wanted.
+                self._touch(block)
         for block in dict.fromkeys(path):
-            if block.slots is not None or block.is_on_device:
+            wanted_end = min(block.end_page, len(data) // self._page_bytes)
+            if block.slots is not None or wanted_end <= block.device_end:
                 continue
             most_pages -= block.pages
             if most_pages < 0 or not self._read_block(block):
