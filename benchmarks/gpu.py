@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ import numpy as np
 import torch
 from ceilings import copy_bytes, matmul_flops, timed_ms
 from random_llama import MODELS, ModelShape, prefill_flop, random_model
-from stemfirst_server.engine.config import EngineConfig
+from stemfirst_server.engine.config import EngineConfig, KVDtype
 from stemfirst_server.engine.engine import Engine
 from stemfirst_server.engine.request import (
     GenerationRequest,
@@ -104,10 +105,11 @@ def check_kernels(device: torch.device) -> Iterator[tuple[str, float, float]]:
         layers["K 192, V 128"] = Layer(16, LayerShape(16, 192, 128))
         layers["64 heads, 8 KV heads"] = Layer(64, LayerShape(8, 64, 64), has_sinks=True)
     for name, layer in layers.items():
-        for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        for dtype, kv in product((torch.float32, torch.float16, torch.bfloat16), KVDtype):
             for page in (PAGE,) if is_small else (1, PAGE, 256):
-                error = layer_error(layer, mixed, page=page, dtype=dtype, device=device)
-                label = f"{name}, {str(dtype).removeprefix('torch.')}, page {page}"
+                given = {"page": page, "dtype": dtype, "device": device, "kv_dtype": kv}
+                error = layer_error(layer, mixed, **given)
+                label = f"{name}, {str(dtype).removeprefix('torch.')}, KV {kv}, page {page}"
                 yield label, error, TOLERANCE[dtype]
 
 

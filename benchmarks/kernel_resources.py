@@ -23,7 +23,11 @@ from typing import Any
 
 import torch
 import triton
+from stemfirst_server.engine.config import KVDtype
 from stemfirst_server.kernels import decode, extend, store
+from stemfirst_server.kernels.step import scales_of
+from stemfirst_server.memory.pool import LayerShape
+from stemfirst_server.memory.quantized import make_pool
 from stemfirst_server.model.attention import ChunkRow, SingleRows
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -35,6 +39,7 @@ _TYPES = {
     torch.float32: "*fp32",
     torch.float16: "*fp16",
     torch.bfloat16: "*bf16",
+    torch.int8: "*i8",
     torch.int32: "*i32",
     torch.int64: "*i64",
 }
@@ -42,7 +47,11 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An attention layer, the new tokens of its longest chunk, and the runs of its decode."""
+    """An attention layer, the new tokens of its longest chunk, and the runs of its decode.
+
+    Attributes:
+        kv: what keys and values are stored in.
+    """
 
     label: str
     heads: int
@@ -55,10 +64,13 @@ class Shape:
     has_sinks: bool = False
     new_tokens: int = 256
     splits: int = 8
+    kv: KVDtype = KVDtype.AUTO
 
 
 SHAPES = (
     Shape("llama-8b", 32, 8, 128, 128),
+    Shape("llama-8b, KV in int8", 32, 8, 128, 128, kv=KVDtype.INT8),
+    Shape("llama-8b, KV in fp8", 32, 8, 128, 128, kv=KVDtype.FP8),
     Shape("llama-8b float16", 32, 8, 128, 128, torch.float16, splits=1),
     Shape("llama-8b float32", 32, 8, 128, 128, torch.float32),
     Shape("width 64 float32", 16, 8, 64, 64, torch.float32),
@@ -124,14 +136,22 @@ def launches(shape: Shape) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
     ]
     tokens, page, pages = shape.new_tokens, 16, 32
     query = torch.empty(tokens, shape.heads, shape.width, dtype=shape.dtype).transpose(0, 1)
-    keys = torch.empty(pages, page, shape.kv_heads, shape.width, dtype=shape.dtype)
-    values = torch.empty(pages, page, shape.kv_heads, shape.value_width, dtype=shape.dtype)
+    pool = make_pool(
+        {0: LayerShape(shape.kv_heads, shape.width, shape.value_width)},
+        shape.kv,
+        pages=pages,
+        page=page,
+        dtype=shape.dtype,
+        device=torch.device("cpu"),
+    )
+    keys, values = pool.keys[0], pool.values[0]
     out = torch.empty(tokens, shape.heads, shape.value_width, dtype=shape.dtype)
     asked: dict[str, Any] = {
         "scale": 0.1,
         "window": shape.window,
         "softcap": shape.softcap,
         "sinks": torch.empty(shape.heads, dtype=shape.dtype) if shape.has_sinks else None,
+        "scales": scales_of(pool, 0),
     }
     page_ids = torch.arange(pages)
     try:
@@ -140,7 +160,8 @@ def launches(shape: Shape) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
         slots = torch.arange(tokens)
         key = torch.empty(tokens, shape.kv_heads, shape.width, dtype=shape.dtype).transpose(0, 1)
         value = torch.empty(tokens, shape.kv_heads, shape.value_width, dtype=shape.dtype)
-        store.store(key, value.transpose(0, 1), slots, keys, values)
+        if shape.kv is KVDtype.AUTO:  # torch's own operations store eight bits
+            store.store(key, value.transpose(0, 1), slots, keys, values)
         plan = extend.plan_extend(
             (ChunkRow(tokens, 500, page_ids),),
             group=shape.heads // shape.kv_heads,

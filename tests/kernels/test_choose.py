@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("triton", reason="the kernels need triton: pip install --no-deps triton")
 
 import torch
-from stemfirst_server.engine.config import EngineConfig
+from stemfirst_server.engine.config import EngineConfig, KVDtype
 from stemfirst_server.kernels import step as kernel_step
 from stemfirst_server.kernels.choose import choose_path, choose_step
 from stemfirst_server.kernels.step import TritonStep
@@ -96,6 +96,22 @@ def test_a_model_whose_attention_they_compute_right_gets_the_kernels(
 
 def test_half_precision_models_get_the_kernels_too(small_model: Callable[..., Any]) -> None:
     assert choose(small_model(dtype=torch.bfloat16)) is TritonStep
+
+
+@pytest.mark.parametrize("kv_dtype", [KVDtype.INT8, KVDtype.FP8])
+def test_kv_in_eight_bits_gets_the_kernels_too_if_they_read_it_right(
+    kv_dtype: KVDtype, small_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small_model()
+    given = {"page": 16, "kv_dtype": kv_dtype, "is_interpreted": True}
+    assert choose_step(model, gates.probe(model), **given) is TritonStep
+    read_right = kernel_step.Scales
+
+    def swapped(keys: torch.Tensor, values: torch.Tensor, *, is_fp8: bool) -> Any:
+        return read_right(values, keys, is_fp8=is_fp8)
+
+    monkeypatch.setattr(kernel_step, "Scales", swapped)
+    assert choose_step(model, gates.probe(model), **given) is AttentionStep
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device for the kernels")

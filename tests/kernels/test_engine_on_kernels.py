@@ -11,7 +11,7 @@ pytest.importorskip("triton", reason="the kernels need triton: pip install --no-
 
 import torch
 from stemfirst_server.engine import assembly
-from stemfirst_server.engine.config import EngineConfig
+from stemfirst_server.engine.config import EngineConfig, KVDtype
 from stemfirst_server.engine.engine import Engine
 from stemfirst_server.engine.request import (
     GenerationRequest,
@@ -63,10 +63,11 @@ def loaded(device: torch.device) -> LoadedModel:
     return LoadedModel(model=model, info=info, shapes=shapes)
 
 
-def answers(loaded: LoadedModel) -> list[tuple[int, ...]]:
+def answers(loaded: LoadedModel, kv_dtype: KVDtype = KVDtype.AUTO) -> list[tuple[int, ...]]:
     """Return what three requests get that share a prefix, two of them after the first."""
     settings = {"page": 8, "pool_tokens": 512, "chunk_tokens": 24, "max_running": 4}
-    engine = Engine(loaded, EngineConfig(**settings, has_cuda_graphs=True, is_checked=True))
+    config = EngineConfig(**settings, kv_dtype=kv_dtype, has_cuda_graphs=True, is_checked=True)
+    engine = Engine(loaded, config)
     generator = np.random.default_rng(5)
     prefix = generator.integers(0, VOCAB, 40).tolist()
     greedy = SamplingParams(max_tokens=5, temperature=0.0)
@@ -87,13 +88,14 @@ def answers(loaded: LoadedModel) -> list[tuple[int, ...]]:
     return [answer.token_ids for answer in (first, *rest)]
 
 
+@pytest.mark.parametrize("kv_dtype", [KVDtype.AUTO, KVDtype.INT8])
 def test_greedy_answers_are_the_references(
-    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    kv_dtype: KVDtype, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(assembly, "choose_path", lambda *_, **__: AttentionPath())
-    expected = answers(loaded)
+    expected = answers(loaded, kv_dtype)
     monkeypatch.setattr(assembly, "choose_path", lambda *_, **__: AttentionPath(TritonStep))
-    assert answers(loaded) == expected
+    assert answers(loaded, kv_dtype) == expected
 
 
 def test_greedy_answers_from_recorded_steps_are_the_references(

@@ -11,6 +11,7 @@ pytest.importorskip("triton", reason="the kernels need triton: pip install --no-
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stemfirst_server.engine.config import KVDtype
 from stemfirst_server.kernels.decode import decode, splits_for
 from stemfirst_server.kernels.step import TritonStep
 from stemfirst_server.kernels.store import store
@@ -87,6 +88,24 @@ def test_half_precision_differs_by_rounding_only(
     assert error < ROUNDING[dtype]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kv_dtype", [KVDtype.INT8, KVDtype.FP8])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "chunks and hits and single tokens",
+        "keys wider than values",
+        "window, softcap and sinks",
+    ],
+)
+def test_keys_and_values_in_eight_bits_are_read_as_the_reference_reads_them(
+    case: str, kv_dtype: KVDtype, dtype: torch.dtype, device: torch.device
+) -> None:
+    layer, work, page = CASES[case]
+    error = layer_error(layer, work, page=page, dtype=dtype, device=device, kv_dtype=kv_dtype)
+    assert error < ROUNDING[dtype]
+
+
 @pytest.mark.parametrize("fast", [OneRun, FourRuns, MoreRunsThanBlocks])
 @pytest.mark.parametrize("window", [None, 70])
 @pytest.mark.parametrize("has_sinks", [False, True], ids=["plain", "sinks"])
@@ -113,6 +132,7 @@ requests = st.lists(st.tuples(st.integers(0, 9), st.integers(2, 5)), max_size=2)
     softcap=st.sampled_from([None, 1.0]),
     has_sinks=st.booleans(),
     fast=st.sampled_from([TritonStep, FourRuns]),
+    kv_dtype=st.sampled_from(KVDtype),
 )
 def test_any_small_work_equals_the_reference(
     device: torch.device,
@@ -125,10 +145,19 @@ def test_any_small_work_equals_the_reference(
     softcap: float | None,
     has_sinks: bool,
     fast: type[TritonStep],
+    kv_dtype: KVDtype,
 ) -> None:
     work = Work(chunks, singles or (() if chunks else (3,)))
     layer = Layer(heads[0], LayerShape(heads[1], *widths), window, softcap, has_sinks)
-    error = layer_error(layer, work, page=page, dtype=torch.float32, device=device, fast=fast)
+    error = layer_error(
+        layer,
+        work,
+        page=page,
+        dtype=torch.float32,
+        device=device,
+        fast=fast,
+        kv_dtype=kv_dtype,
+    )
     assert error < ROUNDING[torch.float32]
 
 

@@ -49,16 +49,11 @@ def choose_path(
     """
     if not config.has_kernels:
         return AttentionPath()
-    if config.kv_dtype is not KVDtype.AUTO:
-        if loaded.model.device.type == "cuda":
-            _log.warning(
-                "attention runs on the reference path, which is slower: our kernels do not read "
-                "KV in %s",
-                config.kv_dtype.value,
-            )
-        return AttentionPath()
-    step_type = choose_step(loaded.model, loaded.shapes, page=pool.page)
+    step_type = choose_step(loaded.model, loaded.shapes, page=pool.page, kv_dtype=config.kv_dtype)
     if not config.has_cuda_graphs:
+        return AttentionPath(step_type)
+    if config.kv_dtype is not KVDtype.AUTO:
+        _log.warning("decode runs without CUDA graphs: they are not made for KV in eight bits")
         return AttentionPath(step_type)
     if step_type is AttentionStep:
         # It gathers whole page tables, which in a recording are as long as the context.
@@ -85,6 +80,7 @@ def choose_step(
     shapes: dict[int, LayerShape],
     *,
     page: int,
+    kv_dtype: KVDtype = KVDtype.AUTO,
     is_interpreted: bool = False,
 ) -> type[AttentionStep]:
     """Return the fastest kind of step that is exact for this model on its device.
@@ -95,6 +91,7 @@ def choose_step(
         model: on its device, uses `ATTENTION_NAME`, in evaluation mode.
         shapes: of its layers.
         page: tokens a page.
+        kv_dtype: what keys and values are stored in.
         is_interpreted: try the kernels on the CPU too, in Triton's interpreter; for tests, with
             TRITON_INTERPRET=1.
     """
@@ -117,7 +114,7 @@ def choose_step(
         )
         return AttentionStep
     try:
-        largest = largest_error(model, shapes, page=page)
+        largest = largest_error(model, shapes, page=page, kv_dtype=kv_dtype)
     except Exception:  # noqa: BLE001
         # Triton, ptxas and the driver raise what they like; the reference path needs none of them.
         _log.warning(

@@ -24,8 +24,11 @@ import triton.language as tl
 
 from stemfirst_server.kernels.softmax import (
     LOG2_E,
+    PLAIN,
+    Scales,
     absorb,
     absorb_sinks,
+    form_of,
     load_slots,
     scores_of,
     slots_of,
@@ -66,6 +69,7 @@ def decode(
     sinks: torch.Tensor | None = None,
     splits: int | None = None,
     processors: int = 1,
+    scales: Scales | None = None,
     is_widened: bool = False,
 ) -> None:
     """Attend for every row; the new tokens' keys and values are in their pages already.
@@ -83,6 +87,7 @@ def decode(
         splits: runs a request; the same number gives a request the same answer, bit for bit, in
             any batch. None chooses by the batch and the device.
         processors: of the device; for the choice.
+        scales: of eight-bit keys and values; None: they are as the query is.
         is_widened: multiply in float32; for the interpreter.
     """
     assert query.stride(-1) == 1
@@ -91,7 +96,7 @@ def decode(
     page, kv_heads, width = keys.shape[1:]
     value_width = values.shape[3]
     group = heads // kv_heads
-    tile = decode_tile(group, width, value_width, keys.dtype.itemsize)
+    tile = decode_tile(group, width, value_width, query.dtype.itemsize)
     head_blocks = -(-group // tile.rows)
     most_tokens = rows.page_ids.shape[1] * page
     if window is not None:
@@ -107,6 +112,8 @@ def decode(
         query,
         keys,
         values,
+        None if scales is None else scales.keys,
+        None if scales is None else scales.values,
         partial,
         weight,
         sinks,
@@ -117,6 +124,7 @@ def decode(
         rows.page_ids.stride(0),
         kv_heads * width,
         kv_heads * value_width,
+        kv_heads,
         scale,
         softcap or 0.0,
         window or 0,
@@ -136,6 +144,7 @@ def decode(
         HAS_SINKS=sinks is not None,
         IS_SPLIT=splits > 1,
         IS_WIDENED=is_widened,
+        FORM=form_of(scales),
         num_warps=tile.warps,
         num_stages=tile.stages,
     )
@@ -170,6 +179,8 @@ def _decode(
     query: tl.tensor,
     keys: tl.tensor,
     values: tl.tensor,
+    key_scales: tl.tensor,
+    value_scales: tl.tensor,
     partial: tl.tensor,
     weight: tl.tensor,
     sinks: tl.tensor,
@@ -180,6 +191,7 @@ def _decode(
     table_stride: tl.tensor,
     key_slot_stride: tl.tensor,
     value_slot_stride: tl.tensor,
+    scale_stride: tl.tensor,
     scale: tl.tensor,
     softcap: tl.tensor,
     window: tl.tensor,
@@ -199,6 +211,7 @@ def _decode(
     HAS_SINKS: tl.constexpr,
     IS_SPLIT: tl.constexpr,
     IS_WIDENED: tl.constexpr,
+    FORM: tl.constexpr,
 ) -> None:
     """Write one run's answer: to `partial` and `weight`, or with one run to `partial` alone.
 
@@ -226,6 +239,9 @@ def _decode(
         )
         keys += kv_head * WIDTH
         values += kv_head * VALUE_WIDTH
+        if FORM != PLAIN:
+            key_scales += kv_head
+            value_scales += kv_head
         page_ids += row * table_stride
 
         mixed = tl.zeros((BLOCK_ROWS, BLOCK_VALUE), tl.float32)
@@ -235,10 +251,32 @@ def _decode(
             kv = block + tl.arange(0, BLOCK_KV)
             is_kv = kv < end
             slots = slots_of(page_ids, kv, is_kv, PAGE)
-            key = load_slots(keys, slots, is_kv, key_slot_stride, WIDTH, BLOCK_WIDTH)
+            key = load_slots(
+                keys,
+                key_scales,
+                slots,
+                is_kv,
+                key_slot_stride,
+                scale_stride,
+                query_tile.dtype,
+                WIDTH,
+                BLOCK_WIDTH,
+                FORM,
+            )
             scores = scores_of(query_tile, key, scale, softcap, HAS_SOFTCAP, IS_WIDENED)
             scores = tl.where(is_kv[None, :], scores, float("-inf"))
-            value = load_slots(values, slots, is_kv, value_slot_stride, VALUE_WIDTH, BLOCK_VALUE)
+            value = load_slots(
+                values,
+                value_scales,
+                slots,
+                is_kv,
+                value_slot_stride,
+                scale_stride,
+                query_tile.dtype,
+                VALUE_WIDTH,
+                BLOCK_VALUE,
+                FORM,
+            )
             mixed, top, total = absorb(scores, value, mixed, top, total, IS_WIDENED)
         if HAS_SINKS and not IS_SPLIT:
             sink = tl.load(sinks + head, mask=is_head, other=0.0).to(tl.float32)

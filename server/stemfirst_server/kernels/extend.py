@@ -24,7 +24,16 @@ import torch
 import triton
 import triton.language as tl
 
-from stemfirst_server.kernels.softmax import absorb, absorb_sinks, load_slots, scores_of, slots_of
+from stemfirst_server.kernels.softmax import (
+    PLAIN,
+    Scales,
+    absorb,
+    absorb_sinks,
+    form_of,
+    load_slots,
+    scores_of,
+    slots_of,
+)
 from stemfirst_server.kernels.tiles import Tile, extend_tile
 
 if TYPE_CHECKING:
@@ -103,6 +112,7 @@ def extend(
     window: int | None = None,
     softcap: float | None = None,
     sinks: torch.Tensor | None = None,
+    scales: Scales | None = None,
     is_widened: bool = False,
 ) -> None:
     """Attend for every chunk; the new tokens' keys and values are in their pages already.
@@ -118,6 +128,7 @@ def extend(
         window: tokens that a query sees, itself included.
         softcap: scores become softcap · tanh(score / softcap).
         sinks: `(heads,)`, contiguous: logits that take weight and give no value.
+        scales: of eight-bit keys and values; None: they are as the query is.
         is_widened: multiply in float32; for the interpreter.
     """
     assert query.stride(-1) == 1
@@ -130,6 +141,8 @@ def extend(
         query,
         keys,
         values,
+        None if scales is None else scales.keys,
+        None if scales is None else scales.values,
         out,
         sinks,
         plan.chunks,
@@ -139,6 +152,7 @@ def extend(
         query.stride(1),
         kv_heads * width,
         kv_heads * value_width,
+        kv_heads,
         scale,
         softcap or 0.0,
         window or 0,
@@ -155,6 +169,7 @@ def extend(
         HAS_SOFTCAP=softcap is not None,
         HAS_SINKS=sinks is not None,
         IS_WIDENED=is_widened,
+        FORM=form_of(scales),
         num_warps=tile.warps,
         num_stages=tile.stages,
     )
@@ -165,6 +180,8 @@ def _extend(
     query: tl.tensor,
     keys: tl.tensor,
     values: tl.tensor,
+    key_scales: tl.tensor,
+    value_scales: tl.tensor,
     out: tl.tensor,
     sinks: tl.tensor,
     chunks: tl.tensor,
@@ -174,6 +191,7 @@ def _extend(
     query_token_stride: tl.tensor,
     key_slot_stride: tl.tensor,
     value_slot_stride: tl.tensor,
+    scale_stride: tl.tensor,
     scale: tl.tensor,
     softcap: tl.tensor,
     window: tl.tensor,
@@ -190,6 +208,7 @@ def _extend(
     HAS_SOFTCAP: tl.constexpr,
     HAS_SINKS: tl.constexpr,
     IS_WIDENED: tl.constexpr,
+    FORM: tl.constexpr,
 ) -> None:
     chunk = tl.load(programs + tl.program_id(0) * 2)
     first_row = tl.load(programs + tl.program_id(0) * 2 + 1)
@@ -217,6 +236,9 @@ def _extend(
     )
     keys += kv_head * WIDTH
     values += kv_head * VALUE_WIDTH
+    if FORM != PLAIN:
+        key_scales += kv_head
+        value_scales += kv_head
 
     # All rows see [start, clear); some see [clear, end); with a window, the mask holds throughout.
     first_position = cached + first_row // GROUP
@@ -235,21 +257,65 @@ def _extend(
         kv = begin + tl.arange(0, BLOCK_KV)
         is_kv = kv < clear
         slots = slots_of(page_ids, kv, is_kv, PAGE)
-        key = load_slots(keys, slots, is_kv, key_slot_stride, WIDTH, BLOCK_WIDTH)
+        key = load_slots(
+            keys,
+            key_scales,
+            slots,
+            is_kv,
+            key_slot_stride,
+            scale_stride,
+            query_tile.dtype,
+            WIDTH,
+            BLOCK_WIDTH,
+            FORM,
+        )
         scores = scores_of(query_tile, key, scale, softcap, HAS_SOFTCAP, IS_WIDENED)
-        value = load_slots(values, slots, is_kv, value_slot_stride, VALUE_WIDTH, BLOCK_VALUE)
+        value = load_slots(
+            values,
+            value_scales,
+            slots,
+            is_kv,
+            value_slot_stride,
+            scale_stride,
+            query_tile.dtype,
+            VALUE_WIDTH,
+            BLOCK_VALUE,
+            FORM,
+        )
         mixed, top, total = absorb(scores, value, mixed, top, total, IS_WIDENED)
     for begin in range(clear, end, BLOCK_KV):
         kv = begin + tl.arange(0, BLOCK_KV)
         is_kv = kv < end
         slots = slots_of(page_ids, kv, is_kv, PAGE)
-        key = load_slots(keys, slots, is_kv, key_slot_stride, WIDTH, BLOCK_WIDTH)
+        key = load_slots(
+            keys,
+            key_scales,
+            slots,
+            is_kv,
+            key_slot_stride,
+            scale_stride,
+            query_tile.dtype,
+            WIDTH,
+            BLOCK_WIDTH,
+            FORM,
+        )
         scores = scores_of(query_tile, key, scale, softcap, HAS_SOFTCAP, IS_WIDENED)
         is_seen = (kv[None, :] <= position[:, None]) & is_kv[None, :]
         if HAS_WINDOW:
             is_seen = is_seen & (kv[None, :] > position[:, None] - window)
         scores = tl.where(is_seen, scores, float("-inf"))
-        value = load_slots(values, slots, is_kv, value_slot_stride, VALUE_WIDTH, BLOCK_VALUE)
+        value = load_slots(
+            values,
+            value_scales,
+            slots,
+            is_kv,
+            value_slot_stride,
+            scale_stride,
+            query_tile.dtype,
+            VALUE_WIDTH,
+            BLOCK_VALUE,
+            FORM,
+        )
         mixed, top, total = absorb(scores, value, mixed, top, total, IS_WIDENED)
     if HAS_SINKS:
         sink = tl.load(sinks + head, mask=is_row, other=0.0).to(tl.float32)

@@ -14,10 +14,40 @@ Source: Milakov and Gimelshein, "Online normalizer calculation for softmax" (201
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
 import triton
 import triton.language as tl
 
 LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
+
+# How memory holds a number: as the model computes it, or eight bits and a scale.
+PLAIN: tl.constexpr = tl.constexpr(0)
+INT8: tl.constexpr = tl.constexpr(1)
+FP8: tl.constexpr = tl.constexpr(2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scales:
+    """What eight-bit keys and values are multiplied by.
+
+    Attributes:
+        keys: `(pages, page, kv_heads, 1)` float32, contiguous.
+        values: the same.
+        is_fp8: the numbers are bits of fp8 (e4m3), not integers.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    is_fp8: bool
+
+
+def form_of(scales: Scales | None) -> int:
+    """Return the kernels' `FORM`."""
+    if scales is None:
+        return int(PLAIN.value)
+    return int((FP8 if scales.is_fp8 else INT8).value)
 
 
 @triton.jit
@@ -39,22 +69,50 @@ def slots_of(
 @triton.jit
 def load_slots(
     memory: tl.tensor,
+    scales: tl.tensor,
     slots: tl.tensor,
     is_wanted: tl.tensor,
     slot_stride: tl.tensor,
+    scale_stride: tl.tensor,
+    DTYPE: tl.constexpr,
     WIDTH: tl.constexpr,
     BLOCK_WIDTH: tl.constexpr,
+    FORM: tl.constexpr,
 ) -> tl.tensor:
     """Return `(tokens, BLOCK_WIDTH)` keys or values of one head; zeros where not wanted.
 
     Memory behind a request's last token belongs to nobody and may hold NaN, so it is not read.
+
+    Args:
+        memory: pointer to the head's numbers in slot 0.
+        scales: pointer to the head's scale in slot 0; not read where the form is `PLAIN`.
+        slots: `(tokens,)`.
+        is_wanted: `(tokens,)`.
+        slot_stride: of `memory`.
+        scale_stride: of `scales`.
+        DTYPE: what eight-bit numbers become.
+        WIDTH: of the head.
+        BLOCK_WIDTH: the power of two above it.
+        FORM: `PLAIN`, `INT8` or `FP8`.
     """
     column = tl.arange(0, BLOCK_WIDTH)
-    return tl.load(
+    tile = tl.load(
         memory + slots[:, None] * slot_stride + column[None, :],
         mask=is_wanted[:, None] & (column < WIDTH)[None, :],
-        other=0.0,
+        other=0,
     )
+    if FORM != PLAIN:
+        scale = tl.load(scales + slots * scale_stride, mask=is_wanted, other=0.0)
+        if FORM == FP8:
+            # The bits in a float16's places are the number over 256, subnormal ones too: any
+            # device can do it.
+            bits = ((tile.to(tl.int16) << 7) & -0x4001).to(tl.int16)
+            wide = bits.to(tl.float16, bitcast=True).to(tl.float32)
+            scale *= 256.0
+        else:
+            wide = tile.to(tl.float32)
+        tile = (wide * scale[:, None]).to(DTYPE)
+    return tile
 
 
 @triton.jit

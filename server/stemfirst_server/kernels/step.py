@@ -15,10 +15,13 @@ import triton
 
 from stemfirst_server.kernels.decode import decode
 from stemfirst_server.kernels.extend import ExtendPlan, extend, plan_extend
+from stemfirst_server.kernels.softmax import Scales
 from stemfirst_server.kernels.store import store
+from stemfirst_server.memory.quantized import QuantizedPool
 from stemfirst_server.model.attention import AttentionStep
 
 if TYPE_CHECKING:
+    from stemfirst_server.memory.pool import KVPool
     from stemfirst_server.model.attention import _Options
 
 
@@ -62,7 +65,11 @@ class TritonStep(AttentionStep):
         """Write KV, and the answer into `out`, `(tokens, heads, value_width)`, all of it."""
         self.calls[layer] = self.calls.get(layer, 0) + 1
         keys, values = self.pool.keys[layer], self.pool.values[layer]
-        store(key[0], value[0], self.slots, keys, values)
+        scales = scales_of(self.pool, layer)
+        if scales is None:
+            store(key[0], value[0], self.slots, keys, values)
+        else:
+            self.pool.write(layer, self.slots, key[0], value[0])
         queries = query[0] if query.stride(-1) == 1 else query[0].contiguous()
         heads, _, width = queries.shape
         value_width = values.shape[3]
@@ -92,6 +99,7 @@ class TritonStep(AttentionStep):
                 window=options.window,
                 softcap=options.softcap,
                 sinks=sinks,
+                scales=scales,
                 is_widened=is_widened,
             )
         if self.singles is not None:
@@ -107,8 +115,18 @@ class TritonStep(AttentionStep):
                 sinks=sinks,
                 splits=self.splits,
                 processors=_processors(queries.device),
+                scales=scales,
                 is_widened=is_widened,
             )
+
+
+def scales_of(pool: KVPool, layer: int) -> Scales | None:
+    """Return what a layer's eight-bit numbers are multiplied by; None: they are no such."""
+    found = pool.scales(layer)
+    if found is None:
+        return None
+    assert isinstance(pool, QuantizedPool)
+    return Scales(*found, is_fp8=pool.is_fp8)
 
 
 def _is_interpreted() -> bool:

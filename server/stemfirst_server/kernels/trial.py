@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stemfirst_server.memory.pool import KVPool, LayerShape
+from stemfirst_server.engine.config import KVDtype
+from stemfirst_server.memory.quantized import make_pool
 from stemfirst_server.model.attention import ChunkRow, SingleRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from stemfirst_server.memory.pool import KVPool, LayerShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ def lay_out(
     page: int,
     dtype: torch.dtype,
     device: torch.device,
+    kv_dtype: KVDtype = KVDtype.AUTO,
     seed: int = 7,
 ) -> Laid:
     """Return the work over pages in random order, none of them shared.
@@ -65,16 +69,25 @@ def lay_out(
         work: at least one request.
         shapes: a layer's index to what it stores.
         page: tokens a page.
-        dtype: of keys and values.
+        dtype: of keys and values as they are computed.
         device: of all tensors.
+        kv_dtype: what they are stored in.
         seed: of order and noise.
     """
     generator = torch.Generator().manual_seed(seed)
     lengths = [cached + new for cached, new in work.chunks] + list(work.singles)
     counts = [-(-length // page) for length in lengths]
-    pool = KVPool(dict(shapes), pages=sum(counts), page=page, dtype=dtype, device=device)
-    for tensor in (*pool.keys.values(), *pool.values.values()):
-        tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    in_all = sum(counts)
+    pool = make_pool(dict(shapes), kv_dtype, pages=in_all, page=page, dtype=dtype, device=device)
+    everywhere = torch.arange(in_all * page, device=device)
+    for layer, shape in shapes.items():
+        key, value = (
+            torch.randn((shape.kv_heads, len(everywhere), width), generator=generator).to(
+                device=device, dtype=dtype
+            )
+            for width in (shape.key_width, shape.value_width)
+        )
+        pool.write(layer, everywhere, key, value)
     order = torch.randperm(pool.pages, generator=generator).to(device)
     ends = list(accumulate(counts))
     pages = [order[end - count : end] for count, end in zip(counts, ends, strict=True)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from stemfirst_server.engine.config import KVDtype
 from stemfirst_server.kernels.step import TritonStep
 from stemfirst_server.kernels.trial import Laid, Work, lay_out
 from stemfirst_server.memory.pool import LayerShape
@@ -57,10 +58,12 @@ class BothPaths(AttentionStep):
     ) -> torch.Tensor:
         """Return the reference's answer; shapes as in `AttentionStep.attend`."""
         expected = AttentionStep.attend(self, layer, query, key, value, options)
-        memory = (self.pool.keys[layer].flatten(0, 1), self.pool.values[layer].flatten(0, 1))
+        stored = (self.pool.keys[layer], self.pool.values[layer], *(self.pool.scales(layer) or ()))
+        memory = [tensor.flatten(0, 1) for tensor in stored]
         before = [tensor.clone() for tensor in memory]
         for tensor in memory:
-            tensor[self.slots] = float("nan")  # the kernels must write these themselves
+            # The kernels must write these themselves.
+            tensor[self.slots] = float("nan") if tensor.is_floating_point() else 85
         # And its answer: fresh memory may hold a right one from before.
         got = torch.full(expected.shape, float("nan"), dtype=expected.dtype, device=expected.device)
         step = self.fast(self.pool, self.slots, self.chunks, self.singles)
@@ -101,11 +104,15 @@ def layer_error(
     page: int,
     dtype: torch.dtype,
     device: torch.device,
+    kv_dtype: KVDtype = KVDtype.AUTO,
     fast: type[TritonStep] = TritonStep,
     seed: int = 7,
 ) -> float:
     """Return the largest difference from the reference, as a share of its largest value."""
-    laid = lay_out(work, {0: layer.shape}, page=page, dtype=dtype, device=device, seed=seed)
+    shapes = {0: layer.shape}
+    laid = lay_out(
+        work, shapes, page=page, dtype=dtype, device=device, kv_dtype=kv_dtype, seed=seed
+    )
     step = BothPaths(laid.pool, laid.slots, laid.chunks, laid.singles, fast=fast)
     attend(layer, laid, step, seed=seed)
     return step.errors[0]
@@ -118,10 +125,11 @@ def attend(layer: Layer, laid: Laid, step: AttentionStep, *, seed: int = 7) -> t
         `(1, tokens, heads, value_width)`.
     """
     generator = torch.Generator().manual_seed(seed + 1)
-    like, tokens, shape = laid.pool.keys[0], len(laid.slots), layer.shape
+    tokens, shape = len(laid.slots), layer.shape
+    device, dtype = laid.slots.device, laid.pool.dtype
 
     def noise(*size: int) -> torch.Tensor:
-        return torch.randn(size, generator=generator).to(like)
+        return torch.randn(size, generator=generator).to(device=device, dtype=dtype)
 
     with use_step(step):
         return paged_attention(
@@ -138,13 +146,20 @@ def attend(layer: Layer, laid: Laid, step: AttentionStep, *, seed: int = 7) -> t
 
 
 @torch.inference_mode()
-def largest_error(model: Any, shapes: dict[int, LayerShape], *, page: int) -> float:
+def largest_error(
+    model: Any,
+    shapes: dict[int, LayerShape],
+    *,
+    page: int,
+    kv_dtype: KVDtype = KVDtype.AUTO,
+) -> float:
     """Return the worst layer's error over packed steps of chunks, hits and single tokens.
 
     Args:
         model: uses `ATTENTION_NAME`, in evaluation mode.
         shapes: of its layers.
         page: tokens a page.
+        kv_dtype: what keys and values are stored in.
 
     Raises:
         Exception: whatever Triton or the device say when a kernel cannot be built or launched.
@@ -153,7 +168,14 @@ def largest_error(model: Any, shapes: dict[int, LayerShape], *, page: int) -> fl
     generator = torch.Generator().manual_seed(7)
     worst = 0.0
     for work in _WORKS:
-        laid = lay_out(work, shapes, page=page, dtype=model.dtype, device=model.device)
+        laid = lay_out(
+            work,
+            shapes,
+            page=page,
+            dtype=model.dtype,
+            device=model.device,
+            kv_dtype=kv_dtype,
+        )
         step = BothPaths(laid.pool, laid.slots, laid.chunks, laid.singles)
         ids = torch.randint(vocab // 4, vocab // 2, laid.positions.shape, generator=generator)
         with use_step(step):

@@ -99,6 +99,11 @@ class KVPool:
         """Return all memory, each `(pages, page, ...)`: what a page is made of."""
         return (*self.keys.values(), *self.values.values())
 
+    def scales(self, layer: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return what a layer's stored keys and values are multiplied by; None: by nothing."""
+        del layer
+        return None
+
     def clear(self, page_ids: torch.Tensor) -> None:
         """Zero some pages, `(n,)` int64: after a request whose numbers were not finite."""
         for tensor in self.tensors():

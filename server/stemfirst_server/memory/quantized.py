@@ -62,6 +62,7 @@ class QuantizedPool(KVPool):
         values: the same with `value_width`.
         key_scales: a layer's index to `(pages, page, kv_heads, 1)` float32.
         value_scales: the same for values.
+        is_fp8: whether the numbers are bits of fp8.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class QuantizedPool(KVPool):
     ) -> None:
         super().__init__(shapes, pages=pages, page=page, dtype=torch.int8, device=device)
         self.dtype = dtype
-        self._is_fp8 = kv_dtype is KVDtype.FP8
+        self.is_fp8 = kv_dtype is KVDtype.FP8
         scales = {layer: LayerShape(shape.kv_heads, 1, 1) for layer, shape in shapes.items()}
         beside = KVPool(scales, pages=pages, page=page, dtype=torch.float32, device=device)
         self.key_scales, self.value_scales = beside.keys, beside.values
@@ -85,6 +86,10 @@ class QuantizedPool(KVPool):
         """Return all memory, each `(pages, page, ...)`."""
         scales = (*self.key_scales.values(), *self.value_scales.values())
         return (*super().tensors(), *scales)
+
+    def scales(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a layer's scales of keys and of values."""
+        return self.key_scales[layer], self.value_scales[layer]
 
     def write(
         self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor
@@ -109,9 +114,9 @@ class QuantizedPool(KVPool):
     def _encoded(self, given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return int8 numbers or bits, and float32 scales `(tokens, kv_heads, 1)`."""
         largest = given.abs().amax(-1, keepdim=True)  # NaN stays NaN, and fails the request
-        most = _FP8_MOST if self._is_fp8 else _INT8_MOST
+        most = _FP8_MOST if self.is_fp8 else _INT8_MOST
         scale = largest.clamp_min(_LEAST) / most
-        if self._is_fp8:
+        if self.is_fp8:
             bits = (given / scale).clamp_(-most, most).to(torch.float8_e4m3fn)
             return bits.view(torch.int8), scale
         return (given / scale).round_().clamp_(-most, most).to(torch.int8), scale
@@ -119,10 +124,10 @@ class QuantizedPool(KVPool):
     def _decoded(
         self, stored: torch.Tensor, scale: torch.Tensor, out: torch.Tensor
     ) -> torch.Tensor:
-        if not self._is_fp8:
+        if not self.is_fp8:
             return out.copy_(stored).mul_(scale)
         # torch converts fp8 number by number; moved to their places in a float16, the bits are
-        # the number over 256, subnormal ones too. 25 times as fast on a processor.
+        # the number over 256, subnormal ones too. many times as fast on a processor.
         wide = self._buffer("wide", stored.numel(), torch.int16, stored.device).view(stored.shape)
         wide.copy_(stored).bitwise_left_shift_(7).bitwise_and_(-0x4001)
         return out.copy_(wide.view(torch.float16)).mul_(scale * 256.0)
