@@ -87,8 +87,10 @@ def _checked(
     paths: tuple[str, ...], config: Config, cache: Cache | None, on_progress: OnProgress | None
 ) -> Report:
     failures: list[UnreadableFile] = []
+    if config.prompts:
+        cache = None  # its keys are made of source alone
     scanned = scan(paths, config, failures, cache=cache, on_progress=on_progress)
-    if not scanned.candidates and config.model is None:
+    if not scanned.candidates and not scanned.prompts and config.model is None:
         if cache is not None:
             cache.save()
         return Report((), (), tuple(failures), scanned.files, 0)

@@ -46,6 +46,7 @@ class Config:
         plugins: entry points of the group `stemfirst.rules` that bring more rules.
         baseline: a file of findings that are known and not reported, or None.
         clock: what `fix` does with clocks: `move`, show the `day` alone, or read once a `session`.
+        prompts: patterns of prompt files that code reads out of sight.
         root: the folder that patterns are relative to.
         source: the file that the settings come from, or None.
     """
@@ -64,6 +65,7 @@ class Config:
     plugins: tuple[str, ...] = ()
     baseline: str | None = None
     clock: str = "move"
+    prompts: tuple[str, ...] = ()
     source: str | None = None
 
     def wants(self, code: str) -> bool:
@@ -178,6 +180,7 @@ def read_config(path: str) -> Config:
 _KEYS = (
     "select", "extend-select", "ignore", "per-file-ignores", "exclude", "force-exclude",
     "respect-gitignore", "baseline", "plugins", "min-gain", "model", "tiers", "fix",
+    "prompts",
 )  # fmt: skip
 
 
@@ -224,6 +227,7 @@ def _from_table(path: str, table: dict[str, Any], root: str) -> Config:
         plugins=plugins,
         baseline=os.path.join(root, baseline) if baseline is not None else None,
         clock=_clock(path, table.get("fix", {})),
+        prompts=_strings(path, "prompts", table),
         root=root,
         source=path,
     )

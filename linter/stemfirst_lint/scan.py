@@ -43,10 +43,12 @@ class Scanned:
     Attributes:
         candidates: path and bytes of the files that may hold prompts.
         files: how many files were looked at.
+        prompts: prompt files that the settings name.
     """
 
     candidates: tuple[tuple[str, bytes], ...]
     files: int
+    prompts: tuple[str, ...] = ()
 
 
 def scan(
@@ -81,7 +83,12 @@ def scan(
             failures.append(UnreadableFile(path, reason))
         elif cache is not None and is_many:
             cache.add_clean(path, data)
-    return Scanned(tuple(candidates), len(listed))
+    named: list[str] = []
+    if config.prompts:
+        from stemfirst_lint.named_files import named_files
+
+        named = named_files(config.prompts, config.root, filter(os.path.isdir, paths))
+    return Scanned(tuple(candidates), len(listed) + len(named), tuple(named))
 
 
 def _parse_all(
@@ -164,6 +171,12 @@ def find_sites(
             except UnreadableFile as failure:
                 failures.append(failure)
         finder = Finder(Flow(project, config.tiers), has_constants=has_constants)
-        return project, finder.sites(each())
+        sites = finder.sites(each())
+        if scanned.prompts:
+            from stemfirst_lint.named_files import named_sites
+
+            seen = frozenset(site.template.location for site in sites)
+            sites += named_sites(scanned.prompts, seen, failures)
+        return project, sites
     finally:
         sys.setrecursionlimit(before)

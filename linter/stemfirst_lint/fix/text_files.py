@@ -9,17 +9,13 @@ from __future__ import annotations
 import re
 
 from stemfirst_lint.fix.literal import Atom, Literal, LiteralError, Marks, Part, fields, marked
+from stemfirst_lint.named_files import BLOCK_SCALAR
 
 _PART = Part("r", '"""')
 """A file is spelled like a raw literal between three quotes, which are then left out."""
 _MARK = "\ufeff"
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANK_LINE = re.compile(r"[ \t]*(?=[\r\n]|\Z)")
-_KEY = re.compile(
-    r"""[ \t]*(?:-[ \t]+)*(?:[\w.-]+|"[^"\n]*"|'[^'\n]*')[ \t]*:   # the key, perhaps in a list
-    [ \t]*(?:&\w+[ \t]+)?\|[-+0-9]*[ \t]*(?:\#[^\n]*)?\r?\n""",
-    re.VERBOSE,
-)
 
 
 def is_text_file(path: str) -> bool:
@@ -98,6 +94,6 @@ def indent_of(text: str, start: int) -> str:
     line = text.rfind("\n", 0, start) + 1
     indent = text[line:start]
     key = text.rfind("\n", 0, max(line - 1, 0)) + 1
-    if not indent or indent.strip() or not _KEY.fullmatch(text[key:line]):
+    if not indent or indent.strip() or not BLOCK_SCALAR.fullmatch(text[key:line]):
         raise LiteralError("the value is no block scalar (`key: |`)")
     return indent

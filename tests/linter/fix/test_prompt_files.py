@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fix_sources import RULES, of_text
 from jinja2 import Template as Jinja
-from stemfirst_lint.config import Config
+from stemfirst_lint.check import check_paths
+from stemfirst_lint.config import Config, load_config
 from stemfirst_lint.fix.apply import Outcome, fix_paths
 from stemfirst_lint.fix.changes import Rewrite
 from stemfirst_lint.fix.rewrite import rewrite
@@ -196,3 +197,45 @@ def test_values_in_files_of_data_stay() -> None:
         made = rewrite(name, b"{}", [found], allow=Applicability.RISKY)
         assert made.new == b"{}"
         assert "no value inside such a file" in str(made.left[0].reasons[0])
+
+
+NAMED = {
+    "prompts/ask.txt": (TEXT, MOVED),
+    "prompts/deep/ask.md": (TEXT, MOVED),
+    "prompts/ask.jinja2": (
+        TEXT.replace("{context}", "{{ context }}").replace("{question}", "{{ question }}"),
+        MOVED.replace("{context}", "{{ context }}").replace("{question}", "{{ question }}"),
+    ),
+    "prompts/dollars.txt": (
+        TEXT.replace("{context}", "${context}").replace("{question}", "${question}"),
+        MOVED.replace("{context}", "${context}").replace("{question}", "${question}"),
+    ),
+    "prompts/all.yaml": (in_yaml(TEXT), in_yaml(MOVED)),
+    "prompts/two.yml": (
+        in_yaml(TEXT) + "\nother: |\n  Be brief.\nlast:\n" + in_yaml(TEXT, indent="      "),
+        in_yaml(MOVED) + "\nother: |\n  Be brief.\nlast:\n" + in_yaml(MOVED, indent="      "),
+    ),
+    "elsewhere/ask.txt": (TEXT, TEXT),
+}
+
+
+def test_files_that_the_settings_name_are_checked_and_fixed(tmp_path: Path) -> None:
+    for name, (before, _) in NAMED.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(before)
+    (tmp_path / "pyproject.toml").write_text('[tool.stemfirst]\nprompts = ["prompts/**/*.*"]\n')
+    config = load_config(str(tmp_path))
+    found = {f.location.path.removeprefix(f"{tmp_path}/") for f in
+             check_paths((str(tmp_path),), config).findings}  # fmt: skip
+    assert found == set(NAMED) - {"elsewhere/ask.txt"}
+    outcome = fix_paths((str(tmp_path),), config, allow=Applicability.REORDER)
+    assert not outcome.failures
+    for name, (_, after) in NAMED.items():
+        assert (tmp_path / name).read_text() == after, name
+    assert not outcome.remaining
+
+
+def test_a_named_file_that_is_no_text_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "ask.txt").write_bytes(b"\xff {context}")
+    report = check_paths((str(tmp_path),), Config(prompts=("*.txt",), root=str(tmp_path)))
+    assert "not utf-8" in str(report.failures[0])
