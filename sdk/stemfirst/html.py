@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_SHOWN = 400
 """Characters shown of a segment; the rest is counted."""
 
+MOST_CAUSES = 5
+"""Causes of misses shown, the costliest first."""
+
 COLOURS = {
     Tier.STATIC: "#2e8b57",
     Tier.TENANT: "#2f7fb5",
@@ -62,13 +65,33 @@ def rendered_html(rendered: Rendered) -> str:
 
 
 def ledger_html(book: Ledger) -> str:
-    """Return the ledger's table."""
-    return f'<pre style="line-height:1.3">{escape(str(book))}</pre>'
+    """Return the ledger's sums as a table, and what was read again by cause."""
+    left, right = 'style="text-align:left"', 'style="text-align:right"'
+    rows = "".join(
+        f"<tr><td {left}>{escape(label)}</td><td {right}><b>{escape(value)}</b></td>"
+        f"<td {left}>{escape(note)}</td></tr>"
+        for label, value, note in book.rows()
+    )
+    head = f'<th colspan="3" {left}>{escape(book.title)}</th>'
+    ratio = book.hit_ratio
+    bar = ""
+    if ratio is not None:
+        bar = (
+            f'<div title="{ratio:.1%} of the prompt tokens came from the cache" '
+            f'style="width:20em;height:.6em;background:{COLOURS[Tier.REQUEST]};margin:.3em 0">'
+            f'<div style="width:{100 * ratio:.1f}%;height:100%;background:'
+            f'{COLOURS[Tier.STATIC]}"></div></div>'
+        )
+    misses = "".join(f"<li>{escape(str(item))}</li>" for item in book.misses()[:MOST_CAUSES])
+    again = f"<p>Read again:</p><ul>{misses}</ul>" if misses else ""
+    notices = "".join(f"<p><i>{escape(notice)}</i></p>" for notice in sorted(book.notices()))
+    return f"<div><table><thead><tr>{head}</tr></thead>{rows}</table>{bar}{again}{notices}</div>"
 
 
 def _table(rows: list[tuple[Tier, str, str | None, str]]) -> str:
     cells = []
     for tier, role, name, text in rows:
+        text = text.strip("\n")  # separators are no news to a reader
         shown = text[:MOST_SHOWN]
         more = f" … {len(text) - MOST_SHOWN:,} more" if len(text) > MOST_SHOWN else ""
         label = f"{role} · {name}" if name else role

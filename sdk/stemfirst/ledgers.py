@@ -15,9 +15,10 @@ import functools
 import inspect
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import asdict
 from enum import Enum
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
@@ -25,11 +26,24 @@ from typing import Any, ParamSpec, TypeVar, cast
 from stemfirst.errors import ClientError
 from stemfirst.rendered import Rendered
 from stemfirst.savings import Savings
-from stemfirst.totals import NOTHING, Causes, ReadAgain, Totals, requests_in_words, table, totals_of
+from stemfirst.totals import (
+    NOTHING,
+    Causes,
+    ReadAgain,
+    Totals,
+    requests_in_words,
+    rows_of,
+    table,
+    totals_from_json,
+    totals_of,
+)
 from stemfirst.wire import SegmentUse
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+STATE_VERSION = 1
 
 
 class Status(Enum):
@@ -79,6 +93,7 @@ class Ledger:
         self._most_entries = most_entries
         self._folded = NOTHING
         self._folded_causes = Causes.none()
+        self._folded_notices: set[str] = set()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Ledger:
@@ -139,6 +154,8 @@ class Ledger:
                 oldest = self._entries.popleft()
                 self._folded += _totals([oldest])
                 self._folded_causes.add(oldest.savings)
+                if oldest.savings.notice:
+                    self._folded_notices.add(oldest.savings.notice)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -212,16 +229,79 @@ class Ledger:
                 )
         return sums
 
+    @property
+    def title(self) -> str:
+        """Its name, and how many calls it holds."""
+        return f"{self.name}: {requests_in_words(self.totals)}"
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return label, figure and note of each line that is shown."""
+        return rows_of(self.totals)
+
+    def notices(self) -> set[str]:
+        """Return what servers want known about their figures."""
+        with self._lock:
+            told = {entry.savings.notice for entry in self._entries if entry.savings.notice}
+            return told | self._folded_notices
+
     def __str__(self) -> str:
         """Show the sums as a table of at most 80 columns."""
-        notices = {entry.savings.notice for entry in self.entries if entry.savings.notice}
-        return table(self.name, self.totals, self.misses()[:3], notices)
+        return table(self.name, self.totals, self.misses()[:3], self.notices())
+
+    def __rich__(self) -> Any:
+        """Show them with colours: `rich.print(book)`."""
+        from stemfirst.terminal import ledger_view
+
+        return ledger_view(self)
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
         from stemfirst.html import ledger_html
 
         return ledger_html(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sums and causes, for another process to add up with `Ledger.merged`.
+
+        Holds no prompt; a cause's words hold the few characters that changed.
+        """
+        with self._lock:
+            causes = self._folded_causes.copy()
+            for entry in self._entries:
+                causes.add(entry.savings)
+            totals = self._folded + _totals(self._entries)
+        return {
+            "v": STATE_VERSION,
+            "name": self.name,
+            "totals": asdict(totals),
+            "causes": [asdict(item) for item in causes.costliest()],
+            "notices": sorted(self.notices()),
+        }
+
+    @classmethod
+    def merged(cls, states: Iterable[Mapping[str, Any]], name: str = "calls") -> Ledger:
+        """Return a ledger of the sums that several processes' ledgers gave by `to_json`.
+
+        Its `entries` are empty: calls are not kept one by one.
+
+        Raises:
+            ClientError: one of them is no such state.
+        """
+        book = cls(name)
+        for state in states:
+            try:
+                if state["v"] != STATE_VERSION:
+                    raise ValueError(f"version {state['v']!r}")
+                book._folded += totals_from_json(state["totals"])
+                for item in state["causes"]:
+                    book._folded_causes.merge(ReadAgain(**item))
+                book._folded_notices |= set(map(str, state["notices"]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ClientError(
+                    f"this is no ledger's state ({error}): {str(dict(state))[:60]}; save what "
+                    "to_json() returns"
+                ) from None
+        return book
 
     def __repr__(self) -> str:
         return f"<Ledger {self.name!r}: {requests_in_words(self.totals)}>"

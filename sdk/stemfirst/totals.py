@@ -6,8 +6,9 @@ Knows how tokens, estimates and costs add. Does not know where the calls come fr
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stemfirst.savings import Savings, money
 from stemfirst.wire import Cost, Estimate
@@ -90,6 +91,22 @@ def totals_of(calls: Iterable[Savings], *, incomplete: int = 0, failed: int = 0)
     )
 
 
+def totals_from_json(value: Mapping[str, Any]) -> Totals:
+    """Return the sums that `dataclasses.asdict` made a value of.
+
+    Raises:
+        KeyError, TypeError: it is none.
+    """
+    saved, cost = value["prefill_ms_saved"], value["cost"]
+    return Totals(
+        **{
+            **value,
+            "prefill_ms_saved": Estimate(**saved) if saved else None,
+            "cost": Cost(**cost) if cost else None,
+        }
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ReadAgain:
     """What one cause made calls read again; sums over them, None where none reported it."""
@@ -146,7 +163,10 @@ class Causes:
         if missed is None or not missed.tokens or not missed.is_avoidable:
             return
         ms = missed.ms.est if missed.ms else None
-        more = ReadAgain(missed.cause, missed.tokens, 1, ms, missed.cost, missed.because)
+        self.merge(ReadAgain(missed.cause, missed.tokens, 1, ms, missed.cost, missed.because))
+
+    def merge(self, more: ReadAgain) -> None:
+        """Add sums of one cause."""
         sofar = self.by_cause.get(more.cause)
         self.by_cause[more.cause] = sofar + more if sofar else more
 
@@ -162,7 +182,9 @@ class Causes:
 def table(name: str, totals: Totals, misses: Sequence[ReadAgain], notices: Iterable[str]) -> str:
     """Return the sums as a table of at most 80 columns."""
     lines = [f"{name}: {requests_in_words(totals)}"]
-    lines += [f"  {label:<18}{value:>14}  {note}".rstrip() for label, value, note in _rows(totals)]
+    lines += [
+        f"  {label:<18}{value:>14}  {note}".rstrip() for label, value, note in rows_of(totals)
+    ]
     if misses:
         lines.append("  read again")
         for item in misses:
@@ -212,7 +234,7 @@ def requests_in_words(totals: Totals) -> str:
     return f"{text} ({', '.join(odd)})" if odd else text
 
 
-def _rows(totals: Totals) -> list[tuple[str, str, str]]:
+def rows_of(totals: Totals) -> list[tuple[str, str, str]]:
     """Return label, figure and note of each line."""
     if not totals.reported:
         return [("cached tokens", "not reported", "")]

@@ -2,6 +2,10 @@
 
 import asyncio
 import contextvars
+import io
+import json
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -260,3 +264,61 @@ def test_a_ledger_prints_as_a_table_of_80_columns():
         "      (`/app/agent.py:7`)\n"
         "  note: text is noise, timings are real"
     )
+
+
+def test_ledgers_of_several_processes_add_up(tmp_path):
+    code = """
+import json, sys
+from stemfirst import Ledger
+from stemfirst.reports import Cost, Estimate, Times
+from stemfirst.savings import Missed, Savings
+
+book = Ledger("worker")
+times = Times(0, 1, 0, 1, 0, None, Estimate(50, 40, 60, 9))
+missed = Missed(400, "prompt_changed", ms=Estimate(61, 55, 68, 9), cost=0.0004)
+for _ in range(int(sys.argv[1])):
+    book.add(Savings(prompt_tokens=1_000, cached_tokens=600, time=times, missed=missed,
+                     cost=Cost(1, 2, 1, "hour"), notice="noise"))
+print(json.dumps(book.to_json()))
+"""
+    states = [
+        json.loads(subprocess.run([sys.executable, "-c", code, count], capture_output=True,
+                                  text=True, check=True).stdout)
+        for count in ("1", "2")
+    ]  # fmt: skip
+    book = Ledger.merged(states, name="all workers")
+    alone = ledger("all workers")
+    for state in states:
+        for _ in range(state["totals"]["requests"]):
+            alone.add(call(1_000, 600))
+    assert (book.requests, book.prompt_tokens, book.cached_tokens) == (3, 3_000, 1_800)
+    assert book.totals.prefill_ms_saved == Estimate(150, 120, 180, 9)
+    (cause,) = book.misses()
+    assert (cause.tokens, cause.calls, cause.ms) == (1_200, 3, 183)
+    assert book.notices() == {"noise"}
+    assert "all workers: 3 requests" in str(book)
+    assert Ledger.merged([book.to_json()], name="again").totals == book.totals
+
+
+@pytest.mark.parametrize("state", [{}, {"v": 2}, {"v": 1, "totals": 1}], ids=str)
+def test_what_is_no_ledgers_state_is_said_so(state):
+    with pytest.raises(ClientError, match="no ledger's state"):
+        Ledger.merged([state])
+
+
+def test_a_ledger_shows_itself_in_a_terminal_and_a_notebook():
+    rich = pytest.importorskip("rich.console", reason="pip install rich")
+    book = ledger("check<out>")
+    for line in (42, 7):
+        book.add(rich_call(line))
+    console = rich.Console(width=80, record=True, file=io.StringIO())
+    console.print(book)
+    text = console.export_text()
+    assert "check<out>: 2 requests" in text
+    assert "60.0 % hit ratio" in text
+    assert "[120 to 180]" not in text
+    assert "400 tokens in 1 call" in text
+    html = book._repr_html_()
+    assert "check&lt;out&gt;: 2 requests" in html
+    assert "width:60.0%" in html
+    assert html.count("<li>") == 2
