@@ -138,7 +138,8 @@ def outcomes(suite: Suite, root: Path, python: Path) -> dict[str, str]:
     report = root / "stemfirst-outcomes.xml"
     subprocess.run(
         [str(python), "-m", "pytest", suite.tests, "-o", "addopts=", "-q", "-p",
-         "no:cacheprovider", "--continue-on-collection-errors", "--timeout", "120", f"--junitxml={report}", *suite.arguments],
+         "no:cacheprovider", "--continue-on-collection-errors", "--timeout", "120",
+         f"--junitxml={report}", *suite.arguments],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root / suite.source), "OPENAI_API_KEY": "none",
              "ANTHROPIC_API_KEY": "none"},
