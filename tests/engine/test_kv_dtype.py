@@ -25,6 +25,7 @@ from stemfirst_server.memory.pool import KVPool, LayerShape
 from stemfirst_server.memory.quantized import QuantizedPool, kv_bytes_per_token, make_pool
 from stemfirst_server.model import cascade, gates
 from stemfirst_server.model.loading import LoadedModel, load_model
+from stemfirst_server.tiers.fingerprint import fingerprint
 
 EIGHT_BITS = [KVDtype.INT8, KVDtype.FP8]
 SHAPES = {0: LayerShape(kv_heads=2, key_width=16, value_width=12), 1: LayerShape(1, 8, 8)}
@@ -219,6 +220,25 @@ def test_the_error_is_measured_at_load_and_int8_is_the_smaller_one(
     with caplog.at_level("INFO", "stemfirst.engine"):
         Engine(loaded, EngineConfig(pool_tokens=64, kv_dtype=KVDtype.INT8))
     assert "KV in int8 moves logits by" in caplog.text
+
+
+def test_kept_on_disk_the_two_kinds_of_bytes_are_not_taken_for_each_other(
+    load_small: Callable[[str], LoadedModel],
+) -> None:
+    loaded = load_small("llama")
+    named = set()
+    for kv_dtype in KVDtype:
+        config = EngineConfig(page=4, kv_dtype=kv_dtype)
+        pool = make_pool(
+            loaded.shapes,
+            kv_dtype,
+            pages=2,
+            page=4,
+            dtype=torch.float32,
+            device=torch.device("cpu"),
+        )
+        named.add(fingerprint(loaded.model, pool, config))
+    assert len(named) == 3
 
 
 @pytest.mark.parametrize("model_type", SERVED)

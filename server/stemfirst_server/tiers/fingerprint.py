@@ -31,6 +31,8 @@ def fingerprint(model: torch.nn.Module, pool: KVPool, config: EngineConfig) -> s
             total.update(part.view(torch.uint8).numpy().data)
     device = pool.tensors()[0].device.type
     shapes = [(str(tensor.dtype), tuple(tensor.shape[1:])) for tensor in pool.tensors()]
+    # int8 and fp8 are both bytes and scales, and mean other numbers.
+    total.update(config.kv_dtype.encode())
     # Another build or device computes other bits: no wrong answer, but not the same one either.
     total.update(f"{device} {torch.__version__} {shapes} {config.page}".encode())
     total.update(f"{config.is_deterministic} {config.chunk_tokens}".encode())
