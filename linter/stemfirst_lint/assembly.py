@@ -187,6 +187,9 @@ class Assembler:
         is_positional: bool,
     ) -> Hole:
         name = part.name.strip("{}<>[]$_% ") or part.name
+        told = self.flow.declared_at(name, place.path) if not is_positional else None
+        if value is None and told is not None:
+            return Hole(part.name, part.name, place, told)
         if value is None:
             verdict = UNKNOWN
             if not is_positional and (filling.call is None or filling.given.is_open):
@@ -197,7 +200,9 @@ class Assembler:
         start, end = source.span(node)
         inner = filling.outer if use.scope is filling.use.scope else None
         hole = self.hole(node, use, inner, place)
-        if not is_positional:
+        if told is not None:
+            hole = replace(hole, verdict=told)
+        elif not is_positional:
             hole = replace(hole, verdict=kept(hole.verdict, name))
         if hole.verdict.tier is None and not is_positional:
             tier = known.data_tier(name) if is_own(node) else known.field_tier(name)

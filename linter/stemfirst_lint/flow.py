@@ -19,6 +19,7 @@ from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Resolution, 
 from stemfirst_lint.parts import unpacked
 from stemfirst_lint.project import Defined, External, Instance, Module, Project, Values
 from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use, is_own, last_name
+from stemfirst_lint.suppress import tier_comments
 from stemfirst_lint.syntax import (
     called,
     is_container,
@@ -81,6 +82,7 @@ class Flow:
         self._cuts = 0
         self._steps = 0
         self._parameters: dict[int, Verdict] = {}
+        self._comments: dict[str, dict[int, Tier]] = {}
         self._asked: set[int] = set()
         self._lowest = _NO_CALL
         """Depth of the outermost call whose arguments were just asked for; 0: every known call."""
@@ -179,16 +181,33 @@ class Flow:
 
     # Names
 
-    def _declared(self, name: str, use: Use) -> Verdict | None:
-        """What the user declared for a name, best for the name in this file: `app/ask.py:name`."""
+    def declared_at(self, name: str, path: str) -> Verdict | None:
+        """Return what the user declared for a name, best for the name in one file, or None.
+
+        Keys are names, dotted names, or a file and a name: `app/ask.py:name`.
+        """
         if not self.declared:
             return None
-        path = use.scope.module.path.replace("\\", "/")
+        path = path.replace("\\", "/")
         for key, tier in self.declared.items():
             file, colon, own = key.rpartition(":")
             if colon and own == name and (path == file or path.endswith("/" + file)):
                 return declared(key, tier)
         return declared(name, self.declared[name]) if name in self.declared else None
+
+    def _declared(self, name: str, use: Use) -> Verdict | None:
+        return self.declared_at(name, use.scope.module.path) if self.declared else None
+
+    def _commented(self, name: str, binding: Binding) -> Verdict | None:
+        """What a comment on the binding's line declares: `# stemfirst: tier[static]`."""
+        module = binding.use.scope.module
+        if module.path not in self._comments:
+            self._comments[module.path] = tier_comments(module.source.text)
+        comments = self._comments[module.path]
+        line = getattr(binding.node, "lineno", 0)
+        if not comments or line not in comments:
+            return None
+        return declared(name, comments[line], place_of(binding.node, binding.use))
 
     def _name(self, node: ast.Name, use: Use, call: Call | None) -> Verdict:
         for names in reversed(self._locals):
@@ -214,6 +233,9 @@ class Flow:
 
     def _binding(self, name: str, binding: Binding, call: Call | None) -> Verdict:
         inner_call = call if call and binding.use.scope is call.function else None
+        told = self._commented(name, binding)
+        if told is not None:
+            return told
         match binding.how:
             case Bind.ASSIGN | Bind.AUGMENT:
                 assert binding.value is not None

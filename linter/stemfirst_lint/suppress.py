@@ -2,7 +2,8 @@
 
 A comment silences findings on its line and on the lines of the statement's text that begins or
 ends there: a finding counts as silenced if a comment stands on the finding's own line, on the
-first or last line of the template, or on a line of its own directly above either.
+first or last line of the template, or on a line of its own directly above either. Comments that
+declare tiers, `# stemfirst: tier[static]`, are read here, too; what they mean is `flow`'s.
 """
 
 from __future__ import annotations
@@ -14,9 +15,14 @@ from stemfirst_lint.model import Finding, Location
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
+    from stemfirst.tiers import Tier
+
     from stemfirst_lint.config import Config
 
 _MARK = "stemfirst:"
+_TIER_MARK = "stemfirst: tier["
+_TIER = re.compile(r"#\s*stemfirst: tier\[(\w+)\]")
+_TIERS = ("static", "tenant", "session", "request", "volatile")
 _COMMENT = re.compile(r"#\s*stemfirst:\s*ignore(?:\[([^\]]*)\])?")
 
 
@@ -51,6 +57,30 @@ def suppressions(path: str, text: str) -> tuple[Suppression, ...]:
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return tuple(found)  # the parser has said what is wrong with the file
     return tuple(found)
+
+
+def tier_comments(text: str) -> dict[int, Tier]:
+    """Return the tiers that comments declare for what their line binds, by line.
+
+    `# stemfirst: tier[static]` behind an assignment, a parameter or a loop; tiers that do not exist
+    declare nothing.
+    """
+    if _TIER_MARK not in text:
+        return {}
+    import io
+    import tokenize
+
+    from stemfirst.tiers import Tier
+
+    found: dict[int, Tier] = {}
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            match = _TIER.search(token.string) if token.type == tokenize.COMMENT else None
+            if match is not None and match.group(1) in _TIERS:
+                found[token.start[0]] = Tier.parse(match.group(1))
+    except (tokenize.TokenError, IndentationError, SyntaxError):
+        return found
+    return found
 
 
 def silencing(finding: Finding, comments: tuple[Suppression, ...]) -> list[Suppression]:

@@ -231,9 +231,16 @@ class Reader:
                     literal = Literal(ast.Constant(file.text), file, None, is_file=True)
                     template = self.assembler.filled(literal, filling)
                     found += [template] if template is not None else []
-            elif last_name(made.func) in ("Template", "from_string"):
+            elif self._real_name(made.func, origin.use) in ("Template", "from_string"):
                 found += self._filled(made.args[0], origin.use, filling)
         return found[:_MAX_VARIANTS]
+
+    def _real_name(self, function: ast.expr, use: Use) -> str | None:
+        """The last name of what is called, under which its library knows it."""
+        meaning = self.project.meaning(function, use)
+        if isinstance(meaning, External):
+            return meaning.dotted.rpartition(".")[2]
+        return last_name(function)
 
     def _filled(self, receiver: ast.expr, use: Use, filling: Filling) -> list[Template]:
         found: list[Template] = []

@@ -114,9 +114,9 @@ def because(verdict: Verdict, text: str, place: Location | None) -> Verdict:
     return replace(verdict, evidence=(*verdict.evidence, Evidence(text, place)))
 
 
-def declared(name: str, tier: Tier) -> Verdict:
-    """Return the verdict of a name whose tier the user declared."""
-    return Verdict(tier, Kind.DECLARED, (Evidence(f"`{name}` is declared {tier.label}"),))
+def declared(name: str, tier: Tier, place: Location | None = None) -> Verdict:
+    """Return the verdict of a name whose tier the user declared, at a place or in the settings."""
+    return Verdict(tier, Kind.DECLARED, (Evidence(f"`{name}` is declared {tier.label}", place),))
 
 
 def kept(verdict: Verdict, name: str) -> Verdict:
