@@ -1,9 +1,11 @@
 """Results of earlier runs, in files that any run may delete.
 
-A result holds while everything that it came from is the same: the settings, the interpreter, this
-program, every file that may hold a prompt, every module that was read on the way, and where names
-were looked for. Knows digests and files; nothing of rules. JSON, not pickle: a cache that somebody
-checked in must not run code. Writing is atomic, so parallel runs see whole files.
+A result belongs to files that can know of each other, and holds while everything that it came from
+is the same: the settings, the interpreter, this program, those files, every module that was read on
+the way, and where names were looked for. A file counts as unchanged if its size and its time are,
+unless the time was too near to the run that noted it. Knows digests and files; nothing of rules.
+JSON, not pickle: a cache that somebody checked in must not run code. Writing is atomic, so parallel
+runs see whole files.
 """
 
 from __future__ import annotations
@@ -11,31 +13,33 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.source import OBSERVERS, OVERLAY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from stemfirst_lint.check import Judged
     from stemfirst_lint.config import Config
-    from stemfirst_lint.model import Finding
-    from stemfirst_lint.project import Project
+    from stemfirst_lint.scan import Candidate
 
 FOLDER = ".stemfirst_cache"
 _MAX_ENTRIES = 64
-Candidates = tuple[tuple[str, bytes], ...]
+_COARSE_NS = 2_000_000_000
+"""A file that was changed so shortly before may be changed again at what looks like the same time;
+file systems count in steps of up to two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A result: findings whose templates have no pieces, failures, and the prompts seen."""
+class Known:
+    """A file that is as it was: the modules that it imports, or None if it holds no prompt."""
 
-    findings: tuple[Finding, ...]
-    failures: tuple[UnreadableFile, ...]
-    prompts: int
+    digest: str
+    size_bytes: int
+    imports: tuple[str, ...] | None
 
 
 class Cache:
@@ -49,9 +53,10 @@ class Cache:
         self._paths = paths
         self._config = config
         self._loaded: _Loaded | None = None
-        self._seen: dict[str, str] = {}
-        self._run: dict[str, Any] | None = None
-        self._read_files: dict[str, str | None] = {}
+        self._files: dict[str, list[Any]] = {}
+        self._states: dict[str, tuple[int, int]] = {}
+        self._islands: dict[str, Any] = {}
+        self._now_ns = time.time_ns()
 
     @property
     def _entry(self) -> _Loaded:
@@ -63,34 +68,46 @@ class Cache:
             self._loaded = _Loaded(path, stamp, _load(path, stamp))
         return self._loaded
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Note what is read meanwhile: a result depends on it."""
-        OBSERVERS.append(self._note)
-        try:
-            yield
-        finally:
-            OBSERVERS.remove(self._note)
-
-    def _note(self, path: str, data: bytes | None) -> None:
-        self._read_files[os.path.abspath(path)] = _digest(data) if data is not None else None
+    def unchanged(self, path: str) -> Known | None:
+        """Return what is known of a file if its size and time are as noted; ask before reading."""
+        state = _size_and_time(path)
+        if state is None:
+            return None
+        self._states[path] = state
+        noted = self._entry.files.get(path)
+        if noted is None or noted[0] != state[0] or noted[1] != state[1]:
+            return None
+        self._files[path] = noted
+        return Known(noted[2], noted[0], tuple(noted[3]) if noted[3] is not None else None)
 
     def is_clean(self, path: str, data: bytes) -> bool:
-        """Return True if a file is known to parse and to hold no prompt."""
+        """Return True if a file's bytes are known to parse and to hold no prompt."""
+        noted = self._entry.files.get(path)
+        if noted is None or noted[3] is not None or noted[2] != _digest(data):
+            return False
+        self.learn(path, data, None)
+        return True
+
+    def learn(self, path: str, data: bytes, imports: tuple[str, ...] | None) -> str:
+        """Note a file as it was read, and return its digest.
+
+        Args:
+            path: of the file.
+            data: its bytes.
+            imports: the modules that it imports; None if it parses and holds no prompt.
+        """
         digest = _digest(data)
-        if self._entry.content.get("clean", {}).get(path) == digest:
-            self._seen[path] = digest
-            return True
-        return False
+        size_bytes, time_ns = self._states.get(path, (len(data), 0))
+        if size_bytes != len(data) or time_ns > self._now_ns - _COARSE_NS:
+            time_ns = 0  # no file's time: it will be read again
+        self._files[path] = [len(data), time_ns, digest, imports]
+        return digest
 
-    def add_clean(self, path: str, data: bytes) -> None:
-        """Note that a file parses and holds no prompt."""
-        self._seen[path] = _digest(data)
-
-    def result(self, candidates: Candidates) -> Stored | None:
+    def result(self, island: Sequence[Candidate]) -> Judged | None:
         """Return the stored result if all that it came from is still the same."""
-        run = self._entry.content.get("run")
-        if run is None or run["candidates"] != _digests(candidates):
+        key = _key(island)
+        run = self._entry.content.get("islands", {}).get(key)
+        if run is None or run["candidates"] != _digests(island):
             return None
         if any(_file_digest(path) != digest for path, digest in run["modules"].items()):
             return None
@@ -98,43 +115,39 @@ class Cache:
 
         if any(module_file(folder, dotted) != found for folder, dotted, found in run["lookups"]):
             return None
+        from stemfirst_lint.check import Judged
         from stemfirst_lint.packing import unpack
 
-        self._run = run
-        self.save()
-        return Stored(
+        self._islands[key] = run
+        return Judged(
             tuple(unpack(finding) for finding in run["findings"]),
-            tuple(UnreadableFile(path, reason) for path, reason in run["failures"]),
+            (),
+            tuple((path, reason) for path, reason in run["failures"]),
             run["prompts"],
+            run["modules"],
+            tuple((folder, dotted, found) for folder, dotted, found in run["lookups"]),
         )
 
-    def keep(
-        self,
-        candidates: Candidates,
-        project: Project,
-        findings: tuple[Finding, ...],
-        failures: tuple[UnreadableFile, ...],
-        prompts: int,
-    ) -> None:
-        """Take in a run's result; `save` writes it."""
+    def keep(self, island: Sequence[Candidate], judged: Judged) -> None:
+        """Take in a result; `save` writes it."""
         from stemfirst_lint.packing import pack, without_pieces
 
-        own = {os.path.abspath(path) for path, _ in candidates}
-        modules = {path: digest for path, digest in self._read_files.items() if path not in own}
-        self._run = {
-            "candidates": _digests(candidates),
+        own = {os.path.abspath(candidate.path) for candidate in island}
+        modules = {path: digest for path, digest in judged.modules.items() if path not in own}
+        self._islands[_key(island)] = {
+            "candidates": _digests(island),
             "modules": modules,
-            "lookups": [[*asked, found] for asked, found in project.lookups.items()],
-            "findings": [pack(without_pieces(finding)) for finding in findings],
-            "failures": [[failure.path, failure.reason] for failure in failures],
-            "prompts": prompts,
+            "lookups": [list(lookup) for lookup in judged.lookups],
+            "findings": [pack(without_pieces(finding)) for finding in judged.findings],
+            "failures": [list(failure) for failure in judged.failures],
+            "prompts": judged.prompts,
         }
 
     def save(self) -> None:
         """Write the entry, where the folder lets us; a cache that is not there costs only time."""
-        if not self._seen and self._run is None:
+        if not self._files and not self._islands:
             return
-        content = {"stamp": self._entry.stamp, "clean": self._seen, "run": self._run}
+        content = {"stamp": self._entry.stamp, "files": self._files, "islands": self._islands}
         if content == self._entry.content:
             return
         import json
@@ -145,12 +158,26 @@ class Cache:
             handle, temporary = tempfile.mkstemp(dir=self._folder, suffix=".tmp")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass") as file:
-                    json.dump(content, file, separators=(",", ":"))
+                    file.write(json.dumps(content, separators=(",", ":")))
                 os.replace(temporary, self._entry.path)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
                 raise
+
+
+@contextlib.contextmanager
+def noting(modules: dict[str, str | None]) -> Iterator[None]:
+    """Note the digest of what is read meanwhile, or None where it cannot be read."""
+
+    def note(path: str, data: bytes | None) -> None:
+        modules[os.path.abspath(path)] = _digest(data) if data is not None else None
+
+    OBSERVERS.append(note)
+    try:
+        yield
+    finally:
+        OBSERVERS.remove(note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +187,12 @@ class _Loaded:
     path: str
     stamp: str
     content: dict[str, Any]
+
+    @property
+    def files(self) -> dict[str, list[Any]]:
+        """What is known of files: size, time, digest, imports."""
+        found: dict[str, list[Any]] = self.content.get("files", {})
+        return found
 
 
 def _load(path: str, stamp: str) -> dict[str, Any]:
@@ -187,8 +220,21 @@ def _digest(data: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
-def _digests(candidates: Candidates) -> dict[str, str]:
-    return {path: _digest(data) for path, data in candidates}
+def _digests(island: Sequence[Candidate]) -> dict[str, str | None]:
+    return {candidate.path: candidate.digest for candidate in island}
+
+
+def _key(island: Sequence[Candidate]) -> str:
+    paths = sorted(candidate.path for candidate in island)
+    return _digest("\0".join(paths).encode(errors="surrogateescape"))
+
+
+def _size_and_time(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _file_digest(path: str) -> str | None:

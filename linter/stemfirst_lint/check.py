@@ -14,18 +14,26 @@ from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.files import is_below
-from stemfirst_lint.scan import find_sites, scan
+from stemfirst_lint.scan import WORTH_CACHING_FILES, find_sites, scan, unparsable
+from stemfirst_lint.workers import in_processes, processes_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stemfirst_lint.cache import Cache
     from stemfirst_lint.config import Config
     from stemfirst_lint.gain import Counter
     from stemfirst_lint.model import Finding, Site
     from stemfirst_lint.project import Project
-    from stemfirst_lint.scan import OnProgress
+    from stemfirst_lint.scan import Candidate, OnProgress, Unparsed
     from stemfirst_lint.suppress import Suppression
+
+
+_WORTH_PROCESSES_BYTES = 2_000_000
+"""Starting processes costs as much as parsing about a tenth of this."""
+
+_PARSED_TOGETHER = 200
+"""Files without prompts that one process parses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +98,123 @@ def _checked(
     if config.prompts:
         cache = None  # its keys are made of source alone
     scanned = scan(paths, config, failures, cache=cache, on_progress=on_progress)
-    if not scanned.candidates and not scanned.prompts and config.model is None:
-        if cache is not None:
-            cache.save()
-        return Report((), (), tuple(failures), scanned.files, 0)
-    stored = cache.result(scanned.candidates) if cache is not None else None
-    if stored is not None:
-        return Report(
-            stored.findings, (), (*failures, *stored.failures), scanned.files, stored.prompts
-        )
-    of_sites: list[UnreadableFile] = []
+    if config.model is not None and not scanned.islands:
+        from stemfirst_lint.gain import Counter
+
+        Counter(config.model)  # a wrong name is told even where nothing is counted
     folders = tuple(path for path in paths if os.path.isdir(path))
-    with cache.listening() if cache is not None else contextlib.nullcontext():
-        project, sites = find_sites(scanned, config, of_sites, on_progress=on_progress)
-        findings = _judged(sites, project, config, folders)
+    judged: list[Judged] = []
+    jobs: list[tuple[int, _Island | _Parsing]] = []
+    for island in scanned.islands:
+        stored = cache.result(island) if cache is not None else None
+        if stored is not None:
+            judged.append(stored)
+        else:
+            size_bytes = sum(candidate.size_bytes for candidate in island)
+            is_noted = cache is not None
+            job = _Island(island, scanned.prompts, config, folders, is_noted, on_progress)
+            jobs.append((size_bytes, job))
+    jobs.sort(key=lambda sized: -sized[0])
+    for start in range(0, len(scanned.others), _PARSED_TOGETHER):
+        chunk = scanned.others[start : start + _PARSED_TOGETHER]
+        jobs.append((sum(len(data) for _, data in chunk), _Parsing(chunk)))
+    todo: list[Callable[[], Judged | list[tuple[str, str | None]]]] = [job for _, job in jobs]
+    processes = processes_for(sum(size for size, _ in jobs), _WORTH_PROCESSES_BYTES)
+    for done, (number, result) in enumerate(in_processes(todo, processes)):
+        if on_progress is not None:
+            on_progress("check", done, len(todo))
+        done_job = jobs[number][1]
+        if isinstance(done_job, _Parsing):
+            assert isinstance(result, list)
+            for (path, data), (_, reason) in zip(done_job.files, result, strict=True):
+                if reason is not None:
+                    failures.append(UnreadableFile(path, reason))
+                elif cache is not None and scanned.files >= WORTH_CACHING_FILES:
+                    cache.learn(path, data, None)
+        else:
+            assert isinstance(result, Judged)
+            judged.append(result)
+            if cache is not None:
+                cache.keep(done_job.candidates, result)
     if cache is not None:
-        cache.keep(scanned.candidates, project, findings, tuple(of_sites), len(sites))
         cache.save()
-    return Report(findings, tuple(sites), (*failures, *of_sites), scanned.files, len(sites))
+    failures += [UnreadableFile(*failed) for part in judged for failed in part.failures]
+    findings = [finding for part in judged for finding in part.findings]
+    findings.sort(key=lambda finding: (finding.location, finding.code))
+    sites = sorted(
+        (site for part in judged for site in part.sites), key=lambda s: s.template.location
+    )
+    prompts = sum(part.prompts for part in judged)
+    return Report(tuple(findings), tuple(sites), tuple(failures), scanned.files, prompts)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found in files that can know of each other, and what that hangs on.
+
+    Attributes:
+        findings: in order of place.
+        sites: every prompt; empty if the result was cached.
+        failures: path and reason of each file that could not be checked.
+        prompts: how many prompts were seen.
+        modules: digests of the files that were read on the way, by path; None: not readable.
+        lookups: folder, dotted name, and the file that was found there or None.
+    """
+
+    findings: tuple[Finding, ...]
+    sites: tuple[Site, ...]
+    failures: tuple[tuple[str, str], ...]
+    prompts: int
+    modules: dict[str, str | None]
+    lookups: tuple[tuple[str, str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsing:
+    """The job to parse files without prompts."""
+
+    files: Unparsed
+
+    def __call__(self) -> list[tuple[str, str | None]]:
+        return unparsable(self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Island:
+    """The job to judge files that can know of each other."""
+
+    candidates: tuple[Candidate, ...]
+    prompts: tuple[str, ...]
+    config: Config
+    folders: tuple[str, ...]
+    is_noted: bool
+    on_progress: OnProgress | None
+
+    def __call__(self) -> Judged:
+        modules: dict[str, str | None] = {}
+        failures: list[UnreadableFile] = []
+        noted: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self.is_noted:
+            from stemfirst_lint.cache import noting
+
+            noted = noting(modules)
+        with noted:
+            project, sites = find_sites(
+                self.candidates,
+                self.config,
+                failures,
+                prompts=self.prompts,
+                on_progress=self.on_progress,
+            )
+            findings = _judged(sites, project, self.config, self.folders)
+        return Judged(
+            findings,
+            tuple(sites),
+            tuple((failure.path, failure.reason) for failure in failures),
+            len(sites),
+            modules,
+            tuple((*asked, found) for asked, found in project.lookups.items()),
+        )
 
 
 def _judged(

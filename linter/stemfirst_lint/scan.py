@@ -1,7 +1,7 @@
 """From paths to sites: reads files, sorts out those that can hold prompts, finds the prompts.
 
 Knows which files need how much work. A file without prompts is still parsed, so that a broken one
-is told; many of them are parsed by several processes.
+is told. A file that is known from the cache and has not changed since is not read.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.files import may_hold_prompts, python_files
+from stemfirst_lint.islands import imports_of, islands
 from stemfirst_lint.source import check_syntax, decode, read_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from stemfirst_lint.cache import Cache
     from stemfirst_lint.config import Config
@@ -27,13 +28,37 @@ if TYPE_CHECKING:
     OnProgress = Callable[[str, int, int], None]
     """Called with what is being done, how many are done, and of how many."""
 
-_WORTH_PROCESSES_BYTES = 2_000_000
-"""Starting processes costs as much as parsing about a tenth of this."""
+    Unparsed = tuple[tuple[str, bytes], ...]
 
-_WORTH_CACHING_FILES = 8
+WORTH_CACHING_FILES = 8
 """Parsing fewer files without prompts costs less than looking up that they parse."""
 
-_MAX_PROCESSES = 8
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that may hold prompts.
+
+    Attributes:
+        path: as it was found.
+        imports: the modules that it imports, as `islands` reads them.
+        size_bytes: how large it is.
+        data: its bytes; None if they are known from the cache and were not read.
+        digest: of its bytes, where a cache wants it.
+    """
+
+    path: str
+    imports: tuple[str, ...]
+    size_bytes: int
+    data: bytes | None = None
+    digest: str | None = None
+
+    def read(self) -> bytes:
+        """Return its bytes, read now if need be.
+
+        Raises:
+            UnreadableFile: it cannot be read any more.
+        """
+        return self.data if self.data is not None else read_bytes(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +66,21 @@ class Scanned:
     """What was read.
 
     Attributes:
-        candidates: path and bytes of the files that may hold prompts.
+        islands: files that may hold prompts; those that can know of each other stand together.
+        others: path and bytes of files without prompts that are not known to parse.
         files: how many files were looked at.
         prompts: prompt files that the settings name.
     """
 
-    candidates: tuple[tuple[str, bytes], ...]
+    islands: tuple[tuple[Candidate, ...], ...]
+    others: Unparsed
     files: int
     prompts: tuple[str, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All files that may hold prompts."""
+        return tuple(candidate for island in self.islands for candidate in island)
 
 
 def scan(
@@ -59,68 +91,61 @@ def scan(
     cache: Cache | None = None,
     on_progress: OnProgress | None = None,
 ) -> Scanned:
-    """Read the files below paths; what cannot be read or parsed is appended to `failures`."""
-    candidates: list[tuple[str, bytes]] = []
+    """Read the files below paths; what cannot be read is appended to `failures`."""
+    candidates: dict[str, Candidate] = {}
     others: list[tuple[str, bytes]] = []
     listed = list(python_files(paths, config, failures))
-    is_many = len(listed) >= _WORTH_CACHING_FILES
+    is_many = len(listed) >= WORTH_CACHING_FILES
+    memory = cache if is_many else None
     for done, (path, is_test) in enumerate(listed):
         if on_progress is not None:
             on_progress("read", done, len(listed))
+        if is_test:
+            continue  # tests hold prompts that nobody sends
+        known = memory.unchanged(path) if memory is not None else None
+        if known is not None:
+            if known.imports is not None:
+                candidates[path] = Candidate(path, known.imports, known.size_bytes, None,
+                                             known.digest)  # fmt: skip
+            continue
         try:
             data = read_bytes(path)
         except UnreadableFile as failure:
             failures.append(failure)
             continue
-        if is_test:
-            continue  # tests hold prompts that nobody sends
         if may_hold_prompts(data) or b"stemfirst:" in data:
-            candidates.append((path, data))
-        elif cache is None or not is_many or not cache.is_clean(path, data):
+            imports = imports_of(data) if is_many else ()
+            digest = cache.learn(path, data, imports) if cache is not None else None
+            candidates[path] = Candidate(path, imports, len(data), data, digest)
+        elif memory is None or not memory.is_clean(path, data):
             others.append((path, data))
-    for (path, data), reason in zip(others, _parse_all(others, on_progress), strict=True):
-        if reason is not None:
-            failures.append(UnreadableFile(path, reason))
-        elif cache is not None and is_many:
-            cache.add_clean(path, data)
     named: list[str] = []
     if config.prompts:
         from stemfirst_lint.named_files import named_files
 
         named = named_files(config.prompts, config.root, filter(os.path.isdir, paths))
-    return Scanned(tuple(candidates), len(listed) + len(named), tuple(named))
+    folder = paths[0] if len(paths) == 1 and os.path.isdir(paths[0]) else None
+    groups = islands(
+        folder if is_many and not named else None,
+        {path: candidate.imports for path, candidate in candidates.items()},
+        {path for path, _ in listed},
+    )
+    if named and not groups:
+        groups = [[]]
+    return Scanned(
+        tuple(tuple(candidates[path] for path in group) for group in groups),
+        tuple(others),
+        len(listed) + len(named),
+        tuple(named),
+    )
 
 
-def _parse_all(
-    files: list[tuple[str, bytes]], on_progress: OnProgress | None
-) -> Iterator[str | None]:
-    """Yield for each file why it does not parse, or None."""
-    processes = min(os.cpu_count() or 1, _MAX_PROCESSES)
-    size_bytes = sum(len(data) for _, data in files)
-    found: Iterator[str | None] | None = None
-    pool = None
-    if processes > 1 and size_bytes >= _WORTH_PROCESSES_BYTES:
-        from threading import active_count
-
-        # A fork needs no new interpreter; with threads about it is not safe.
-        if sys.platform == "linux" and active_count() == 1:
-            from multiprocessing import get_context
-
-            pool = get_context("fork").Pool(processes)
-            found = pool.imap(_why_unparsable, files, chunksize=16)
-    try:
-        for done, reason in enumerate(found or map(_why_unparsable, files)):
-            if on_progress is not None:
-                on_progress("parse", done, len(files))
-            yield reason
-    finally:
-        if pool is not None:
-            pool.terminate()
-            pool.join()
+def unparsable(files: Unparsed) -> list[tuple[str, str | None]]:
+    """Return for each file its path, and why it does not parse, or None."""
+    return [(path, _why_unparsable(path, data)) for path, data in files]
 
 
-def _why_unparsable(file: tuple[str, bytes]) -> str | None:
-    path, data = file
+def _why_unparsable(path: str, data: bytes) -> str | None:
     try:
         check_syntax(path, decode(path, data))
     except UnreadableFile as failure:
@@ -129,19 +154,21 @@ def _why_unparsable(file: tuple[str, bytes]) -> str | None:
 
 
 def find_sites(
-    scanned: Scanned,
+    candidates: Sequence[Candidate],
     config: Config,
     failures: list[UnreadableFile],
     *,
+    prompts: tuple[str, ...] = (),
     has_constants: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[Project, list[Site]]:
     """Return the sites in what was read, and the project that they were found in.
 
     Args:
-        scanned: what was read.
+        candidates: files that may hold prompts.
         config: declares tiers.
         failures: files that do not parse are appended here.
+        prompts: prompt files that the settings name.
         has_constants: also return prompts without a hole.
         on_progress: told about the work.
     """
@@ -151,7 +178,7 @@ def find_sites(
 
     project = Project()
     modules: list[ModuleIndex] = []
-    total = len(scanned.candidates)
+    total = len(candidates)
 
     def each() -> Iterator[ModuleIndex]:
         for done, module in enumerate(modules):
@@ -163,20 +190,20 @@ def find_sites(
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, 10_000))
     try:
-        for done, (path, data) in enumerate(scanned.candidates):
+        for done, candidate in enumerate(candidates):
             if on_progress is not None:
                 on_progress("index", done, total)
             try:
-                modules.append(project.add(path, data))
+                modules.append(project.add(candidate.path, candidate.read()))
             except UnreadableFile as failure:
                 failures.append(failure)
         finder = Finder(Flow(project, config.tiers), has_constants=has_constants)
         sites = finder.sites(each())
-        if scanned.prompts:
+        if prompts:
             from stemfirst_lint.named_files import named_sites
 
             seen = frozenset(site.template.location for site in sites)
-            sites += named_sites(scanned.prompts, seen, failures)
+            sites += named_sites(prompts, seen, failures)
         return project, sites
     finally:
         sys.setrecursionlimit(before)

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.model import Location, Site, Text
-from stemfirst_lint.scan import find_sites, scan
+from stemfirst_lint.scan import find_sites, scan, unparsable
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
@@ -64,9 +64,16 @@ def stable_prefixes(
         failures: files that could not be checked are appended here.
     """
     scanned = scan(paths, config, failures)
-    if not scanned.candidates:
+    failures += [
+        UnreadableFile(path, reason)
+        for path, reason in unparsable(scanned.others)
+        if reason is not None
+    ]
+    if not scanned.islands:
         return {}
-    _, sites = find_sites(scanned, config, failures, has_constants=True)
+    _, sites = find_sites(
+        scanned.candidates, config, failures, prompts=scanned.prompts, has_constants=True
+    )
     seen: Counter[str] = Counter()
     found: dict[str, Prefix] = {}
     for site in sites:

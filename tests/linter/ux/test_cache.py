@@ -70,8 +70,8 @@ def edit(path: str, old: str, new: str):
 CHANGES = {
     "the file": edit("app.py", "question=question", "question=1"),
     "the template in another file": edit("prompts.py", "{question}", "{question} now"),
-    "a file that begins to hold prompts": edit("plain1.py", "x = 1", "PROMPT = 1"),
-    "a new file": lambda project: (project / "new.py").write_text("PROMPT = 1\n"),
+    "a file that begins to hold prompts": edit("plain1.py", "x = 1", "import app  # prompt"),
+    "a new file": lambda project: (project / "new.py").write_text("import app  # prompt\n"),
     "a file is gone": lambda project: (project / "app.py").unlink(),
 }
 
@@ -147,7 +147,8 @@ def test_parallel_runs_leave_whole_entries(project, stemfirst) -> None:
     assert len({run.stdout for run in done}) == 1
     assert {run.returncode for run in done} == {1}
     (entry,) = (project / FOLDER).glob("*.json")
-    assert json.loads(entry.read_text())["run"]["prompts"] == 1
+    (island,) = json.loads(entry.read_text())["islands"].values()
+    assert island["prompts"] == 1
     assert not list((project / FOLDER).glob("*.tmp"))
 
 
@@ -169,7 +170,7 @@ def test_findings_survive_packing(project) -> None:
 def test_processes_say_what_one_says(project, monkeypatch) -> None:
     (project / "broken.py").write_text("def f(:\n")
     alone = check_paths((".",), Config())
-    monkeypatch.setattr("stemfirst_lint.scan._WORTH_PROCESSES_BYTES", 0)
+    monkeypatch.setattr("stemfirst_lint.check._WORTH_PROCESSES_BYTES", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     together = check_paths((".",), Config())
     assert [str(failure) for failure in together.failures] == [str(f) for f in alone.failures]
@@ -197,3 +198,49 @@ def test_a_long_run_shows_how_far_it_is_on_a_terminal_and_leaves_nothing(
             assert shown.endswith("\r\x1b[2K")
         else:
             assert shown == ""
+
+
+def _age(folder: Path) -> None:
+    """Let the files look as if nobody had touched them for an hour."""
+    for path in folder.rglob("*.py"):
+        past_ns = path.stat().st_mtime_ns - 3600 * 10**9
+        os.utime(path, ns=(past_ns, past_ns))
+
+
+def test_an_old_file_is_known_by_size_and_time_and_not_read(project, monkeypatch) -> None:
+    _age(project)
+    check()
+    read: list[str] = []
+    monkeypatch.setattr("stemfirst_lint.scan.read_bytes", lambda path: read.append(path) or b"")
+    assert was_cached(check())
+    assert read == []
+
+
+def test_a_file_that_was_just_written_is_read_again(project) -> None:
+    """Another change within the clock's step would leave size and time as they are."""
+    path = project / "prompts.py"
+    _age(project)
+    past_ns = path.stat().st_mtime_ns
+    os.utime(path)
+    now_ns = path.stat().st_mtime_ns
+    assert len(check().findings) == 1
+    text = path.read_text()
+    path.write_text(text.replace("question", "QUESTION").replace("{QUESTION}", "no hole   "))
+    assert len(path.read_text()) == len(text)
+    os.utime(path, ns=(now_ns, now_ns))
+    assert check().findings == ()
+    assert past_ns < now_ns
+
+
+def test_a_change_in_one_project_leaves_the_result_of_another(project) -> None:
+    other = project / "other"
+    other.mkdir()
+    own = APP.replace("from prompts", "from texts")
+    (other / "app.py").write_text(own)
+    (other / "texts.py").write_text((project / "prompts.py").read_text())
+    first = check()
+    assert len(first.sites) == 2
+    (other / "app.py").write_text(own + "# changed\n")
+    second = check()
+    assert [site.template.location.path for site in second.sites] == ["./other/texts.py"]
+    assert len(second.findings) == 2

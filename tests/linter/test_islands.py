@@ -1,0 +1,99 @@
+"""Files that import each other are judged together; the rest apart, and in several processes."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stemfirst_lint.check import check_paths
+from stemfirst_lint.config import Config
+from stemfirst_lint.islands import imports_of, islands
+from stemfirst_lint.workers import in_processes
+
+SOURCE = b"""
+import os, json as j; import sys
+from . import near
+from ..far.away import name
+    from   late  import thing
+import a.b.c
+text = "import nothing"
+"""
+
+
+def test_imports_are_read_from_text() -> None:
+    found = imports_of(SOURCE)
+    assert {"os", "json", ".", "..far.away", "late", "a.b.c"} <= set(found)
+
+
+CASES = {
+    "two projects": ({"a/x.py": (), "b/y.py": ()}, [["a/x.py"], ["b/y.py"]]),
+    "one folder": ({"a/x.py": (), "a/y.py": ()}, [["a/x.py", "a/y.py"]]),
+    "an import": ({"a/x.py": ("b.y",), "b/y.py": ()}, [["a/x.py", "b/y.py"]]),
+    "an import of a library": ({"a/x.py": ("b.z",), "b/y.py": ()}, [["a/x.py"], ["b/y.py"]]),
+    "an import through a file between": (
+        {"a/x.py": ("m",), "b/y.py": ("m",), "m.py": ()}, [["a/x.py", "b/y.py", "m.py"]]),
+    "up to the folder": ({"a/x.py": ("..b.y",), "b/y.py": ()}, [["a/x.py", "b/y.py"]]),
+    "not above its own": ({"a/c/x.py": ("..b",), "b/y.py": ()}, [["a/c/x.py"], ["b/y.py"]]),
+    "below src": ({"a/x.py": ("b.y",), "src/b/y.py": ()}, [["a/x.py", "src/b/y.py"]]),
+    "a package": ({"__init__.py": (), "a/x.py": (), "b/y.py": ()},
+                  [["__init__.py", "a/x.py", "b/y.py"]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_islands_are_what_no_import_joins(name: str) -> None:
+    files, expected = CASES[name]
+    imports = {f"./{path}": names for path, names in files.items()}
+    found = islands(".", imports, set(imports))
+    assert sorted(sorted(group) for group in found) == [
+        [f"./{path}" for path in group] for group in expected
+    ]
+
+
+def test_jobs_give_what_they_give_here_and_one_that_dies_runs_here() -> None:
+    here = os.getpid()
+
+    def square(number: int) -> Callable[[], tuple[int, bool]]:
+        def job() -> tuple[int, bool]:
+            if number == 3 and os.getpid() != here:
+                os._exit(1)
+            return number * number, os.getpid() == here
+
+        return job
+
+    found = dict(in_processes([square(number) for number in range(6)], 2))
+    assert {number: result for number, (result, _) in found.items()} == {
+        number: number * number for number in range(6)
+    }
+    assert [number for number, (_, is_here) in found.items() if is_here] == [3]
+
+
+def test_an_error_of_a_job_is_raised_here() -> None:
+    def fails() -> int:
+        raise KeyError("told")
+
+    with pytest.raises(KeyError, match="told"):
+        list(in_processes([fails, lambda: 1], 2))
+
+
+def test_processes_report_what_one_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Answer politely and never promise what the policy does not grant. " * 16
+    for number in range(12):
+        folder = tmp_path / f"project{number}"
+        folder.mkdir()
+        (folder / "app.py").write_text(
+            "def ask(client, question):\n"
+            f'    text = f"{{question}} {text}"\n'
+            '    client.create(messages=[{"role": "user", "content": text}])\n' + "x = 1\n" * 4_000
+        )
+        (folder / "broken.py").write_text("def f(:\n" if number % 2 else "PROMPT = (\n")
+    paths, config = (str(tmp_path),), Config(root=str(tmp_path))
+    monkeypatch.setattr("stemfirst_lint.check._WORTH_PROCESSES_BYTES", 1)
+    together = check_paths(paths, config)
+    monkeypatch.setattr("stemfirst_lint.check._WORTH_PROCESSES_BYTES", 1 << 40)
+    alone = check_paths(paths, config)
+    assert len(alone.findings) == 12
+    assert together.findings == alone.findings
+    assert together.sites == alone.sites
+    assert {str(f) for f in together.failures} == {str(f) for f in alone.failures}
+    assert len(alone.failures) == 12
