@@ -20,7 +20,7 @@ class Totals:
 
     `reported` counts the calls that said how many tokens came from the cache; the token sums
     are over those. The interval of `prefill_ms_saved` adds the calls' intervals, which is
-    wider than their errors' true sum.
+    wider than their errors' true sum; its `error` is what the newest call was told.
     """
 
     requests: int
@@ -207,6 +207,8 @@ def _sum_of_estimates(estimates: list[Estimate]) -> Estimate | None:
         lo=sum(item.lo for item in estimates),
         hi=sum(item.hi for item in estimates),
         n=min(item.n for item in estimates),
+        error=estimates[-1].error,
+        shadows=estimates[-1].shadows,
     )
 
 
@@ -250,6 +252,9 @@ def rows_of(totals: Totals) -> list[tuple[str, str, str]]:
         interval = f"[{saved.lo:,.0f} to {saved.hi:,.0f}]"
         part = "" if totals.timed == totals.requests else f", {totals.timed:,} calls"
         rows.append(("prefill saved", f"{saved.est:,.0f} ms", f"{interval} estimate{part}"))
+        if saved.shadows and saved.error is not None:
+            off = f"{100 * saved.error:.0f} %"
+            rows.append(("  off by", off, f"median of {saved.shadows:,} runs without the cache"))
     if totals.cost:
         part = "" if totals.priced == totals.requests else f", {totals.priced:,} calls"
         whole = money(totals.cost.without_cache)

@@ -292,7 +292,7 @@ print(json.dumps(book.to_json()))
         for _ in range(state["totals"]["requests"]):
             alone.add(call(1_000, 600))
     assert (book.requests, book.prompt_tokens, book.cached_tokens) == (3, 3_000, 1_800)
-    assert book.totals.prefill_ms_saved == Estimate(150, 120, 180, 9)
+    assert book.totals.prefill_ms_saved == Estimate(150, 120, 180, 9, None)
     (cause,) = book.misses()
     assert (cause.tokens, cause.calls, cause.ms) == (1_200, 3, 183)
     assert book.notices() == {"noise"}
@@ -322,3 +322,11 @@ def test_a_ledger_shows_itself_in_a_terminal_and_a_notebook():
     assert "check&lt;out&gt;: 2 requests" in html
     assert "width:60.0%" in html
     assert html.count("<li>") == 2
+
+
+def test_a_measured_error_of_the_estimates_is_shown():
+    book = ledger()
+    for error in (0.2, 0.04):
+        times = Times(0, 1, 0, 1, 1, 1, Estimate(50.0, 40.0, 60.0, 30, error, shadows=23))
+        book.add(call(time=times))
+    assert "    off by                     4 %  median of 23 runs without the cache" in str(book)
