@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
@@ -208,6 +208,13 @@ class _EngineCollector(Collector):
             {("cached",): stats.cached_tokens, ("computed",): stats.computed_tokens},
             ("source",),
         )
+        ages = SummaryMetricFamily(
+            "stemfirst_evicted_page_age_seconds",
+            "Time since the last use of pages when they were evicted.",
+            labels=self._names,
+        )
+        ages.add_metric(self._values, stats.evicted_pages, stats.evicted_age_s)
+        yield ages
         gpu = stats.cached_tokens - stats.host_tokens - stats.disk_tokens
         yield self._counter(
             "stemfirst_cached_tokens",

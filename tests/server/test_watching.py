@@ -77,7 +77,7 @@ def test_each_metric_of_the_dashboard_is_exposed(http: httpx.Client, policy: str
     ask(http, policy)
     text = http.get("/metrics").text
     exposed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
-    exposed |= {name + "_bucket" for name in exposed}
+    exposed |= {name + end for name in exposed for end in ("_bucket", "_sum", "_count")}
     board = json.loads((ROOT / "deploy" / "grafana.json").read_text("utf-8"))
     named = set()
     for panel in board["panels"]:

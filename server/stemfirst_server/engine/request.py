@@ -327,7 +327,8 @@ class EngineStats:
 
     A preempted request's second prefill does not count again in the token counters.
     `pages_total == pages_free + pages_held + pages_cached`; `pages_evictable` of the cached
-    ones can be taken at once. Of the `drafted_tokens` that were guessed, `accepted_tokens` came
+    ones can be taken at once. `evicted_age_s` is the time since their last use of all the
+    `evicted_pages` together. Of the `drafted_tokens` that were guessed, `accepted_tokens` came
     true. Of the `cached_tokens`, `host_tokens` and `disk_tokens` lay in slower tiers.
     """
 
@@ -351,3 +352,4 @@ class EngineStats:
     accepted_tokens: int
     host_tokens: int = 0
     disk_tokens: int = 0
+    evicted_age_s: float = 0.0

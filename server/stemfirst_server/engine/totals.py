@@ -56,6 +56,7 @@ class Totals:
             output_tokens=self._output_tokens,
             preemptions=scheduler.preemptions,
             evicted_pages=cache.evicted_pages,
+            evicted_age_s=cache.ages.seconds,
             steps=self.steps,
             drafted_tokens=scheduler.drafted_tokens,
             accepted_tokens=scheduler.accepted_tokens,

@@ -14,10 +14,12 @@ computed it would: `match`, `take`, write the KV to the pages taken, `store`, `r
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stemfirst_server.memory.ages import Ages
 from stemfirst_server.memory.node import Insertion, Match, Node, PageArray
 from stemfirst_server.memory.radix import RadixTree
 
@@ -39,6 +41,7 @@ class PageCache:
 
     Attributes:
         free_pages: pages that nobody owns.
+        ages: how long evicted pages had not been used; its owner notes the time now and then.
         on_evict: told each run that is evicted for others, while its pages still hold its KV;
             must not call back.
     """
@@ -48,6 +51,8 @@ class PageCache:
         self.pages = pages
         self.tree = RadixTree(page, eviction)
         self.evicted_pages = 0
+        self.ages = Ages()
+        self.tree.on_age = self._aged
         self.on_evict: Callable[[EvictedRun], None] | None = None
         # A stack: the first `free_pages` entries.
         self._free: PageArray = np.arange(pages - 1, -1, -1, dtype=np.int32)
@@ -68,6 +73,9 @@ class PageCache:
     def available_pages(self) -> int:
         """Pages that `take` could give now."""
         return self.free_pages + self.tree.evictable_pages
+
+    def _aged(self, last_used: int, pages: int) -> None:
+        self.ages.evicted(last_used, pages, time.perf_counter())
 
     def match(self, namespace: str, data: bytes, *, limit_tokens: int) -> Match:
         """Return the longest cached prefix of `data`, its end node **locked** for the caller."""

@@ -54,6 +54,9 @@ class RadixTree:
 
     Invariant: `evictable_pages + locked_pages == pages`; each page stands in one node only.
     Not thread-safe: one thread owns it.
+
+    Attributes:
+        on_age: told the last use, in ticks of `clock`, and the pages of each run evicted.
     """
 
     def __init__(self, page: int, eviction: Eviction | None = None) -> None:
@@ -62,6 +65,7 @@ class RadixTree:
         self._page_bytes = page * TOKEN_BYTES
         self._roots: dict[str, Node] = {}
         self._clock = 0
+        self.on_age: Callable[[int, int], None] | None = None
         self._ties = 0
         # At most one entry a node: (rank when queued, tie-break, node). Entries go stale
         # when a node is used, locked or gets children; `evict` sorts that out as it pops, so
@@ -231,6 +235,11 @@ class RadixTree:
         if not step.children and not step.locks:
             del self._roots[step.namespace]
 
+    @property
+    def clock(self) -> int:
+        """Matches and inserts so far."""
+        return self._clock
+
     def evict(self, pages: int, on_evict: Callable[[EvictedRun], None] | None = None) -> PageArray:
         """Remove the lowest leaves in rank until `pages` are gained or nothing more can go.
 
@@ -254,6 +263,8 @@ class RadixTree:
                 self._enqueue(node)
                 continue
             self._eviction.evicted(rank)
+            if self.on_age is not None:
+                self.on_age(node.last_used, min(missing, len(node.pages)))
             if on_evict is not None:
                 last = node.pages[-missing:].copy()
                 on_evict(EvictedRun(node.namespace, self.path_data(node), last, node.uses))
