@@ -303,6 +303,7 @@ class Engine:
         if not work:
             return
         started = time.perf_counter()
+        self._cache.ages.note(self._cache.tree.clock, started)
         done = self._stepper.run(work)
         now = time.perf_counter()
         self._account(done.outcomes, (now - started) * 1e3)
