@@ -138,7 +138,8 @@ class DataFiles:
         return None
 
     def _at(self, module: ModuleIndex, path: str) -> Source | None:
-        shown = path if os.path.isabs(module.path) else os.path.relpath(path)
+        is_absolute = os.path.isabs(module.path)
+        shown = path if is_absolute else self.project.spelled(os.path.relpath(path))
         if shown not in self._sources:
             self._sources[shown] = None
             try:

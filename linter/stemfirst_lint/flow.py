@@ -356,7 +356,11 @@ class Flow:
             if given is None:
                 return UNKNOWN
             where = call.use if given[1] else Use(function, 0, ())
-            return self.verdict(given[0], where, call.outer if given[1] else None)
+            found = self.verdict(given[0], where, call.outer if given[1] else None)
+            if given[1] and found.tier is not None and found.tier > Tier.STATIC:
+                passed = place_of(call.node, call.use)
+                found = because(found, f"`{name}` is passed here", passed)
+            return found
         self._lowest = 0
         argument = id(binding.node)
         if argument in self._parameters:

@@ -113,13 +113,18 @@ class Project:
         key = os.path.abspath(path)
         if key not in self.modules:
             self.modules[key] = None
-            shown = os.path.relpath(key) if not os.path.isabs(path) else path
+            shown = path if os.path.isabs(path) else self.spelled(os.path.relpath(key))
             try:
                 text = decode(shown, read_bytes(key))
                 self.modules[key] = ModuleIndex(shown, Source(shown, text), parse(shown, text))
             except (UnreadableFile, RecursionError):
                 pass  # an import that we cannot follow leaves its names unknown
         return self.modules[key]
+
+    def spelled(self, path: str) -> str:
+        """Return a relative path with the `./` that the asked-for paths have, if they have it."""
+        is_dotted = bool(self.callers) and self.callers[0].path.startswith("." + os.sep)
+        return os.path.join(".", path) if is_dotted and not path.startswith(".") else path
 
     # Imports
 

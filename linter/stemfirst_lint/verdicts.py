@@ -14,6 +14,8 @@ from stemfirst.tiers import Tier
 from stemfirst_lint import known
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Resolution, Verdict
 
+_MAX_EVIDENCE = 12
+
 CONSTANT = Verdict(Tier.STATIC, Kind.CONSTANT)
 CONFIG = Verdict(Tier.STATIC, Kind.CONFIG)
 
@@ -108,8 +110,11 @@ def frozen_value(verdict: Verdict, when: str, tier: Tier) -> Verdict:
 
 
 def because(verdict: Verdict, text: str, place: Location | None) -> Verdict:
-    """Return a verdict with one more step of evidence, up to six."""
-    if len(verdict.evidence) >= 6:
+    """Return a verdict with one more step of evidence, up to `_MAX_EVIDENCE`."""
+    last = verdict.evidence[-1] if verdict.evidence else None
+    if len(verdict.evidence) >= _MAX_EVIDENCE or (
+        last is not None and last.text == text and last.location == place
+    ):
         return verdict
     return replace(verdict, evidence=(*verdict.evidence, Evidence(text, place)))
 

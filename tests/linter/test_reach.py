@@ -153,3 +153,31 @@ def test_a_chat_template_is_read_as_one_request(check: Check, title: str) -> Non
     text, code = CHATS[title]
     report = check(CHAT + text.replace("RULES", RULES))
     assert [finding.code for finding in report.findings] == [code]
+
+
+def test_the_evidence_names_each_step_with_its_place(check: Check) -> None:
+    report = check(
+        clock="from datetime import datetime\n\ndef stamp():\n    return datetime.now()\n",
+        words="from clock import stamp\n\ndef head():\n    when = stamp()\n    return f'{when}'\n",
+        app=(
+            "from words import head\n\n"
+            f'def make(prefix):\n    lead = prefix\n    return f"{{lead}} {RULES}"\n\n'
+            f"def ask(client):\n    top = head()\n    text = make(top)\n    {SEND}"
+        ),
+    )
+    (finding,) = report.findings
+    places = [
+        (e.location.path.rpartition("/")[2], e.location.line)
+        for e in finding.evidence
+        if e.location
+    ]
+    assert places == [
+        ("clock.py", 4),
+        ("words.py", 4),
+        ("words.py", 4),
+        ("app.py", 8),
+        ("app.py", 8),
+        ("app.py", 9),
+        ("app.py", 4),
+    ]
+    assert len(places) == len(finding.evidence)
