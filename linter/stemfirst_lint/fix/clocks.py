@@ -17,6 +17,7 @@ from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.model import (
     Applicability,
     Finding,
+    Form,
     Hole,
     Kind,
     Resolution,
@@ -85,10 +86,15 @@ def coarsened(text: str, template: Template, hole: Hole) -> Settled:
     source, (start, end) = _value(text, hole)
     if hole.conversion == "r" or hole.is_debug:
         raise ClockError("it is shown by its `repr`")
+    if template.form is Form.JINJA or (template.calls and _is_taken_apart(template, hole)):
+        raise ClockError("the template shows a part of it, or shows it twice")
     spec = hole.format_spec
     function = _function_at(ast.parse(text), Source("", text), start)
     if spec:
-        if len(template.calls) > 1 or "{" in spec or not _is_moment(_parsed(source), function):
+        place = hole.value_location
+        is_apart = place is None or place.path != hole.location.path
+        is_shared = template.is_shared or len(template.calls) > 1
+        if is_apart or is_shared or "{" in spec or not _is_moment(_parsed(source), function):
             raise ClockError("who shows it, and how, cannot be told")
         inner = _range(Source("", text), hole)
         at = text.rindex(f":{spec}", *inner) + 1
@@ -122,8 +128,11 @@ def frozen(text: str, template: Template, hole: Hole) -> Settled:
         ),
         None,
     )
-    if function is None or init is None or init is function or not function.args.args:
+    if owner is None or function is None or init is None or init is function:
         raise ClockError("no object here lives as long as a session")
+    me = init.args.args[0].arg
+    if not function.args.args or function.args.args[0].arg != me or _is_strict(owner):
+        raise ClockError("the object takes no new attribute")
     value = _without_locals(source, function, whole, tree)
     name = _ATTRIBUTE
     while re.search(rf"\b{name}\b", text):
@@ -135,18 +144,35 @@ def frozen(text: str, template: Template, hole: Hole) -> Settled:
     if indent.strip() or _is_docstring(body[0]):
         raise ClockError("its `__init__` has no line to read the clock on")
     newline = "\r\n" if "\r\n" in text else "\n"
-    me, own = init.args.args[0].arg, function.args.args[0].arg
     edits = (
         Edit(line, line, f"{indent}{me}.{name} = {value}{newline}"),
-        Edit(start, end, f"{own}.{name}"),
+        Edit(start, end, f"{me}.{name}"),
     )
     if not _parses(text, list(edits)):
         raise ClockError("the new source does not parse")
-    assert owner is not None
     note = Refusal(
         f"a session is taken to live as long as one `{owner.name}`", "look where it is made"
     )
     return Settled(edits, Applicability.RISKY, (note,), f"read once, when a `{owner.name}` is made")
+
+
+def _is_taken_apart(template: Template, hole: Hole) -> bool:
+    """True if a template that is filled by a call does more with a value than show it once."""
+    roots = [re.split(r"[.\[]", other.name)[0] for other in template.holes]
+    root = re.split(r"[.\[]", hole.name)[0]
+    return root != hole.name or roots.count(root) > 1
+
+
+def _is_strict(owner: ast.ClassDef) -> bool:
+    """True if a class may refuse attributes that it does not declare."""
+    has_slots = any("__slots__" in _stored(statement) for statement in owner.body)
+    return (
+        has_slots
+        or bool(owner.decorator_list)
+        or any(
+            "Model" in ast.unparse(base) or "Schema" in ast.unparse(base) for base in owner.bases
+        )
+    )
 
 
 def _judged(template: Template, hole: Hole, edits: tuple[Edit, ...], verb: str) -> Settled:

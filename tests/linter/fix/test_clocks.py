@@ -100,6 +100,43 @@ def test_only_a_person_may_say_what_a_session_is(tmp_path: Path) -> None:
     assert outcome.rewrites[0].left[0].applicability is Applicability.RISKY
 
 
+def test_a_template_that_shows_parts_of_a_clock_keeps_it(tmp_path: Path) -> None:
+    source = (
+        HEAD + 'P = "You are terse. Today is {now.year}-{now.month}, {now.hour}."\n\n\n' + ASK
+        + "    text = P.format(now=datetime.now())\n" + SEND
+    )  # fmt: skip
+    new, _ = fixed(tmp_path, source, "day", is_risky=True)
+    assert new == source
+
+
+STRICT = {
+    "slots": CHAT.replace("    def __init__", "    __slots__ = ('client',)\n\n    def __init__"),
+    "a model of pydantic": CHAT.replace("class Chat:", "class Chat(BaseModel):"),
+    "a class method": CHAT.replace("    def ask(self", "    @classmethod\n    def ask(cls").replace(
+        "return self.client", "return cls.client"
+    ),
+}
+
+
+@pytest.mark.parametrize("source", STRICT.values(), ids=STRICT)
+def test_an_object_that_takes_no_attribute_gets_none(source: str, tmp_path: Path) -> None:
+    new, _ = fixed(tmp_path, source, "session", is_risky=True)
+    assert "_session_time" not in new
+
+
+def test_a_format_spec_in_another_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "texts.py").write_text('P = "You are terse. It is {now:%H:%M:%S}."\n')
+    source = (
+        "from datetime import datetime\n\nfrom texts import P\n\n\n" + ASK
+        + "    text = P.format(now=datetime.now())\n" + SEND
+    )  # fmt: skip
+    (tmp_path / "app.py").write_text(source)
+    outcome = fix_paths((str(tmp_path),), Config(clock="day"), allow=Applicability.RISKY)
+    assert not outcome.failures
+    assert (tmp_path / "app.py").read_text() == source
+    assert "%H:%M:%S" in (tmp_path / "texts.py").read_text()
+
+
 STAYING = {
     "a clock that a parameter brings": ("day", "    text = f'Today is {now}. Be terse.'\n"),
     "a clock shown by its repr": ("day", "    text = f'Today is {datetime.now()!r}. Be terse.'\n"),
