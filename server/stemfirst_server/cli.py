@@ -62,6 +62,13 @@ PARSERS = (
     "float32 and bfloat16 a measurement finds faster.",
 )
 @click.option(
+    "--one-dnn/--no-one-dnn",
+    "has_one_dnn",
+    default=True,
+    help="On a CPU, let oneDNN compute float32 layers where a measurement finds it faster than "
+    "torch's BLAS (default).",
+)
+@click.option(
     "--threads",
     type=click.IntRange(min=0),
     metavar="N",

@@ -23,6 +23,7 @@ class ServeSettings:
         port: 0 takes a free one.
         dtype: as `load_model` takes it.
         threads: as `load_model` takes it.
+        has_one_dnn: as `load_model` takes it.
         device: as `load_model` takes it.
         context_tokens: a lower limit than the model's own, or None.
         page: tokens in a page.
@@ -60,6 +61,7 @@ class ServeSettings:
     port: int = 8000
     dtype: str = "auto"
     threads: int | None = None
+    has_one_dnn: bool = True
     device: str = "auto"
     context_tokens: int | None = None
     page: int = 16

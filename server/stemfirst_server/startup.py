@@ -60,6 +60,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
         name=names[0],
         dtype=settings.dtype,
         threads=settings.threads,
+        has_one_dnn=settings.has_one_dnn,
         device=settings.device,
         context_tokens=settings.context_tokens,
         progress=progress,

@@ -22,6 +22,7 @@ from stemfirst_server.errors import ModelFilesError, UnsupportedModelError
 from stemfirst_server.model import gates
 from stemfirst_server.model.attention import register
 from stemfirst_server.model.fastest import fastest_dtype, fastest_threads
+from stemfirst_server.model.linear import take_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,6 +62,7 @@ def load_model(
     name: str | None = None,
     dtype: str = "auto",
     threads: int | None = None,
+    has_one_dnn: bool = False,
     device: str = "auto",
     context_tokens: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -73,6 +75,7 @@ def load_model(
         dtype: `auto` (the checkpoint's), `float32`, `bfloat16`, `float16`, or `fastest`: on a CPU
             bfloat16 or float32 as measured, elsewhere the checkpoint's.
         threads: of the CPU; 0 measures which number is fastest; None leaves torch's own choice.
+        has_one_dnn: let oneDNN compute linear layers on a CPU where it is measured to be faster.
         device: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`.
         context_tokens: a lower limit than the model's own.
         progress: told what happens, in a few words each time.
@@ -115,6 +118,8 @@ def load_model(
             "--dtype bfloat16, or --device cpu"
         ) from error
     model.eval()
+    if has_one_dnn:
+        take_over(model)
     gates.use_our_attention(model)
     progress("checking attention")
     shapes = gates.probe(model)

@@ -1,0 +1,119 @@
+"""Linear layers on the CPU through oneDNN, where that is measured to be faster than torch's BLAS.
+
+Knows: torch gives products in float32 to the BLAS that it was built with, which on some processors
+reaches half of what oneDNN does that torch carries too: 95 against 210 GFLOP/s a core on a Zen 5
+with MKL, and single rows are slower. So it is measured from how many rows on it is faster. The same
+weights are used where they lie. Does not know the model.
+
+In half precision torch calls oneDNN itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger("stemfirst.model")
+
+_ROWS = (256, 64, 16, 4, 1)
+_ROUNDS = 5
+_LEAST_GAIN = 1.05
+# Sums in another order differ by this share of the numbers' size, at most.
+_TOLERANCE = 1e-5
+
+# torch's compiler calls it for frozen models; eager code has no public name for it.
+_one_dnn: Callable[..., torch.Tensor] | None = getattr(
+    getattr(torch.ops, "mkldnn", None), "_linear_pointwise", None
+)
+
+
+class OneDnnLinear(nn.Linear):
+    """A linear layer whose larger products go to oneDNN; `take_over` makes it of a plain one."""
+
+    least_rows: int
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        """Return `input @ weight.T + bias`."""
+        if input.numel() < self.least_rows * self.in_features:
+            return F.linear(input, self.weight, self.bias)
+        return _product(input, self.weight, self.bias)
+
+
+def take_over(model: nn.Module) -> int | None:
+    """Let oneDNN compute a model's linear layers where it is faster; return from how many rows.
+
+    None, and the model as it was: not on a CPU, not in float32, or oneDNN is not faster. Only plain
+    layers are taken: those of quantising libraries have a forward pass of their own.
+    """
+    layers = [
+        module
+        for module in model.modules()
+        if type(module) is nn.Linear
+        and module.weight.dtype == torch.float32
+        and module.weight.device.type == "cpu"
+    ]
+    if _one_dnn is None or not layers:
+        return None
+    # The middle one in size: neither a router of a few rows nor the vocabulary.
+    sizes = sorted(layers, key=lambda layer: layer.weight.numel())
+    least_rows = faster_from(sizes[len(sizes) // 2].weight)
+    if least_rows is None:
+        return None
+    for layer in layers:
+        layer.__class__ = OneDnnLinear
+        layer.least_rows = least_rows  # type: ignore[assignment]
+    _log.info("oneDNN computes products of %d rows and more", least_rows)
+    return least_rows
+
+
+def faster_from(weight: torch.Tensor) -> int | None:
+    """Return the number of rows from which oneDNN is faster with this weight; None if never.
+
+    None too if it cannot do it, or gives other numbers.
+    """
+    least: int | None = None
+    with torch.inference_mode():
+        for rows in _ROWS:
+            hidden = torch.randn(
+                rows, weight.shape[1], generator=torch.Generator().manual_seed(rows)
+            )
+            try:
+                got = _product(hidden, weight, None)
+            except (RuntimeError, NotImplementedError, TypeError):
+                return None
+            expected = F.linear(hidden, weight)
+            if (got - expected).abs().max() > _TOLERANCE * weight.shape[1] * weight.abs().max():
+                return None
+            plain, one_dnn = _seconds(
+                lambda hidden=hidden: F.linear(hidden, weight),  # type: ignore[misc]
+                lambda hidden=hidden: _product(hidden, weight, None),  # type: ignore[misc]
+            )
+            if plain < one_dnn * _LEAST_GAIN:
+                break
+            least = rows
+    return least
+
+
+def _product(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    assert _one_dnn is not None
+    return _one_dnn(hidden, weight, bias, "none", [], "")
+
+
+def _seconds(*runs: Callable[[], Any]) -> list[float]:
+    """Return the best time of each; rounds go through all, so that busy moments fall on all."""
+    best = [math.inf] * len(runs)
+    for _ in range(_ROUNDS):
+        for index, run in enumerate(runs):
+            started = time.perf_counter()
+            run()
+            best[index] = min(best[index], time.perf_counter() - started)
+    return best
