@@ -59,8 +59,8 @@ class ServerProcess:
         return f"{self.url}/v1"
 
     def log(self) -> str:
-        """Return what the server has logged so far."""
-        if self._log is None:
+        """Return what the server has logged so far; nothing once it has ended."""
+        if self._log is None or self._log.closed:
             return ""
         self._log.flush()
         with open(self._log.name, "rb") as file:
@@ -77,6 +77,7 @@ class ServerProcess:
             self._wait()
         except BaseException:
             self.stop()
+            self._log.close()
             raise
         return self
 

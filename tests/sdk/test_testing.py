@@ -1,5 +1,6 @@
 """The pytest plugin and its assertions, and development mode."""
 
+import gc
 import itertools
 import runpy
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from stemfirst import Prompt, hole, request, static, tenant
 from stemfirst.drift import LockChangedWarning, StaticChangedWarning, watching
 from stemfirst.savings import Savings
+from stemfirst.server_process import ServerProcess, ServerStartError
 from stemfirst.testing import assert_cache_hit, assert_prefix_stable
 from stemfirst.tiers import Tier
 
@@ -155,3 +157,15 @@ def test_the_linter_and_development_mode_cut_at_the_same_places():
     from stemfirst_lint.lock.prefixes import _BLOCK as THEIRS
 
     assert (_BLOCK.pattern, _BLOCK.flags) == (THEIRS.pattern, THEIRS.flags)
+
+
+@pytest.mark.needs_server
+def test_a_server_that_does_not_start_says_why_and_leaves_nothing_open():
+    server = ServerProcess(["--no-such-flag"], timeout_s=60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an open file is a warning where it is collected
+        with pytest.raises(ServerStartError, match="no-such-flag"):
+            server.__enter__()
+        assert server.log() == ""
+        del server
+        gc.collect()
