@@ -23,6 +23,7 @@ PARSERS = (
     "mistral_args",
     "deepseek_v3",
     "deepseek_v31",
+    "openai",
 )
 
 

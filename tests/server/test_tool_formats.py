@@ -14,8 +14,7 @@ from stemfirst_server.errors import InvalidRequestError
 from stemfirst_server.model.demo import demo_model_folder
 from stemfirst_server.tokens.grammar import Grammars
 from stemfirst_server.tools.calls import Mode, Tool, ToolUse, tool_use
-from stemfirst_server.tools.formats import FORMATS, format_of
-from stemfirst_server.tools.reading import CallReader
+from stemfirst_server.tools.families import FORMATS, format_of
 from tokenizers import AddedToken, Tokenizer
 
 WEATHER = Tool(
@@ -103,6 +102,28 @@ WRITTEN: dict[str, tuple[str, str, str, list[tuple[str, dict[str, Any]]]]] = {
         "",
         [("get_weather", PARIS), ("set_unit", {"unit": "C"})],
     ),
+    "harmony, a call": (
+        "openai",
+        "<|channel|>analysis<|message|>They ask for weather.<|end|><|start|>assistant<|channel|>"
+        "commentary to=functions.get_weather <|constrain|>json<|message|>"
+        '{"city": "Paris", "days": 3}<|call|>',
+        "",
+        [("get_weather", PARIS)],
+    ),
+    "harmony, a call that the end token ended": (
+        "openai",
+        "<|channel|>commentary to=functions.set_unit<|message|>{\"unit\": \"C\"}",
+        "",
+        [("set_unit", {"unit": "C"})],
+    ),
+    "harmony, an answer": (
+        "openai",
+        "<|channel|>analysis<|message|>Hm < hm.<|end|><|start|>assistant<|channel|>final<|message|>"
+        "It is <|sunny| today.",
+        "It is <|sunny| today.",
+        [],
+    ),
+    "harmony, no header": ("openai", '{"a": 1}', '{"a": 1}', []),
     "deepseek v3.1": (
         "deepseek_v31",
         "Hm.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>"
@@ -114,7 +135,7 @@ WRITTEN: dict[str, tuple[str, str, str, list[tuple[str, dict[str, Any]]]]] = {
 
 
 def read(name: str, pieces: list[str], **more: Any) -> tuple[str, list[tuple[str, Any]]]:
-    reader = CallReader(FORMATS[name], TOOLS, **more)
+    reader = FORMATS[name].reader(ToolUse(TOOLS, **more))
     readings = [reader.feed(piece) for piece in pieces] + [reader.finish()]
     calls = [call for reading in readings for call in reading.calls]
     return "".join(reading.text for reading in readings), [
@@ -167,6 +188,7 @@ def test_one_call_is_told_where_only_one_is_wanted() -> None:
         ("[TOOL_CALLS] [ARGS]", "mistral_args"),
         ("<｜tool▁calls▁begin｜> ```json", "deepseek_v3"),
         ("<｜tool▁calls▁begin｜>", "deepseek_v31"),
+        ("<|start|>assistant<|channel|>final<|message|>", "openai"),
         ("nothing of the sort", None),
     ],
 )

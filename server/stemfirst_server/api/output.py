@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stemfirst_server.errors import InvalidRequestError
 from stemfirst_server.tokens.grammar_text import json_rule
 from stemfirst_server.tools.calls import NO_TOOLS, Mode, ToolUse
-from stemfirst_server.tools.formats import format_of
-from stemfirst_server.tools.reading import CallReader
+from stemfirst_server.tools.families import format_of
 
 if TYPE_CHECKING:
     from stemfirst_server.engine.constraint import Constraint
@@ -100,7 +99,7 @@ class OutputPlan:
         """Return a reader for one answer, or None where its text is shown as it is."""
         if self.form is None:
             return None
-        return CallReader(self.form, self.tools.tools, is_parallel=self.tools.is_parallel)
+        return self.form.reader(self.tools)
 
 
 ANYTHING = OutputPlan()
@@ -141,7 +140,7 @@ class Outputs:
                 "known here; --tool-call-parser names one",
                 parameter="tool_choice",
             )
-        is_read = tools.is_read and form is not None
+        is_read = form is not None and (tools.is_read or form.is_always_read)
         constraint = None
         if asked.json is not None or tools.mode is Mode.REQUIRED:
             # Compiling may take a second, which nobody else should wait for.
@@ -166,10 +165,14 @@ class Outputs:
             return self._grammars.of_lark(calls, "tools")
         assert json is not None
         schema = {"type": "object"} if json.schema is None else json.schema
-        answer = self._grammars.of_schema(schema, json.parameter)
+        whole = self._grammars.of_schema(schema, json.parameter)
+        prefix = form.answer(self._grammars.text) if form is not None else ""
+        if calls is None and not prefix:
+            return whole
+        answer = f"{prefix} {json_rule(schema)}"
         if calls is None:
-            return answer
+            return self._grammars.of_lark(f"start: {answer}", json.parameter)
         both = calls.replace("start:", "calls:", 1)
         return self._grammars.of_lark(
-            f"start: calls | answer\n{both}\nanswer: {json_rule(schema)}", json.parameter
+            f"start: calls | answer\n{both}\nanswer: {answer}", json.parameter
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 from stemfirst_server.tokens.grammar_text import json_rule
 from stemfirst_server.tools.calls import MOST_CALLS, Tool, ToolCall, ToolUse, dumped
+from stemfirst_server.tools.reading import CallReader, Reader
 
 Spell = Callable[[str], str]
 """From a literal to a term of the grammar; control tokens have terms of their own."""
@@ -28,6 +29,7 @@ class Format(ABC):
         name: as `--tool-call-parser` and vLLM call it.
         begins: texts that begin calls.
         end: text that ends them; None: they go on to the end of the answer.
+        is_always_read: answers have a form of their own, with tools or without.
         is_only_first: calls stand at the beginning of an answer or not at all.
         tokens: control tokens that are part of the spelling.
     """
@@ -36,6 +38,7 @@ class Format(ABC):
     begins: tuple[str, ...]
     end: str | None = None
     is_only_first = False
+    is_always_read = False
     tokens: tuple[str, ...] = ()
 
     @abstractmethod
@@ -45,6 +48,14 @@ class Format(ABC):
     @abstractmethod
     def grammar(self, asked: ToolUse, spell: Spell) -> str:
         """Return the grammar of an answer that calls one of the tools, or several."""
+
+    def reader(self, asked: ToolUse) -> Reader:
+        """Return a reader for one answer."""
+        return CallReader(self, asked.tools, is_parallel=asked.is_parallel)
+
+    def answer(self, spell: Spell) -> str:
+        """Return the grammar of what stands before an answer that is no call."""
+        return ""
 
     def call(self, name: str, arguments: object) -> ToolCall:
         """Return a call with an id of its own; arguments that are text already stay as they are."""
@@ -166,7 +177,7 @@ class Mistral(Format):
         for index, tool in enumerate(asked.tools):
             rules.append(
                 f"o{index}: {begin} {json.dumps(tool.name)} {spell('[ARGS]')} a{index}\n"
-                f"a{index}: {json_rule(_closed(tool.parameters))}"
+                f"a{index}: {json_rule(closed(tool.parameters))}"
             )
         return _start("call", "call", asked) + f"call: {_any(asked)}\n" + "\n".join(rules)
 
@@ -216,43 +227,11 @@ class DeepSeek(Format):
                 inner = f"{name} {separator} {arguments}"
             rules.append(
                 f"o{index}: {begin} {inner} {end}\n"
-                f"{arguments}: {json_rule(_closed(tool.parameters))}"
+                f"{arguments}: {json_rule(closed(tool.parameters))}"
             )
         joint = '"\\n" call' if self._has_fence else "call"
         start = _start("call", joint, asked).removeprefix("start: ").rstrip("\n")
         return f"start: {outer} {start} {outer_end}\ncall: {_any(asked)}\n" + "\n".join(rules)
-
-
-HERMES = Tagged(has_tags=False)
-QWEN3_CODER = Tagged(has_tags=True)
-LLAMA3_JSON = LlamaJson()
-MISTRAL = Mistral(has_args_token=False)
-MISTRAL_ARGS = Mistral(has_args_token=True)
-DEEPSEEK_V3 = DeepSeek(has_fence=True)
-DEEPSEEK_V31 = DeepSeek(has_fence=False)
-
-FORMATS: dict[str, Format] = {
-    "hermes": HERMES,
-    "qwen3_coder": QWEN3_CODER,
-    "llama3_json": LLAMA3_JSON,
-    "mistral": MISTRAL,
-    "mistral_args": MISTRAL_ARGS,
-    "deepseek_v3": DEEPSEEK_V3,
-    "deepseek_v31": DEEPSEEK_V31,
-}
-
-
-def format_of(template: str) -> Format | None:
-    """Return the format that a chat template teaches its model; None if it teaches none."""
-    if "[TOOL_CALLS]" in template:
-        return MISTRAL_ARGS if "[ARGS]" in template else MISTRAL
-    if "tool▁calls▁begin" in template:
-        return DEEPSEEK_V3 if "```json" in template else DEEPSEEK_V31
-    if "<tool_call>" in template:
-        return QWEN3_CODER if "<function=" in template else HERMES
-    if "<|python_tag|>" in template or re.search(r'\{"name": function name, "param', template):
-        return LLAMA3_JSON
-    return None
 
 
 def _start(one: str, more: str, asked: ToolUse) -> str:
@@ -271,7 +250,7 @@ def _object_rules(index: int, tool: Tool, arguments: str) -> list[str]:
     The schema is a document of its own, so that references inside it hold.
     """
     head = json.dumps(f'{{"name": {dumped(tool.name)}, "{arguments}": ')
-    return [f'o{index}: {head} a{index} "}}"', f"a{index}: {json_rule(_closed(tool.parameters))}"]
+    return [f'o{index}: {head} a{index} "}}"', f"a{index}: {json_rule(closed(tool.parameters))}"]
 
 
 def _tagged_rules(index: int, tool: Tool) -> list[str]:
@@ -307,7 +286,7 @@ def _tagged_rules(index: int, tool: Tool) -> list[str]:
     return [f'o{index}: {head} {" ".join(parts)} "</function>"', *rules]
 
 
-def _closed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def closed(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema as one of an object that holds what is named, unless it says otherwise."""
     schema = {"type": "object", **parameters}
     has_properties = isinstance(schema.get("properties"), Mapping)

@@ -89,7 +89,7 @@ class CallReader:
             self._held = held[start:]
             self._is_inside = True
             return True
-        keep = 0 if is_last else _undecided(held, form.begins)
+        keep = 0 if is_last else undecided(held, form.begins)
         cut = len(held) - keep
         if not is_last:
             # Blanks before a call are no text.
@@ -129,7 +129,7 @@ def _first(text: str, marks: Sequence[str]) -> int | None:
     return min(places, default=None)
 
 
-def _undecided(text: str, marks: Sequence[str]) -> int:
+def undecided(text: str, marks: Sequence[str]) -> int:
     """Return the length of the longest end of `text` that is a proper start of a mark."""
     for length in range(min(len(text), max(len(mark) for mark in marks) - 1), 0, -1):
         end = text[-length:]
