@@ -38,7 +38,7 @@ from stemfirst_server.tokens.placement import (
     place_text,
 )
 from stemfirst_server.tokens.template import ChatTemplate, Conversation
-from stemfirst_server.tools.formats import FORMATS
+from stemfirst_server.tools.families import FORMATS
 
 if TYPE_CHECKING:
     from stemfirst.wire import Report
