@@ -1,12 +1,15 @@
-"""How long `stemfirst check` takes on published packages: cold, warm, after one change, in memory.
+"""How long `stemfirst check` takes on one tree of published packages: cold, warm, after one change.
 
-    python benchmarks/lint.py [--keep FOLDER] [--packages NAME ...] [--rounds N]
+    python benchmarks/lint.py [--keep FOLDER] [--packages NAME ...] [--rounds N] [--peer-rounds N]
 
-Installs the packages without dependencies into a scratch folder, or uses those under --keep, and
-pcdlint and ruff each into a virtual environment of its own. Whole processes on a quiet machine,
-the median of some rounds; memory is the peak of the process and its children. pcdlint reads one
-file at a time and has five rules; ruff is written in Rust and stands here for the record. Neither
-looks for what stemfirst looks for.
+Installs the packages without dependencies, each into its own folder of one tree, or uses those
+under --keep, and pcdlint and ruff each into a virtual environment of its own. Whole processes on a
+quiet machine, the median of some rounds; every ratio is of one run over this tree. Memory is the
+most that the process and its children held together at one time: proportional set sizes (a page
+that two processes share counts half for each), looked at 50 times a second in a round of its own.
+`import ast` is the whole process `python -c "import ast"`. pcdlint reads one file at a time and has
+five rules; ruff is written in Rust and stands here for the record. Neither looks for what stemfirst
+looks for.
 """
 
 from __future__ import annotations
@@ -19,26 +22,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
 
-PACKAGES = ("ragas", "deepeval", "paper-qa", "nemoguardrails", "llama-index-core")
+PACKAGES = (
+    "llama-index-core", "langchain", "langchain-community", "ragas", "deepeval", "paper-qa",
+    "agno", "semantic-kernel", "nemoguardrails", "griptape", "swarms", "llmware",
+)  # fmt: skip
 PEERS = ("pcdlint", "ruff")
-_MEASURED = (
-    "import resource, subprocess, sys, time\n"
-    "start = time.perf_counter()\n"
-    "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
-    "seconds = time.perf_counter() - start\n"
-    "peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
-    "print(seconds, peak_kib, done.returncode)\n"
-)
+_LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The median of some runs of one command."""
+    """The median of some runs of one command, and the most memory of one more."""
 
     seconds: float
     peak_mib: float
@@ -48,19 +48,54 @@ class Run:
 def measure(command: list[str], cwd: Path, rounds: int, before: str | None = None) -> Run:
     """Run a command some times in its own process; `before` is a shell command before each."""
     seconds: list[float] = []
-    peaks: list[float] = []
     code = 0
-    for _ in range(rounds):
+
+    def prepare() -> None:
         if before is not None:
             subprocess.run(before, shell=True, cwd=cwd, check=True)
-        done = subprocess.run(
-            [sys.executable, "-c", _MEASURED, *command],
-            cwd=cwd, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        one, peak_kib, code = (float(part) for part in done.stdout.split())
-        seconds.append(one)
-        peaks.append(peak_kib / 1024)
-    return Run(median(seconds), max(peaks), int(code))
+
+    for _ in range(rounds):
+        prepare()
+        start = time.perf_counter()
+        code = subprocess.run(command, cwd=cwd, check=False, capture_output=True).returncode
+        seconds.append(time.perf_counter() - start)
+    prepare()
+    return Run(median(seconds), peak_mib(command, cwd), code)
+
+
+def peak_mib(command: list[str], cwd: Path) -> float:
+    """Return the most memory that a command and its children hold together; 0 where unknown."""
+    with subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        peak_kib = 0
+        while process.poll() is None:
+            peak_kib = max(peak_kib, sum(_pss_kib(number) for number in _session(process.pid)))
+            time.sleep(_LOOK_S)
+    return peak_kib / 1024
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended
+                continue
+            if int(state[3]) == leader:
+                found.append(int(entry.name))
+    return found
+
+
+def _pss_kib(process: int) -> int:
+    try:
+        text = Path(f"/proc/{process}/smaps_rollup").read_text()
+    except OSError:  # it has ended
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line[:4] == "Pss:"), 0)
 
 
 def install(package: str, folder: Path) -> Path:
@@ -86,58 +121,66 @@ def peer(name: str, folder: Path) -> Path:
     return place / "bin" / name
 
 
-def touch_one(root: Path) -> str:
+def touch_one(root: Path, package: str) -> str:
     """A shell command that changes one file that holds a prompt, and only its end."""
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted((root / package).rglob("*.py")):
         if b'"role"' in path.read_bytes() and "test" not in path.as_posix():
             return f"printf '# %s\\n' \"$(date +%N)\" >> '{path.relative_to(root)}'"
-    return "true"
+    raise SystemExit(f"no file with a message in {package}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--packages", nargs="+", default=PACKAGES)
+    parser.add_argument("--changed", default="ragas", help="the package with the changed file")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peer-rounds", type=int, default=1, help="of pcdlint; it takes long")
     options = parser.parse_args()
-    rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.keep or Path(scratch)
-        peers = {name: peer(name, Path(scratch)) for name in PEERS}
+        folder = options.keep or Path(scratch, "packages")
+        root = Path(scratch, "tree")
         for package in options.packages:
-            root = Path(scratch) / "work" / package
-            shutil.copytree(install(package, folder), root)
-            shutil.rmtree(root / ".stemfirst_cache", ignore_errors=True)
-            files = list(root.rglob("*.py"))
-            lines = sum(path.read_bytes().count(b"\n") for path in files)
-            check = [sys.executable, "-m", "stemfirst.cli", "check", "."]
-            no_cache = [*check, "--no-cache"]
-            change = touch_one(root)
-            runs = {
-                "cold": measure(no_cache, root, options.rounds),
-                "fill": measure(check, root, 1),
-                "warm": measure(check, root, options.rounds),
-                "one changed": measure(check, root, options.rounds, change),
-                "pcdlint": measure([str(peers["pcdlint"]), "."], root, options.rounds),
-                "ruff": measure(
-                    [str(peers["ruff"]), "check", "--isolated", "--no-cache", "."],
-                    root, options.rounds,
-                ),
-            }  # fmt: skip
-            print(f"{package}: {len(files):,} files, {lines:,} lines")
-            for name, run in runs.items():
-                speed = f"{lines / run.seconds:>12,.0f} lines/s"
-                print(f"  {name:<12} {run.seconds:7.2f} s {speed} {run.peak_mib:7.0f} MiB "
-                      f"exit {run.exit_code}")  # fmt: skip
-                rows.append({"package": package, "lines": lines, "run": name,
-                             "seconds": run.seconds, "peak_mib": run.peak_mib})  # fmt: skip
-    for name in ("cold", "warm", "one changed", "pcdlint", "ruff"):
-        of_name = [row for row in rows if row["run"] == name]
-        lines = sum(int(str(row["lines"])) for row in of_name)
-        seconds = sum(float(str(row["seconds"])) for row in of_name)
-        print(f"all, {name}: {seconds:.2f} s, {lines / seconds:,.0f} lines/s")
-    print(json.dumps({"date": date.today().isoformat(), "python": platform.python_version(),
-                      "cores": os.cpu_count(), "rows": rows}))  # fmt: skip
+            shutil.copytree(
+                install(package, folder), root / package,
+                ignore=shutil.ignore_patterns("__pycache__", ".stemfirst_cache"),
+            )  # fmt: skip
+        peers = {name: peer(name, Path(scratch)) for name in PEERS}
+        files = list(root.rglob("*.py"))
+        lines = sum(path.read_bytes().count(b"\n") for path in files)
+        cache = ["--cache-dir", str(Path(scratch, "cache"))]
+        check = [sys.executable, "-m", "stemfirst.cli", "check", ".", *cache]
+        old = f"find . -name '*.py' -exec touch -d '1 hour ago' {{}} + ; rm -rf {cache[1]}"
+        changed = options.changed if options.changed in options.packages else options.packages[0]
+        runs = {
+            "cold": measure(check, root, options.rounds, old),
+            "warm": measure(check, root, options.rounds),
+            f"one changed file ({changed})": measure(
+                check, root, options.rounds, touch_one(root, changed)
+            ),
+            "import ast": measure([sys.executable, "-c", "import ast"], root, 4 * options.rounds),
+            "pcdlint": measure([str(peers["pcdlint"]), "."], root, options.peer_rounds),
+            "ruff check": measure(
+                [str(peers["ruff"]), "check", "--isolated", "--no-cache", "."],
+                root, options.rounds,
+            ),
+        }  # fmt: skip
+    print(f"{len(files):,} files, {lines:,} lines, {os.cpu_count()} cores\n")
+    print("| run | s | lines/s | peak MiB |\n|---|--:|--:|--:|")
+    for name, run in runs.items():
+        speed = "" if name == "import ast" else f"{lines / run.seconds:,.0f}"
+        print(f"| {name} | {run.seconds:.3f} | {speed} | {run.peak_mib:.0f} |")
+    cold, warm, one, ast, pcdlint, ruff = runs.values()
+    print(
+        f"\ncold {pcdlint.seconds / cold.seconds:.1f} times pcdlint's speed, "
+        f"{ruff.seconds / cold.seconds:.2f} times ruff's; warm {cold.seconds / warm.seconds:.1f} "
+        f"times cold; one changed file {one.seconds / ast.seconds:.1f} times `import ast`"
+    )
+    print(json.dumps({
+        "date": date.today().isoformat(), "python": platform.python_version(), "lines": lines,
+        "files": len(files), "cores": os.cpu_count(),
+        "runs": {name: [run.seconds, run.peak_mib, run.exit_code] for name, run in runs.items()},
+    }))  # fmt: skip
 
 
 if __name__ == "__main__":
