@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.divergence import Divergence, divergence
 from stemfirst_server.memory.node import EvictedRun, Node
@@ -330,3 +337,12 @@ class AgainstDictionary(RuleBasedStateMachine):
 
 TestAgainstDictionary = AgainstDictionary.TestCase
 TestAgainstDictionary.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_dictionary_agrees_over_many_more_operations() -> None:
+    run_state_machine_as_test(
+        AgainstDictionary,
+        settings=settings(max_examples=2000, stateful_step_count=60, deadline=None),
+    )
