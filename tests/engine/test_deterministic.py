@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from architectures import SERVED
 from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.engine.engine import Engine
 from stemfirst_server.engine.handle import Handle
@@ -70,11 +71,19 @@ def start(
     yield from starter(small_folder("llama"), request.param)
 
 
-@pytest.fixture(params=["gpt_oss", "gemma2", "deepseek_v3", "mixtral"])
+# Windows, sinks, softcap, values of another width, and experts.
+QUICK = ("gpt_oss", "gemma2", "deepseek_v3", "mixtral")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(kind, marks=[] if kind in QUICK else [pytest.mark.long]) for kind in SERVED
+    ]
+)
 def start_other(
     request: pytest.FixtureRequest, small_folder: Callable[[str], Path]
 ) -> Iterator[StartEngine]:
-    """Windows, sinks, softcap, values of another width, and experts; in half precision."""
+    """Every family, in half precision."""
     yield from starter(small_folder(request.param), "bfloat16")
 
 
