@@ -31,7 +31,9 @@ _TEST_FOLDERS = frozenset({"tests", "test", "testing", "unit_tests", "integratio
 
 _HINT = re.compile(
     rb"""["']role["']|[Pp]rompt|PROMPT|system(?:_\w+)?\s*=|instructions|Message\(|messages\s*="""
-    rb"""|backstory|You are |You're |\["content"\]"""
+    rb"""|backstory|You (?:are|must|should|will|need|have|can) |You're |Respond """
+    rb"""|[Yy]our (?:task|job|goal|role)|Answer the|Given (?:the|an?) |\["content"\]"""
+    rb"""|initiate_chat|generate_content|\b(?:a?invoke|complete|llm|LLM|chat|ask|generate)\(|content=f"""
 )
 
 

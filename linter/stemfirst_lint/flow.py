@@ -354,12 +354,14 @@ class Flow:
             self._lowest = min(self._lowest, call.depth)
             given = argument_of(function, name, call.node, is_bound=call.is_bound)
             if given is None:
-                return UNKNOWN
+                return self._parameter_by_name(function, name, binding.node)
             where = call.use if given[1] else Use(function, 0, ())
             found = self.verdict(given[0], where, call.outer if given[1] else None)
             if given[1] and found.tier is not None and found.tier > Tier.STATIC:
                 passed = place_of(call.node, call.use)
                 found = because(found, f"`{name}` is passed here", passed)
+            if found.tier is None:
+                return self._parameter_by_name(function, name, binding.node)
             return found
         self._lowest = 0
         argument = id(binding.node)
@@ -379,7 +381,6 @@ class Flow:
         return found
 
     def _parameter_of_callers(self, function: Scope, name: str, argument: ast.arg) -> Verdict:
-        place = place_of(argument, Use(function, 0, ()))
         given: list[Verdict] = []
         if isinstance(function.node, ast.Lambda):
             return UNKNOWN
@@ -401,6 +402,11 @@ class Flow:
             if joined.tier is Tier.STATIC:
                 return Verdict(Tier.STATIC, Kind.CALL_ARGUMENT)
             return joined
+        return self._parameter_by_name(function, name, argument)
+
+    def _parameter_by_name(self, function: Scope, name: str, argument: ast.arg) -> Verdict:
+        """What a parameter's name and type say where no caller does."""
+        place = place_of(argument, Use(function, 0, ()))
         annotation = ast.unparse(argument.annotation) if argument.annotation else None
         told = known.identity_tier(name)
         if told is not None:

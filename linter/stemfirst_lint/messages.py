@@ -109,9 +109,11 @@ def message_of(node: ast.expr, use: Use) -> Message | None:
             return Message(node, role_of(found["role"]), found["content"], use)
     if isinstance(node, ast.Call):
         name = last_name(node.func)
+        keywords = {k.arg: k.value for k in node.keywords if k.arg}
+        if name == "dict" and {"role", "content"} <= set(keywords):
+            return Message(node, role_of(keywords["role"]), keywords["content"], use)
         if name is None or name not in MESSAGE_CLASSES:
             return None
-        keywords = {k.arg: k.value for k in node.keywords if k.arg}
         if name in _COMMON_NAMES and not {"role", "content"} <= set(keywords):
             return None
         if name.startswith("from_") and (

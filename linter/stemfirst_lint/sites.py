@@ -29,6 +29,7 @@ from stemfirst_lint.model import Following, Form, Sink, Site, Template
 from stemfirst_lint.pieces import merge
 from stemfirst_lint.readers import Readers
 from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
+from stemfirst_lint.syntax import called
 from stemfirst_lint.template_classes import TemplateClasses
 from stemfirst_lint.templates import Reader
 from stemfirst_lint.unfilled import unfilled_sites
@@ -52,8 +53,12 @@ WEAK_CALLS = frozenset(
         "run_stream", "step", "astep", "aask", "_aask", "a_generate", "agenerate_text",
         "acomplete_text", "initiate_chat", "create_completion", "generate_raw_response", "send",
         "query", "aquery", "prompt", "ask_llm", "query_model", "call_model", "llm_call", "text",
+        "model", "lm", "chat_model", "gpt", "claude", "judge", "get_response", "llm_complete",
+        "call_openai", "chat_complete", "execute_prompt", "generate_answer",
     }
 )  # fmt: skip
+_DESCRIBED = frozenset({"Task", "Agent"})
+"""Classes whose description, goal and backstory are sent."""
 HISTORY_KEYWORDS = frozenset(
     {"messages", "history", "chat_history", "message_history", "conversation_history",
      "previous_messages", "history_messages", "conversation"}
@@ -110,7 +115,7 @@ class Finder:
         for calls in module.calls.values():
             for call in calls:
                 self._keywords(call)
-        for name in WEAK_CALLS:
+        for name in (*WEAK_CALLS, *(f"_{name}" for name in WEAK_CALLS)):
             for call in module.calls.get(name, ()):
                 if call.node.args:
                     self._weak(call.node.args[0], call, Sink.CALL, None)
@@ -242,7 +247,9 @@ class Finder:
                         continue
                     place = call.use.scope.module.source.place(keyword.value)
                     self._add(Site(template, Sink.KEYWORD, place, "system", 0, following=following))
-            elif keyword.arg in WEAK_KEYWORDS:
+            elif keyword.arg in WEAK_KEYWORDS or (
+                keyword.arg in ("description", "goal") and last_name(call.node.func) in _DESCRIBED
+            ):
                 self._weak(keyword.value, call, Sink.KEYWORD, "user")
 
     def _histories(self, call: CallUse) -> list[History]:
@@ -254,6 +261,10 @@ class Finder:
         return [item for item in items if isinstance(item, History)]
 
     def _weak(self, node: ast.expr, call: CallUse, sink: Sink, role: str | None) -> None:
+        if isinstance(node, ast.List):
+            for element in node.elts:
+                self._weak(element, call, sink, role)
+            return
         for template in self.reader.templates(node, call.use):
             if is_named(template) or is_worded(template):
                 place = call.use.scope.module.source.place(node)
@@ -307,7 +318,12 @@ class Finder:
                     for binding in bindings:
                         if binding.use.scope is scope and binding.value is not None:
                             self._named(binding.value, binding.use, name)
-            if (
+            if _is_system(scope):
+                for node, use in scope.returns:
+                    for template in self.reader.templates(node, use, name=scope.name):
+                        place = use.scope.module.source.place(node)
+                        self._add(Site(template, Sink.KEYWORD, place, "system", 0))
+            elif (
                 is_of_prompts
                 or known.PROMPT_NAME.search(scope.name)
                 or (owner is not None and known.PROMPT_OWNER.search(owner.name))
@@ -348,6 +364,16 @@ class Finder:
     def _is_shared(self, template: Template, classes: int) -> bool:
         """True unless every read of the constant's name is in a known call or template class."""
         return self.readers.reads(template) > len(template.calls) + classes
+
+
+def _is_system(function: Scope) -> bool:
+    """True for a function that an agent asks for its system prompt: `@agent.system_prompt`."""
+    decorators = getattr(function.node, "decorator_list", ())
+    return any(
+        isinstance(called(decorator), ast.Attribute)
+        and last_name(called(decorator)) in ("system_prompt", "instructions")
+        for decorator in decorators
+    )
 
 
 def _keyword(node: ast.Call, name: str) -> ast.expr | None:

@@ -65,6 +65,42 @@ VARIES = {
     ),
 }
 
+IDIOMS = {
+    "pydantic-ai": (
+        'agent = Agent("m")\n\n@agent.system_prompt\ndef add(question: str) -> str:\n'
+        '    return f"Asked: {question}. RULES"\n'
+    ),
+    "CrewAI": (
+        "def build(topic, writer):\n"
+        '    return Task(description=f"Research {topic}. RULES", agent=writer)\n'
+    ),
+    "AutoGen": (
+        'def run(a, b, question):\n    a.initiate_chat(b, message=f"Q: {question}. RULES")\n'
+    ),
+    "smolagents": 'def go(agent, question):\n    agent.run(f"Q: {question}. RULES")\n',
+    "Gemini": (
+        'def go(model, transcript):\n    model.generate_content([f"{transcript}. RULES"])\n'
+    ),
+    "a wrapper of one's own": (
+        'def go(self, answer):\n    text = f"{answer} RULES"\n    return self._complete(text)\n'
+    ),
+    "a message made by dict()": (
+        "def go(client, question):\n    client.chat.completions.create(\n"
+        '        messages=[dict(role="user", content=f"{question} RULES")])\n'
+    ),
+    "a text that a function makes of what is named otherwise": (
+        'def text_of(question):\n    return f"{question} RULES"\n\n'
+        "def go(llm, q):\n    return llm.invoke(text_of(q))\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("title", IDIOMS)
+def test_idioms_of_libraries_are_read(check: Check, title: str) -> None:
+    report = check(IDIOMS[title].replace("RULES", RULES))
+    assert [finding.code for finding in report.findings] == ["SF301"]
+
+
 CHAT = "from langchain_core.prompts import *\n\nASK = ChatPromptTemplate.from_messages([\n"
 
 STAYS = {
