@@ -20,6 +20,7 @@ import random
 import statistics
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +79,14 @@ def ask(http: httpx.Client, token_ids: list[int], salt: str) -> dict[str, Any]:
 
 
 def compare(
-    http: httpx.Client, context: int, new: int, draw: random.Random, *, load: int, batch: int
+    http: httpx.Client,
+    context: int,
+    new: int,
+    draw: random.Random,
+    *,
+    load: int,
+    batch: int,
+    has_shadows: bool,
 ) -> list[Case]:
     """Measure one point of the grid; its tokens are drawn anew, so nothing else is cached."""
     prompts = []
@@ -89,7 +97,10 @@ def compare(
         ask(http, prefix + [draw.randrange(100, 4000) for _ in range(16)], salt)
         prompts.append((prefix + tail, salt))
     with busy(http, load), ThreadPoolExecutor(batch) as pool:
+        before = shadow_runs(http)
         warms = list(pool.map(lambda item: ask(http, *item), prompts))
+        if has_shadows and not load:
+            wait_for_shadow(http, before)
         colds: list[list[float]] = [[] for _ in prompts]
         for _ in range(2):
             salted = [(tokens, uuid.uuid4().hex) for tokens, _ in prompts]
@@ -98,6 +109,19 @@ def compare(
             ):
                 times.append(report["time"]["prefill"])
     return [case_of(warm, cold, load, batch) for warm, cold in zip(warms, colds, strict=True)]
+
+
+def shadow_runs(http: httpx.Client) -> int:
+    """Return how many shadow runs the server has compared."""
+    law = http.get("/v1/stemfirst").json()["cost_model"]
+    return int(law["shadows"]["runs"]) if law else 0
+
+
+def wait_for_shadow(http: httpx.Client, before: int) -> None:
+    """Leave the server alone until it has made a shadow run, or clearly makes none."""
+    deadline = time.monotonic() + 20
+    while shadow_runs(http) == before and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def case_of(warm: dict[str, Any], cold: list[float], load: int, batch: int) -> Case:
@@ -171,7 +195,15 @@ def main() -> None:
             range(options.rounds), options.loads, options.batches, options.contexts, options.new
         )
         for _, load, batch, context, new in grid:
-            for case in compare(http, context, new, draw, load=load, batch=batch):
+            for case in compare(
+                http,
+                context,
+                new,
+                draw,
+                load=load,
+                batch=batch,
+                has_shadows=options.shadow_rate > 0,
+            ):
                 cases.append(case)
                 print(line(case), flush=True)
         law_at_end = http.get("/v1/stemfirst").json()["cost_model"]
