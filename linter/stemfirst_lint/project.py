@@ -82,7 +82,7 @@ class Project:
         self.lookups: dict[tuple[str, str], str | None] = {}
         self._calls: dict[int, list[tuple[CallUse, bool]]] = {}
         self._calls_named: dict[str, list[CallUse]] | None = None
-        self._imported: dict[tuple[str, str, int], str | None] = {}
+        self._imported: dict[tuple[str, str, int], ModuleIndex | None] = {}
         self._children: dict[int, list[Scope]] | None = None
 
     def add(self, path: str, data: bytes) -> ModuleIndex:
@@ -133,9 +133,8 @@ class Project:
         key = (importer.path, dotted, level)
         if key not in self._imported:
             found = self._find(os.path.abspath(importer.path), dotted, level)
-            self._imported[key] = self._shown(importer, found) if found is not None else None
-        path = self._imported[key]
-        return self.at(path) if path is not None else None
+            self._imported[key] = self.at(self._shown(importer, found)) if found else None
+        return self._imported[key]
 
     def _find(self, importer: str, dotted: str, level: int) -> str | None:
         """The file of an import, seen from the importer's."""

@@ -7,7 +7,6 @@ that its error is raised where it belongs.
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -41,6 +40,7 @@ def in_processes(jobs: list[Callable[[], T]], processes: int) -> Iterator[tuple[
         for number, job in enumerate(jobs):
             yield number, job()
         return
+    import pickle
     from multiprocessing import get_context
     from multiprocessing.connection import Connection, wait
 
@@ -74,6 +74,8 @@ def in_processes(jobs: list[Callable[[], T]], processes: int) -> Iterator[tuple[
 
 
 def _work(job: Callable[[], object], send: Any) -> None:
+    import pickle
+
     try:
         result = job()
         send.send_bytes(pickle.dumps((result,), pickle.HIGHEST_PROTOCOL))
