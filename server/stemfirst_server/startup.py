@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,8 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
     else:
         source = settings.model
     names = settings.served_names or (DEMO_MODEL_NAME if is_demo else _name_of(source),)
-    loaded = load_model(
+    load = partial(
+        load_model,
         source,
         name=names[0],
         dtype=settings.dtype,
@@ -65,6 +67,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
         context_tokens=settings.context_tokens,
         progress=progress,
     )
+    loaded = load()
     tokenizer = _tokenizer(source)
     engine = Engine(loaded, config, settings.tiers())
     engine.start()
@@ -99,6 +102,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
         Admission(config.max_running + settings.most_queued),
         settings.tool_call_parser,
         sums,
+        lambda: engine.reload(load()),
     )
 
 

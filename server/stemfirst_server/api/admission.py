@@ -34,6 +34,10 @@ class Admission:
     Invariant: `taken` is the sum of the tenants' seats, and at most `most_requests`. Safe to use
     from several threads.
 
+    Attributes:
+        is_draining: nothing new is taken.
+        on_end: told whose request has ended.
+
     Args:
         most_requests: seats in all.
         clock: seconds, for the guess when a seat will be free.
@@ -48,6 +52,7 @@ class Admission:
         self._lock = Lock()
         self.is_draining = False
         self.quotas = Quotas(clock=clock)
+        self.on_end: Callable[[Tenant], None] | None = None
 
     def take(self, count: int, tenant: Tenant, *, is_stream: bool = False) -> Seats:
         """Return seats for `count` requests of a tenant, all or none.
@@ -153,6 +158,8 @@ class Seats:
             if isinstance(event, FinishEvent):
                 self._admission.quotas.charge(self._tenant, event.report.output_tokens)
                 self._leave(1)
+                if self._admission.on_end is not None:
+                    self._admission.on_end(self._tenant)
             on_event(event)
 
         handle = self._engine.submit(request, receive)

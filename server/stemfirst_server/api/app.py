@@ -19,6 +19,7 @@ from stemfirst_server.api.edge import Edge
 from stemfirst_server.api.encoding import Answered
 from stemfirst_server.api.failures import ApiError
 from stemfirst_server.api.messages import MessagesRequest
+from stemfirst_server.api.prefixes import add_prefixes
 from stemfirst_server.api.responses import ResponsesRequest
 from stemfirst_server.api.savings import savings
 from stemfirst_server.api.schema import ChatRequest, CompletionRequest
@@ -70,6 +71,7 @@ def make_app(
     _add_tokens(app, slot)
     _add_facts(app, slot)
     add_steering(app, slot)
+    add_prefixes(app, slot)
     return Edge(
         app,
         keys=keys or Keys(),
@@ -192,7 +194,7 @@ def _capabilities(service: Service) -> dict[str, Any]:
         "model": served.names[0],
         "models": list(served.names),
         "page": service.config.page,
-        "features": ["segments", "savings", "cache_salt", "prefix_refs", "explain"],
+        "features": ["segments", "savings", "cache_salt", "prefix_refs", "explain", "prefixes"],
         "prefix_refs": {
             "most_bytes": service.references.most_tenant_bytes,
             "ttl_s": int(service.references.life_s),

@@ -25,6 +25,7 @@ from stemfirst_server.namespaces import tenant_of
 from stemfirst_server.savings.costmodel import CostModel, Sample
 from stemfirst_server.savings.report import Price, build_report, missed_tokens, reason_of
 from stemfirst_server.savings.shadows import ShadowRuns
+from stemfirst_server.steering.prefixes import PINNED_SHARE, TENANT_SHARE, Prefixes
 from stemfirst_server.steering.references import References
 from stemfirst_server.sums import DailySums, Sum
 from stemfirst_server.tokens import hints
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         SamplingParams,
     )
     from stemfirst_server.savings.costmodel import SavedTime
+    from stemfirst_server.tenants import Tenant
 
 _Made = TypeVar("_Made")
 
@@ -113,6 +115,7 @@ class Service:
         admission: Admission,
         tool_format: str | None = None,
         sums: DailySums | None = None,
+        reload_weights: Callable[[], int] | None = None,
     ) -> None:
         backend = tokenizer.backend_tokenizer
         self.engine = engine
@@ -121,7 +124,13 @@ class Service:
         self.cost_model = cost_model
         self._shadows = ShadowRuns(engine, cost_model)
         self.admission = admission
+        self.reload_weights = reload_weights
+        self.is_reloading = False
+        admission.on_end = self._limit_cached
         self.references = References()
+        pinned_pages = int(engine.stats().pages_total * PINNED_SHARE)
+        tenant_pages = int(pinned_pages * TENANT_SHARE)
+        self.prefixes = Prefixes(most_pages=pinned_pages, most_tenant_pages=tenant_pages)
         self.vocabulary = Vocabulary(backend)
         self.metrics = Metrics(served.names[0], engine.stats)
         self._encoder = Encoder(backend)
@@ -321,6 +330,11 @@ class Service:
             price=self.served.price,
             notice=self.served.notice,
         )
+
+    def _limit_cached(self, tenant: Tenant) -> None:
+        if tenant.most_cached_tokens is not None:
+            name = tenant.name
+            self.engine.trim(lambda space: tenant_of(space) == name, tenant.most_cached_tokens)
 
     def _account(self, event: FinishEvent, request: GenerationRequest) -> None:
         counted = event.report

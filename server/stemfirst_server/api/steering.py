@@ -7,6 +7,7 @@ Knows their bodies and who may ask; what they do is the service's, the engine's 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from fastapi import Request
 from stemfirst.reports import report_to_json
 
 from stemfirst_server.api import failures
+from stemfirst_server.api.failures import ApiError
 from stemfirst_server.api.schema import ChatRequest
 from stemfirst_server.api.unfolding import unfolded
 from stemfirst_server.engine.request import GenerationRequest, RequestReport
+from stemfirst_server.errors import ConfigError, ModelLoadError
 from stemfirst_server.namespaces import namespace
 from stemfirst_server.tokens.template import conversation
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from stemfirst_server.api.service import PromptTokens, Service
     from stemfirst_server.steering.survey import Survey
     from stemfirst_server.tenants import Tenant
+
+DRAIN_S = 120.0
+"""Most time that a reload waits for running requests."""
 
 WINDOW_CHARACTERS = 160
 WINDOW_TOKENS = 64
@@ -46,7 +52,8 @@ def add_steering(app: FastAPI, slot: Slot) -> None:
         """Forget everything cached, in every tier, and every prefix that was kept by name."""
         service = slot.get()
         pages = await asyncio.to_thread(service.engine.flush)
-        return {"pages": pages, "prefixes": service.references.flush()}
+        prefixes = service.references.flush() + service.prefixes.clear()
+        return {"pages": pages, "prefixes": prefixes}
 
     @app.post("/v1/admin/drain")
     async def drain() -> dict[str, Any]:
@@ -61,6 +68,46 @@ def add_steering(app: FastAPI, slot: Slot) -> None:
         admission = slot.get().admission
         admission.resume()
         return {"draining": False, "requests": admission.taken}
+
+    @app.post("/v1/admin/reload")
+    async def reload() -> dict[str, Any]:
+        """Load the weights again from where they came from; drains first, resumes after."""
+        return await reloaded(slot.get())
+
+
+async def reloaded(service: Service) -> dict[str, Any]:
+    """Answer `POST /v1/admin/reload`.
+
+    Requests that come meanwhile get 503; those that run are finished, for `DRAIN_S` at most.
+    """
+    admission = service.admission
+    if service.reload_weights is None or service.is_reloading:
+        raise ApiError(409, "The weights are being loaded already", code="reload_under_way")
+    was_draining = admission.is_draining
+    service.is_reloading = True
+    admission.drain()
+    try:
+        deadline = time.monotonic() + DRAIN_S
+        while admission.taken and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        if admission.taken:
+            raise ApiError(
+                409,
+                f"{admission.taken} requests still run after {DRAIN_S:.0f} s: the weights stay",
+                code="requests_running",
+            )
+        began = time.monotonic()
+        try:
+            pages = await asyncio.to_thread(service.reload_weights)
+        except (ModelLoadError, ConfigError) as error:
+            raise ApiError(409, f"The weights stay: {error}", code="reload_failed") from error
+        service.references.flush()
+        service.prefixes.clear()
+        return {"pages": pages, "seconds": round(time.monotonic() - began, 3)}
+    finally:
+        service.is_reloading = False
+        if not was_draining:
+            admission.resume()
 
 
 async def explained(body: ChatRequest, request: Request, service: Service) -> dict[str, Any]:

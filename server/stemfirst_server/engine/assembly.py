@@ -23,7 +23,7 @@ from stemfirst_server.model.gates import check_kv_dtype
 if TYPE_CHECKING:
     from stemfirst_server.engine.config import EngineConfig
     from stemfirst_server.engine.request import ModelInfo
-    from stemfirst_server.memory.pool import KVPool
+    from stemfirst_server.memory.pool import KVPool, LayerShape
     from stemfirst_server.model.loading import LoadedModel
 
 _log = logging.getLogger("stemfirst.engine")
@@ -39,12 +39,14 @@ class Assembly:
         pages: that requests may be given.
         runner: the model on its KV memory.
         pool: that memory.
+        shapes: what each layer stores for a token.
     """
 
     info: ModelInfo
     pages: int
     runner: Runner
     pool: KVPool
+    shapes: dict[int, LayerShape]
 
 
 def assemble(loaded: LoadedModel, config: EngineConfig) -> Assembly:
@@ -67,12 +69,38 @@ def assemble(loaded: LoadedModel, config: EngineConfig) -> Assembly:
     pool = _pool(loaded, config, pages, token_bytes)
     held_tokens = pages * config.page
     info = replace(info, context_tokens=min(info.context_tokens, held_tokens))
+    runner = _runner(loaded, pool, config, info)
+    return Assembly(info, pages, runner, pool, dict(loaded.shapes))
+
+
+def with_other_weights(made: Assembly, loaded: LoadedModel, config: EngineConfig) -> Assembly:
+    """Return an assembly of a model of the same shape on the same KV memory.
+
+    Raises:
+        ConfigError: it is not of the same shape.
+        UnsupportedModelError: the model does not bear its KV in eight bits.
+    """
+    if config.kv_dtype is not KVDtype.AUTO:
+        check_kv_dtype(loaded.model, loaded.shapes, config.kv_dtype)
+    token_bytes = kv_bytes_per_token(loaded.shapes, config.kv_dtype, model_dtype=loaded.model.dtype)
+    info = replace(loaded.info, kv_bytes_per_token=token_bytes)
+    info = replace(info, context_tokens=min(info.context_tokens, made.info.context_tokens))
+    if loaded.shapes != made.shapes or replace(info, end_token_ids=()) != replace(
+        made.info, end_token_ids=()
+    ):
+        raise ConfigError(
+            f"the new weights are of another model ({info.architecture}, {info.dtype}, "
+            f"{info.parameters} parameters): start the server again to serve it"
+        )
+    return replace(made, info=info, runner=_runner(loaded, made.pool, config, info))
+
+
+def _runner(loaded: LoadedModel, pool: KVPool, config: EngineConfig, info: ModelInfo) -> Runner:
     path = choose_path(loaded, pool, config, context_tokens=info.context_tokens)
     step_type = path.step_type
     if step_type is AttentionStep and config.has_cascade:
         step_type = best_step(loaded.model.device)
-    runner = Runner(loaded.model, pool, step_type, path.recordings)
-    return Assembly(info, pages, runner, pool)
+    return Runner(loaded.model, pool, step_type, path.recordings)
 
 
 def _pool(loaded: LoadedModel, config: EngineConfig, pages: int, token_bytes: int) -> KVPool:

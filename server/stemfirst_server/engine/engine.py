@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stemfirst_server.engine.assembly import assemble
+from stemfirst_server.engine.assembly import assemble, with_other_weights
 from stemfirst_server.engine.commands import Abort, Command, Job, Stop, Submit
 from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.engine.handle import Handle
@@ -42,6 +42,7 @@ from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.eviction import Recency, Worth
 from stemfirst_server.steering.history import Cause, History
 from stemfirst_server.steering.survey import survey
+from stemfirst_server.tiers.fingerprint import fingerprint
 from stemfirst_server.tiers.opening import open_tiers
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Engine:
         tier_settings: TierSettings | None = None,
     ) -> None:
         self.config = config or EngineConfig()
-        made = assemble(loaded, self.config)
+        self._made = made = assemble(loaded, self.config)
         self.info = made.info
         self._runner = made.runner
         self._stepper = Stepper(self._runner, is_each_alone=self.config.is_deterministic)
@@ -199,6 +200,56 @@ class Engine:
             self.tiers.flush()
         return freed
 
+    def trim(self, belongs: Callable[[str], bool], most_tokens: int) -> None:
+        """Have some namespaces hold no more cached tokens, soon; what requests use stays."""
+        most_pages = most_tokens // self.config.page
+        job = Job(lambda: self._cache.trim(belongs, most_pages), Future())
+        with self._live_lock:
+            if self._is_open:
+                self._inbox.put(job)
+
+    def reload(self, loaded: LoadedModel) -> int:
+        """Serve other weights of the same model from now on; return the pages freed.
+
+        Every tier is emptied, and the disk's files lie under another name from then on.
+
+        Raises:
+            ConfigError: requests run, or the weights are another model's; nothing has changed.
+            EngineStoppedError: the engine is not running.
+        """
+        freed: int = self._between_steps(lambda: self._reload(loaded))
+        return freed
+
+    def pin(self, name: str, namespace: str, data: bytes, ttl_s: float) -> int:
+        """Keep what is cached of a prompt on the device for some seconds; return its tokens.
+
+        It gives way to a request that could not run otherwise.
+
+        Raises:
+            EngineStoppedError: the engine is not running.
+        """
+        until = time.perf_counter() + ttl_s
+        pins = self._scheduler.pins
+        kept: int = self._between_steps(lambda: pins.set(name, namespace, data, until))
+        return kept
+
+    def unpin(self, name: str) -> None:
+        """End a pin; an unknown one is ignored.
+
+        Raises:
+            EngineStoppedError: the engine is not running.
+        """
+        self._between_steps(lambda: self._scheduler.pins.drop(name))
+
+    def pinned(self) -> frozenset[str]:
+        """Return the names of the pins that hold.
+
+        Raises:
+            EngineStoppedError: the engine is not running.
+        """
+        names: frozenset[str] = self._between_steps(self._pinned)
+        return names
+
     def survey(self, request: GenerationRequest) -> Survey:
         """Return what a request would find in the cache, without running it.
 
@@ -258,7 +309,28 @@ class Engine:
         if self.tiers is not None:
             self.tiers.keep(run)
 
+    def _reload(self, loaded: LoadedModel) -> int:
+        if self._scheduler.running or self._scheduler.waiting:
+            raise ConfigError(
+                "weights cannot change under running requests: drain the server first"
+            )
+        self._made = made = with_other_weights(self._made, loaded, self.config)
+        self._runner = made.runner
+        self._stepper = Stepper(self._runner, is_each_alone=self.config.is_deterministic)
+        self.info = made.info
+        self._end_tokens = frozenset(loaded.info.end_token_ids)
+        freed = self._flush(Cause.WEIGHTS_CHANGED)
+        if self.tiers is not None:
+            self.tiers.flush()
+            self.tiers.rename(lambda: fingerprint(loaded.model, made.pool, self.config))
+        return freed
+
+    def _pinned(self) -> frozenset[str]:
+        self._scheduler.pins.expire(time.perf_counter())
+        return self._scheduler.pins.names()
+
     def _flush(self, cause: Cause) -> int:
+        self._scheduler.pins.clear()
         tree = self._cache.tree
         for node in tree.nodes():
             self.history.note(node.namespace, tree.path_data(node), len(node.pages), cause)

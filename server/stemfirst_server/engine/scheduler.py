@@ -27,6 +27,7 @@ import numpy as np
 from stemfirst_server.engine.sequence import Phase, Sequence
 from stemfirst_server.memory.divergence import divergence
 from stemfirst_server.memory.node import TOKEN_BYTES
+from stemfirst_server.steering.pins import Pins
 
 if TYPE_CHECKING:
     from stemfirst_server.engine.config import EngineConfig
@@ -72,6 +73,7 @@ class Scheduler:
     def __init__(self, cache: PageCache, config: EngineConfig, tiers: Tiers | None = None) -> None:
         self.cache = cache
         self.tiers = tiers
+        self.pins = Pins(cache)
         self.page = cache.page
         self.config = config
         self.waiting: list[Sequence] = []
@@ -92,6 +94,7 @@ class Scheduler:
 
         May admit waiting sequences and preempt running ones.
         """
+        self.pins.expire(now)
         decodes = [s for s in self.running if not s.is_prefilling]
         work: dict[int, Work] = {}
         draft_budget = self._most_tokens // _DRAFT_SHARE
@@ -181,7 +184,7 @@ class Scheduler:
         self.cache.check([s.held for s in self.running])
         locks = sum(1 for s in self.running if s.node is not None)
         roots = sum(self.cache.tree.root_locks())
-        assert roots == locks, "one lock for each running sequence"
+        assert roots == locks + len(self.pins), "one lock for each running sequence and pin"
 
     def _draft(self, sequence: Sequence, most_tokens: int) -> tuple[int, ...]:
         """Return a guess at what follows, if there is room for it."""
@@ -221,6 +224,8 @@ class Scheduler:
             if pages is not None:
                 sequence.add_pages(pages)
                 break
+            if self.pins.give_way():
+                continue
             # The youngest gives way, which may be the one that asks.
             victim = max(self.running, key=lambda s: s.order)
             assert victim is not sequence or len(self.running) > 1, "one request fits the pool"

@@ -141,6 +141,13 @@ class PageCache:
         self._free_all(evicted, _CACHED)
         return len(evicted)
 
+    def trim(self, belongs: Callable[[str], bool], most_pages: int) -> int:
+        """Free what some namespaces used longest ago until they hold no more; return the pages."""
+        evicted = self.tree.trim(belongs, most_pages, self.on_evict)
+        self.evicted_pages += len(evicted)
+        self._free_all(evicted, _CACHED)
+        return len(evicted)
+
     def check(self, held: Iterable[PageArray]) -> None:
         """Every page is free, held by a request, or cached: never two of these, never none.
 

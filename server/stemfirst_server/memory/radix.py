@@ -290,6 +290,49 @@ class RadixTree:
         """Return how many locks are held in each namespace."""
         return tuple(root.locks for root in self._roots.values())
 
+    def trim(
+        self,
+        belongs: Callable[[str], bool],
+        most_pages: int,
+        on_evict: Callable[[EvictedRun], None] | None = None,
+    ) -> PageArray:
+        """Remove the least recently used leaves of some namespaces until they hold no more.
+
+        What is locked stays, so they may hold more nevertheless.
+
+        Args:
+            belongs: whether a namespace is one of them.
+            most_pages: of all of them together.
+            on_evict: told each run before it goes; must leave the tree as it is.
+
+        Returns:
+            The pages given up.
+        """
+        own = [node for node in self.nodes() if belongs(node.namespace)]
+        surplus = sum(len(node.pages) for node in own) - most_pages
+        leaves = [(node.last_used, index, node) for index, node in enumerate(own)]
+        heapq.heapify(leaves)
+        gained: list[PageArray] = [_NO_PAGES]
+        while surplus > 0 and leaves:
+            _, index, node = heapq.heappop(leaves)
+            if not self._is_evictable_leaf(node):
+                continue  # locked, or it comes again when its last child is gone
+            keep = max(0, len(node.pages) - surplus)
+            gone, parent = node.pages[keep:].copy(), node.parent
+            if on_evict is not None:
+                on_evict(EvictedRun(node.namespace, self.path_data(node), gone, node.uses))
+            gained.append(gone)
+            surplus -= len(gone)
+            if keep:
+                node.pages = _own(node.pages[:keep].copy())
+                node.key = node.key[: keep * self._page_bytes]
+                self.pages -= len(gone)
+            else:
+                self._remove_leaf(node)
+                assert parent is not None
+                heapq.heappush(leaves, (parent.last_used, -1 - index, parent))
+        return np.concatenate(gained)
+
     def nodes(self) -> Iterator[Node]:
         """Yield every node below the roots, parents before children."""
         stack = list(self._roots.values())

@@ -229,6 +229,13 @@ class DiskStore:
         with self._lock:
             self._forget(path)
 
+    def become(self, fingerprint: str) -> None:
+        """Write for other weights from now on; a folder that cannot be made stops writing."""
+        self._fingerprint = fingerprint
+        self._folder = self._folder.parent / fingerprint
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+
     def remove(self, file: BlockFile) -> None:
         """Remove a file."""
         with self._lock:

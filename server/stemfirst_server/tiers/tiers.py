@@ -288,6 +288,11 @@ class Tiers:
             self._disk.flush()
             self._disk.gone.clear()
 
+    def rename(self, fingerprint_of: Callable[[], str]) -> None:
+        """Put the disk's files under the name of other weights from now on, after a `flush`."""
+        if self._disk is not None:
+            self._disk.become(fingerprint_of())
+
     def settle(self, timeout_s: float = 60.0) -> bool:
         """Wait until what was to be written is; return whether it is."""
         with self._idle:

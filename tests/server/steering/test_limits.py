@@ -106,6 +106,7 @@ def test_limits_and_keys_of_a_running_server(start: Callable[..., Any], tmp_path
             slow="requests_per_minute = 2",
             terse="tokens_per_minute = 20",
             one="most_streams = 1",
+            small="most_cached_tokens = 64",
         ),
         "utf-8",
     )
@@ -115,7 +116,11 @@ def test_limits_and_keys_of_a_running_server(start: Callable[..., Any], tmp_path
     ).wait_until_ready()  # fmt: skip
 
     def ask(key: str, **more: Any) -> httpx.Response:
-        body = {"messages": [{"role": "user", "content": "hi " * 30}], "max_tokens": 1, **more}
+        body = {
+            "messages": [{"role": "user", "content": "hi there " * 60}],
+            "max_tokens": 1,
+            **more,
+        }
         headers = {"authorization": f"Bearer {key}"}
         return httpx.post(
             served.url + CHAT, json=body, headers=headers, timeout=60, trust_env=False
@@ -140,6 +145,9 @@ def test_limits_and_keys_of_a_running_server(start: Callable[..., Any], tmp_path
         assert running.status_code == 200
         assert refused_by(ask("one-1", stream=True)) == "tenant_streams"
         assert ask("one-1").status_code == 200
+
+    for _ in range(3):  # what is over the limit goes when a request has ended
+        assert ask("small-1").json()["usage"]["prompt_tokens_details"]["cached_tokens"] <= 64
 
     assert ask("new-1").status_code == 401
     keys.write_text(key_file(new=""), "utf-8")

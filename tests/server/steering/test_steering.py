@@ -132,3 +132,14 @@ def test_without_keys_only_this_machine_may_act(http: httpx.Client) -> None:
     spoken_for = {"x-forwarded-for": "198.51.100.7"}
     assert http.post("/v1/admin/resume", headers=spoken_for).status_code == 403
     assert http.post("/v1/admin/resume").status_code == 200
+
+
+def test_a_reload_serves_on_with_nothing_cached(http: httpx.Client, policy: str) -> None:
+    before = post(http, CHAT, body(policy, temperature=0))
+    done = post(http, "/v1/admin/reload", {})
+    assert done["pages"] > 0
+    told = post(http, EXPLAIN, body(policy))
+    assert told["why"]["reason"] == "weights_changed"
+    after = post(http, CHAT, body(policy, temperature=0))
+    assert after["stemfirst"]["cached_tokens"] == 0
+    assert after["choices"][0]["message"] == before["choices"][0]["message"]

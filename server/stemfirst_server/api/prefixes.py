@@ -1,0 +1,179 @@
+"""The routes that register prefixes: computed once, kept on the device for a while.
+
+Knows bodies and answers; bounds are `steering.prefixes`', locks the engine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
+
+from stemfirst_server.api import failures
+from stemfirst_server.api.failures import ApiError
+from stemfirst_server.engine.request import FinishEvent, GenerationRequest, SamplingParams
+from stemfirst_server.errors import RequestFailedError
+from stemfirst_server.namespaces import namespace
+from stemfirst_server.steering.prefixes import LONGEST_S, Prefix
+from stemfirst_server.tokens.template import conversation
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from stemfirst_server.api.app import Slot
+    from stemfirst_server.api.service import Service
+    from stemfirst_server.engine.request import Event
+    from stemfirst_server.tenants import Tenant
+
+Ttl = Field(3600.0, gt=0, le=LONGEST_S)
+
+
+class PrefixRequest(BaseModel):
+    """The body of `POST /v1/prefixes`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: StrictStr | None = None
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    cache_salt: StrictStr | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    name: StrictStr | None = Field(None, max_length=64)
+    ttl_s: float = Ttl
+
+
+class RenewRequest(BaseModel):
+    """The body of `POST /v1/prefixes/{id}/renew`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    ttl_s: float = Ttl
+
+
+def add_prefixes(app: FastAPI, slot: Slot) -> None:
+    """Add the routes to the app."""
+
+    @app.post("/v1/prefixes")
+    async def register(body: PrefixRequest, request: Request) -> dict[str, Any]:
+        """Compute a prefix, unless it is cached, and keep it on the device."""
+        return await registered(body, request, slot.get())
+
+    @app.get("/v1/prefixes")
+    async def listed(request: Request) -> dict[str, Any]:
+        """List the prefixes of the tenant who asks."""
+        service = slot.get()
+        pinned = await asyncio.to_thread(service.engine.pinned)
+        own = service.prefixes.of(request.state.tenant.name)
+        return {"object": "list", "data": [_shown(prefix, pinned) for prefix in own]}
+
+    @app.get("/v1/prefixes/{identifier}")
+    async def shown(identifier: str, request: Request) -> dict[str, Any]:
+        """Show one prefix of the tenant who asks."""
+        service = slot.get()
+        found = service.prefixes.find(request.state.tenant.name, identifier)
+        if found is None:
+            raise _unknown(identifier)
+        return _shown(found, await asyncio.to_thread(service.engine.pinned))
+
+    @app.post("/v1/prefixes/{identifier}/renew")
+    async def renew(identifier: str, body: RenewRequest, request: Request) -> dict[str, Any]:
+        """Keep a prefix longer, and compute it again if it had to give way."""
+        service, tenant = slot.get(), request.state.tenant
+        found = service.prefixes.renew(tenant.name, identifier, body.ttl_s)
+        if found is None:
+            raise _unknown(identifier)
+        return await _pin(found, tenant, body.ttl_s, service)
+
+    @app.delete("/v1/prefixes/{identifier}")
+    async def remove(identifier: str, request: Request) -> dict[str, Any]:
+        """Let a prefix go; its pages stay cached until others need them."""
+        service = slot.get()
+        if not service.prefixes.remove(request.state.tenant.name, identifier):
+            raise _unknown(identifier)
+        await asyncio.to_thread(service.engine.unpin, identifier)
+        return {"id": identifier, "object": "prefix", "deleted": True}
+
+
+async def registered(body: PrefixRequest, request: Request, service: Service) -> dict[str, Any]:
+    """Answer `POST /v1/prefixes`."""
+    if body.model is not None and body.model not in service.served.names:
+        raise failures.unknown_model(body.model, service.served.names)
+    tenant: Tenant = request.state.tenant
+    space = namespace(service.served.names[0], tenant.name, body.cache_salt)
+    asked = conversation(
+        body.messages, body.tools, add_generation_prompt=False, options=body.chat_template_kwargs
+    )
+    prompt = await service.chat_prompt(asked, space)
+    service.check_length(prompt, None, "messages")
+    ids = prompt.encoded.token_ids
+    made = service.prefixes.add(
+        tenant.name,
+        space,
+        ids,
+        pages=len(ids) // service.config.page,
+        ttl_s=body.ttl_s,
+        name=body.name,
+    )
+    try:
+        return await _pin(made, tenant, body.ttl_s, service)
+    except BaseException:
+        service.prefixes.remove(tenant.name, made.id)
+        raise
+
+
+async def _pin(prefix: Prefix, tenant: Tenant, ttl_s: float, service: Service) -> dict[str, Any]:
+    """Compute what is not cached, and keep it."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[FinishEvent] = loop.create_future()
+
+    def end(event: FinishEvent) -> None:
+        if not ended.done():
+            ended.set_result(event)
+
+    def receive(event: Event) -> None:
+        if isinstance(event, FinishEvent):
+            loop.call_soon_threadsafe(end, event)
+
+    warming = GenerationRequest(
+        f"{prefix.id}-{loop.time()}",
+        prefix.token_ids,
+        SamplingParams(max_tokens=0),
+        prefix.namespace,
+    )
+    with service.admission.take(1, tenant) as seats:
+        seats.over(service).submit(warming, receive)
+        try:
+            event = await ended
+        except asyncio.CancelledError:
+            service.abort(warming.request_id)
+            raise
+    if event.error is not None:
+        raise RequestFailedError(event.error)
+    data = prefix.token_ids.tobytes()
+    await asyncio.to_thread(service.engine.pin, prefix.id, prefix.namespace, data, ttl_s)
+    pinned = await asyncio.to_thread(service.engine.pinned)
+    computed = {"cached": event.report.cached_tokens, "computed": event.report.computed_tokens}
+    return _shown(prefix, pinned) | computed
+
+
+def _shown(prefix: Prefix, pinned: frozenset[str]) -> dict[str, Any]:
+    return {
+        "id": prefix.id,
+        "object": "prefix",
+        "name": prefix.name,
+        "tokens": len(prefix.token_ids),
+        "pages": prefix.pages,
+        "is_pinned": prefix.id in pinned,
+        "created_s": int(prefix.created_s),
+        "expires_s": int(prefix.expires_s),
+    }
+
+
+def _unknown(identifier: str) -> ApiError:
+    return ApiError(
+        404,
+        f"There is no prefix {failures.shortened(identifier)}: it has expired, or never was yours",
+        code="prefix_not_found",
+    )

@@ -1,0 +1,166 @@
+"""Prefixes that somebody registered: whose, how long, and how much of the cache they may hold.
+
+Knows ids, tenants and bounds. Does not know KV; whether a prefix is still pinned, the engine says.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from stemfirst_server.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stemfirst_server.engine.request import TokenArray
+
+MOST_PREFIXES = 1024
+LONGEST_S = 7 * 24 * 3600
+PINNED_SHARE = 0.5
+"""Share of the device's pages that pins may hold, of all tenants together."""
+
+TENANT_SHARE = 0.5
+"""Share of that which one tenant may have."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefix:
+    """A registered prefix.
+
+    Attributes:
+        id: its name in the API and in the engine.
+        name: the client's own, or None.
+        tenant: whose it is.
+        namespace: where it is cached.
+        token_ids: its prompt.
+        pages: that it pins.
+        created_s: seconds since 1970.
+        expires_s: when it is forgotten.
+    """
+
+    id: str
+    name: str | None
+    tenant: str
+    namespace: str
+    token_ids: TokenArray
+    pages: int
+    created_s: float
+    expires_s: float
+
+
+class Prefixes:
+    """Registered prefixes. Safe for several threads.
+
+    Invariant: at most `most_pages` pages are pinned, and at most `most_tenant_pages` by one tenant.
+
+    Args:
+        most_pages: in all.
+        most_tenant_pages: of one tenant.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self, *, most_pages: int, most_tenant_pages: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.most_pages = most_pages
+        self.most_tenant_pages = most_tenant_pages
+        self._clock = clock
+        self._prefixes: dict[str, Prefix] = {}
+        self._lock = Lock()
+
+    def add(
+        self,
+        tenant: str,
+        namespace: str,
+        token_ids: TokenArray,
+        *,
+        pages: int,
+        ttl_s: float,
+        name: str | None,
+    ) -> Prefix:
+        """Register a prefix; the same one again is renewed.
+
+        Raises:
+            InvalidRequestError: it would pin more than may be.
+        """
+        now = self._clock()
+        with self._lock:
+            self._drop_old(now)
+            same = [
+                other
+                for other in self._prefixes.values()
+                if other.namespace == namespace and other.token_ids.tobytes() == token_ids.tobytes()
+            ]
+            identifier = same[0].id if same else f"prefix_{uuid.uuid4().hex}"
+            others = [other for other in self._prefixes.values() if other.id != identifier]
+            own = sum(other.pages for other in others if other.tenant == tenant)
+            if own + pages > self.most_tenant_pages:
+                raise InvalidRequestError(
+                    f"you may pin {self.most_tenant_pages} pages, {own} are pinned and this prefix "
+                    f"has {pages}: delete one, or register a shorter prefix",
+                    parameter="messages",
+                )
+            total = sum(other.pages for other in others)
+            if total + pages > self.most_pages or len(others) >= MOST_PREFIXES:
+                raise InvalidRequestError(
+                    f"this server pins {self.most_pages} pages of {MOST_PREFIXES} prefixes at "
+                    "most, and there is no room for this one: try again when others have expired",
+                    parameter="messages",
+                )
+            made = Prefix(identifier, name, tenant, namespace, token_ids, pages, now, now + ttl_s)
+            self._prefixes[identifier] = made
+        return made
+
+    def renew(self, tenant: str, identifier: str, ttl_s: float) -> Prefix | None:
+        """Let a prefix of a tenant live longer, from now on; None if there is none."""
+        with self._lock:
+            self._drop_old(self._clock())
+            known = self._prefixes.get(identifier)
+            if known is None or known.tenant != tenant:
+                return None
+            made = replace(known, expires_s=self._clock() + ttl_s)
+            self._prefixes[identifier] = made
+        return made
+
+    def find(self, tenant: str, identifier: str) -> Prefix | None:
+        """Return a prefix of a tenant, or None; another's is none."""
+        return next((p for p in self.of(tenant) if p.id == identifier), None)
+
+    def of(self, tenant: str) -> tuple[Prefix, ...]:
+        """Return a tenant's prefixes, the oldest first."""
+        with self._lock:
+            self._drop_old(self._clock())
+            return tuple(p for p in self._prefixes.values() if p.tenant == tenant)
+
+    def remove(self, tenant: str, identifier: str) -> bool:
+        """Forget a prefix of a tenant; return whether there was one."""
+        with self._lock:
+            known = self._prefixes.get(identifier)
+            if known is None or known.tenant != tenant:
+                return False
+            del self._prefixes[identifier]
+        return True
+
+    def clear(self) -> int:
+        """Forget all; return how many there were."""
+        with self._lock:
+            count = len(self._prefixes)
+            self._prefixes.clear()
+        return count
+
+    def check(self) -> None:
+        """The class's invariant."""
+        with self._lock:
+            shares: dict[str, int] = {}
+            for prefix in self._prefixes.values():
+                shares[prefix.tenant] = shares.get(prefix.tenant, 0) + prefix.pages
+            assert sum(shares.values()) <= self.most_pages
+            assert all(share <= self.most_tenant_pages for share in shares.values())
+
+    def _drop_old(self, now: float) -> None:
+        for identifier in [p.id for p in self._prefixes.values() if p.expires_s <= now]:
+            del self._prefixes[identifier]
