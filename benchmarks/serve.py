@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,16 @@ NEW_TOKENS = 16
 DECODE_TOKENS = 128
 VOCAB = range(16, 4000)
 COST_ROUNDS = 7
-# (page, most tokens in a batch) of transformers' batching; (slots, one buffer) of llama.cpp's.
-TRANSFORMERS_SETTINGS = ((16, 512), (64, 512), (64, 2048), (256, 1024))
+# (page, most tokens in a batch, most requests in it) of transformers' batching; (slots, one buffer)
+# of llama.cpp's.
+TRANSFORMERS_SETTINGS = (
+    (64, 512, 1),
+    (64, 512, 8),
+    (64, 512, 64),
+    (16, 512, 8),
+    (256, 1024, 16),
+    (64, 2048, 64),
+)
 LLAMA_CPP_SETTINGS = ((4, False), (8, False), (16, False), (32, True))
 
 
@@ -145,10 +154,16 @@ def compare(given: argparse.Namespace, folder: Path, chosen: list[Workload]) -> 
     run("ours", Ours(folder, threads, dtype))
     if not given.without_transformers:
         makers: dict[str, Callable[[], Engine]] = {
-            f"page {page}, {tokens} tokens a batch": lambda page=page, tokens=tokens: Transformers(
-                folder, threads, dtype, page=page, batch_tokens=tokens
+            f"pages of {page}, {tokens} tokens and {running} requests a batch": partial(
+                Transformers,
+                folder,
+                threads,
+                dtype,
+                page=page,
+                batch_tokens=tokens,
+                most_running=running,
             )
-            for page, tokens in TRANSFORMERS_SETTINGS
+            for page, tokens, running in TRANSFORMERS_SETTINGS
         }
         run("transformers", tuned("transformers", makers, given.scale))
     if given.llama_cpp:
@@ -156,10 +171,16 @@ def compare(given: argparse.Namespace, folder: Path, chosen: list[Workload]) -> 
             gguf = Path(scratch) / "model.gguf"
             write_gguf(folder, gguf, getattr(torch, dtype))
             makers = {
-                f"{slots} slots, {'one buffer' if unified else 'a buffer each'}": lambda s=slots, u=unified: (  # noqa: E501
-                    LlamaCpp(given.llama_cpp, gguf, threads, dtype, slots=s, is_unified=u)
+                f"{slots} slots, {'one buffer' if is_unified else 'a buffer each'}": partial(
+                    LlamaCpp,
+                    given.llama_cpp,
+                    gguf,
+                    threads,
+                    dtype,
+                    slots=slots,
+                    is_unified=is_unified,
                 )
-                for slots, unified in LLAMA_CPP_SETTINGS
+                for slots, is_unified in LLAMA_CPP_SETTINGS
             }
             run("llama.cpp", tuned("llama.cpp", makers, given.scale))
     peers = [name for name in figures[chosen[0].name] if name != "ours"]

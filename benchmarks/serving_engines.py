@@ -25,6 +25,8 @@ START_S = 180
 # so it gets as much as all requests of a workload need at once.
 OUR_POOL_TOKENS = 24_576
 PEERS_POOL_TOKENS = 65_536
+# Tokens of one request.
+MOST_TOKENS = 2048
 
 
 class Engine(Protocol):
@@ -141,7 +143,7 @@ class LlamaCpp:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        tokens = PEERS_POOL_TOKENS if is_unified else slots * 2048
+        tokens = PEERS_POOL_TOKENS if is_unified else slots * MOST_TOKENS
         self._server = _Process(
             [
                 *(str(binary), "--model", str(gguf), "--host", "127.0.0.1", "--port", str(port)),
@@ -177,10 +179,22 @@ class LlamaCpp:
 
 
 class Transformers:
-    """`generate_batch` of a model in this process, with prefix sharing."""
+    """`generate_batch` of a model in this process, with prefix sharing.
+
+    Left to itself, it takes the first call's number of requests and their length for limits, and a
+    first call of one request would make all others wait in line; so both are given. More that
+    run together are not always faster: without flash attention it masks all against all.
+    """
 
     def __init__(
-        self, folder: Path, threads: int, dtype: str, *, page: int, batch_tokens: int
+        self,
+        folder: Path,
+        threads: int,
+        dtype: str,
+        *,
+        page: int,
+        batch_tokens: int,
+        most_running: int,
     ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, ContinuousBatchingConfig
@@ -196,6 +210,8 @@ class Transformers:
             page_size=page,
             num_blocks=PEERS_POOL_TOKENS // page,
             max_batch_tokens=batch_tokens,
+            max_requests_per_batch=most_running,
+            max_blocks_per_request=2 * -(-MOST_TOKENS // (2 * page)) + 2,
             allow_block_sharing=True,
         )
 
