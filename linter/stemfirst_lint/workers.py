@@ -25,6 +25,9 @@ def processes_for(size_bytes: int, worth_bytes: int) -> int:
         return 1
     from threading import active_count
 
+    module = sys.modules.get("multiprocessing.process")
+    if module is not None and module.current_process().daemon:
+        return 1  # a daemon of somebody's pool may have no children
     # A fork needs no new interpreter; with threads about it is not safe.
     return processes if active_count() == 1 else 1
 

@@ -1,14 +1,17 @@
 """Files that import each other are judged together; the rest apart, and in several processes."""
 
 import os
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from stemfirst_lint.check import check_paths
 from stemfirst_lint.config import Config
 from stemfirst_lint.islands import imports_of, islands
-from stemfirst_lint.workers import in_processes
+from stemfirst_lint.workers import in_processes, processes_for
 
 SOURCE = b"""
 import os, json as j; import sys
@@ -66,6 +69,17 @@ def test_jobs_give_what_they_give_here_and_one_that_dies_runs_here() -> None:
         number: number * number for number in range(6)
     }
     assert [number for number, (_, is_here) in found.items() if is_here] == [3]
+
+
+def test_a_daemon_and_a_process_with_threads_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(processes_for, 2, 1).result() == 1
+    context = get_context("fork")
+    daemon = context.Process(target=lambda: sys.exit(processes_for(2, 1)), daemon=True)
+    daemon.start()
+    daemon.join()
+    assert daemon.exitcode == 1
 
 
 def test_an_error_of_a_job_is_raised_here() -> None:
