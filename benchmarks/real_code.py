@@ -36,8 +36,9 @@ PACKAGES = (
 )  # fmt: skip
 FIX_PART = "<!-- made by benchmarks/fix_real_code.py -->"
 """Where the part of the page begins that another script writes."""
+CRASH_PART = "<!-- made from benchmarks/fuzz_lint.py -->"
 STUDY_PART = "<!-- made by benchmarks/precision.py -->"
-"""As FIX_PART; stands before it."""
+"""As FIX_PART; both stand before it, the crashes first."""
 SEED = 20261123
 SAMPLE = 10
 
@@ -218,7 +219,7 @@ def main() -> None:
         for package, finding in sample(results):
             print(json.dumps({"key": key_of(package, finding), "message": finding["message"]}))
     old = REPORT.read_text("utf-8") if REPORT.exists() else ""
-    starts = [at for mark in (STUDY_PART, FIX_PART) if (at := old.find(mark)) >= 0]
+    starts = [at for mark in (CRASH_PART, STUDY_PART, FIX_PART) if (at := old.find(mark)) >= 0]
     kept = old[min(starts) :] if starts else ""
     REPORT.write_text("\n".join([report(results), kept]).rstrip() + "\n", "utf-8")
     print(f"wrote {REPORT.relative_to(ROOT)}")
