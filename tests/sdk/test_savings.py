@@ -3,11 +3,12 @@
 import os
 
 import pytest
+from stemfirst import Prompt, request, static, tenant
 from stemfirst.causes import CLOCK, Cause
 from stemfirst.prompt import Origin
 from stemfirst.savings import Missed, Savings, money, savings_of, shown
 from stemfirst.tiers import Tier
-from stemfirst.wire import Cost, Estimate, MissPlace, Times
+from stemfirst.wire import Cost, Estimate, Miss, MissPlace, Report, Times, report_to_json
 
 
 def times(estimate: Estimate | None) -> Times:
@@ -176,3 +177,24 @@ def test_an_origin_below_the_folder_is_shown_relative_to_it():
 def test_savings_of_takes_any_response():
     assert savings_of({"model": "m", "usage": {"prompt_tokens": 3}}).prompt_tokens == 3
     assert savings_of(None) == Savings(unpriced="the response names no model")
+
+
+@pytest.mark.parametrize(
+    ("byte", "code"),
+    [(306, "SF101"), (300, "SF101"), (5_000, None), (None, "SF101")],
+    ids=["there", "where its token begins", "elsewhere", "not told"],
+)
+def test_a_cause_is_named_only_where_the_server_says_that_the_prompt_parted(byte, code):
+    before, after = (
+        Prompt(static("x" * 300), tenant(f"at {now}", name="clock"), request("q")).render()
+        for now in ("9:00", "9:01")
+    )
+    place = MissPlace(70, ("messages", 0, "content"), byte, "s1")
+    report = Report(
+        100, 60, 40, times(None), missed=Miss(40, "prompt_changed", place, Estimate(3, 2, 4, 9))
+    )
+    response = {"model": "m", "stemfirst": report_to_json(report)}
+    missed = Savings.of(response, rendered=after, before=before).missed
+    assert (missed.why and missed.why.rule.code) == code
+    assert (missed.difference is None) == (code is None)
+    assert "3 ms [2 to 4]" in str(missed)
