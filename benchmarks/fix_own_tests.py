@@ -51,7 +51,7 @@ SUITES = (
     Suite("langchain-classic", "tests/unit_tests", ("greenlet",)),
     Suite("langchain-community", "tests/unit_tests", ("greenlet",)),
     Suite("autogen-agentchat", "tests", ("autogen-ext[openai]", "aiofiles"), "src"),
-    Suite("instructor", "tests", ("anthropic",),
+    Suite("instructor", "tests", ("anthropic", "python-dotenv"),
           arguments=("-m", "not llm and not integration", "--ignore=tests/llm",
                      "--ignore=tests/docs")),
 )  # fmt: skip
