@@ -17,7 +17,8 @@ import time
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
+
+from stemfirst_server.model.linear import ways
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,11 +98,15 @@ def _matrices(dtype: torch.dtype, width: int) -> list[torch.Tensor]:
 
 
 def _seconds(matrices: Sequence[torch.Tensor], tokens: int) -> float:
+    """Return the time of the faster of the ways that there are."""
     hidden = torch.ones(tokens, matrices[0].shape[1], dtype=matrices[0].dtype)
-    started = time.perf_counter()
-    for matrix in matrices:
-        F.linear(hidden, matrix)
-    return time.perf_counter() - started
+    took = []
+    for way in ways(hidden.dtype):
+        started = time.perf_counter()
+        for matrix in matrices:
+            way(hidden, matrix)
+        took.append(time.perf_counter() - started)
+    return min(took)
 
 
 def _usable_cores() -> int:

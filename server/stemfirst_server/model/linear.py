@@ -103,6 +103,15 @@ def faster_from(weight: torch.Tensor) -> int | None:
     return least
 
 
+def ways(
+    dtype: torch.dtype,
+) -> tuple[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], ...]:
+    """Return the ways to multiply by a weight on this CPU: torch's own, and oneDNN's if apart."""
+    if _one_dnn is None or dtype != torch.float32:
+        return (F.linear,)
+    return (F.linear, lambda hidden, weight: _product(hidden, weight, None))
+
+
 def _product(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     assert _one_dnn is not None
     return _one_dnn(hidden, weight, bias, "none", [], "")
