@@ -23,6 +23,7 @@ from stemfirst_server.api.unfolding import unfolded
 from stemfirst_server.engine.request import GenerationRequest
 from stemfirst_server.errors import InvalidRequestError
 from stemfirst_server.namespaces import namespace
+from stemfirst_server.steering.hints import hints_of
 from stemfirst_server.steering.references import refuse_reference
 from stemfirst_server.tokens.template import conversation
 
@@ -197,6 +198,7 @@ async def _answer(
     request_id = request.state.request_id
     choices = body.choices
     read_ms = [await service.prefetch(prompt, space) for prompt in prompts]
+    wishes = hints_of(body.priority, body.stemfirst)
     requests = [
         GenerationRequest(
             f"{request_id}-{uuid.uuid4().hex[:8]}-{index}",
@@ -205,6 +207,8 @@ async def _answer(
             space,
             constraint=plan.constraint,
             prefetch_ms=read_ms[index // choices],
+            priority=wishes.priority,
+            ttl_s=wishes.ttl_s,
         )
         for index in range(len(prompts) * choices)
     ]

@@ -58,6 +58,7 @@ class Sampled(_Request):
     cache_salt: StrictStr | None = None
     prompt_cache_key: StrictStr | None = None
     prompt_cache_options: dict[str, Any] | None = None
+    priority: Any = None
     stemfirst: Any = None
     _prefix_name: dict[str, Any] | None = PrivateAttr(None)
 

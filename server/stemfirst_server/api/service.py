@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -269,6 +270,7 @@ class Service:
         def receive(event: Event) -> None:
             if isinstance(event, FinishEvent):
                 self._account(event, request)
+                self._keep(event, request)
                 on_event(event)
                 self._shadows.ended(request, event)
                 return
@@ -330,6 +332,22 @@ class Service:
             price=self.served.price,
             notice=self.served.notice,
         )
+
+    def _keep(self, event: FinishEvent, request: GenerationRequest) -> None:
+        """Pin the prompt of a request that asked for it, if the tenant's share has room."""
+        if not request.ttl_s or event.error is not None:
+            return
+        with suppress(InvalidRequestError):  # a hint: without room, it is none
+            made = self.prefixes.add(
+                tenant_of(request.namespace),
+                request.namespace,
+                request.token_ids,
+                pages=len(request.token_ids) // self.config.page,
+                ttl_s=request.ttl_s,
+                name=None,
+            )
+            data = request.token_ids.tobytes()
+            self.engine.pin_soon(made.id, request.namespace, data, request.ttl_s)
 
     def _limit_cached(self, tenant: Tenant) -> None:
         if tenant.most_cached_tokens is not None:

@@ -203,10 +203,7 @@ class Engine:
     def trim(self, belongs: Callable[[str], bool], most_tokens: int) -> None:
         """Have some namespaces hold no more cached tokens, soon; what requests use stays."""
         most_pages = most_tokens // self.config.page
-        job = Job(lambda: self._cache.trim(belongs, most_pages), Future())
-        with self._live_lock:
-            if self._is_open:
-                self._inbox.put(job)
+        self._soon(lambda: self._cache.trim(belongs, most_pages))
 
     def reload(self, loaded: LoadedModel) -> int:
         """Serve other weights of the same model from now on; return the pages freed.
@@ -232,6 +229,11 @@ class Engine:
         pins = self._scheduler.pins
         kept: int = self._between_steps(lambda: pins.set(name, namespace, data, until))
         return kept
+
+    def pin_soon(self, name: str, namespace: str, data: bytes, ttl_s: float) -> None:
+        """Do as `pin`, without waiting for it: from the engine's own thread too."""
+        until = time.perf_counter() + ttl_s
+        self._soon(lambda: self._scheduler.pins.set(name, namespace, data, until))
 
     def unpin(self, name: str) -> None:
         """End a pin; an unknown one is ignored.
@@ -501,6 +503,12 @@ class Engine:
             self._cache.give_back(pages)
 
     # Shared.
+
+    def _soon(self, run: Callable[[], object]) -> None:
+        """Have something run in the engine's thread; nothing, if that is ending."""
+        with self._live_lock:
+            if self._is_open:
+                self._inbox.put(Job(run, Future()))
 
     def _between_steps(self, run: Callable[[], Any]) -> Any:
         """Run something in the engine's thread, or here if that has not started or has ended."""

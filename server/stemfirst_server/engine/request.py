@@ -148,6 +148,8 @@ class GenerationRequest:
         can_read_cache: False computes the whole prompt anew (shadow runs, comparisons).
         can_write_cache: False leaves nothing in the cache for others.
         constraint: what the output may be; None: anything. An output that is complete ends.
+        priority: of those that wait, the lower goes sooner: by a tenth of a second each.
+        ttl_s: seconds for which its prompt stays on the device after it ended, if there is room.
         prefetch_ms: time that was spent on reading its KV from disk before it was submitted.
     """
 
@@ -159,6 +161,8 @@ class GenerationRequest:
     can_write_cache: bool = True
     constraint: Constraint | None = None
     prefetch_ms: float = 0.0
+    priority: int = 0
+    ttl_s: float = 0.0
 
 
 class FinishReason(StrEnum):

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _AGEING_TOKENS = 1000.0
 _MOST_AGE_S = 10.0
+_PRIORITY_S = 0.1
 # Matching is microseconds, but it is done for each waiting request before each admission.
 _MOST_LOOKUPS = 64
 _STEPS_TO_WIDEN = 100
@@ -295,7 +296,8 @@ class Scheduler:
             waited = now - sequence.submitted_at
             if sequence.preemptions or waited > _MOST_AGE_S:
                 return float("inf")
-            return self._cached_tokens(sequence) + waited * _AGEING_TOKENS
+            earlier_s = waited - sequence.request.priority * _PRIORITY_S
+            return self._cached_tokens(sequence) + earlier_s * _AGEING_TOKENS
 
         # Sorting is stable: equals stay first come, first served.
         return sorted(oldest[:_MOST_LOOKUPS], key=worth, reverse=True)
