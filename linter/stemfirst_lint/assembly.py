@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, replace
 
-from stemfirst_lint import known
+from stemfirst_lint import naming
 from stemfirst_lint.arguments import Call
+from stemfirst_lint.constants import constant_text
 from stemfirst_lint.fillings import Given, read_dollar, read_markers
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.fstrings import fields_of
@@ -90,11 +91,11 @@ class Assembler:
         """Return the judged hole for a value that is put in at a place."""
         verdict = kept(self.flow.verdict(node, use, call), name_of(node))
         set_location: Location | None = None
-        if verdict.kind is Kind.SET and id(node) in self.flow.sets:
-            found = self.flow.sets[id(node)]
+        if verdict.kind is Kind.SET and id(node) in self.flow.containers.places:
+            found = self.flow.containers.places[id(node)]
             where = found.use or use
             set_location = where.scope.module.source.place(found.node)
-        constant = self.flow.constant(node, use) if verdict.is_stable else None
+        constant = constant_text(self.flow.project, node, use) if verdict.is_stable else None
         if constant is not None:
             verdict = replace(verdict, kind=Kind.CONSTANT)
         return Hole(
@@ -205,7 +206,7 @@ class Assembler:
         elif not is_positional:
             hole = replace(hole, verdict=kept(hole.verdict, name))
         if hole.verdict.tier is None and not is_positional:
-            tier = known.data_tier(name) if is_own(node) else known.field_tier(name)
+            tier = naming.data_tier(name) if is_own(node) else naming.field_tier(name)
             if tier is not None:
                 told = named_verdict(f"the field `{part.name}`", tier, place)
                 hole = replace(hole, verdict=told)

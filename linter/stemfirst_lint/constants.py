@@ -15,6 +15,8 @@ from stemfirst_lint.scopes import Bind, Scope, ScopeKind, Use
 
 _MAX_STEPS = 20_000
 _MAX_DEPTH = 40
+_MAX_HOPS = 24
+"""Names and sums followed for the text of one string."""
 
 
 class NotConstant(Exception):  # noqa: N818  an answer, not an error
@@ -160,3 +162,38 @@ class Constants:
                 if k.arg is not None and k.arg not in known
             }
         return bound
+
+
+def constant_text(project: Project, node: ast.expr, use: Use, hops: int = 0) -> str | None:
+    """Return the text of an expression that is one constant string, else None."""
+    if hops > _MAX_HOPS:
+        return None
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Name() | ast.Attribute():
+            meaning = project.meaning(node, use)
+            if isinstance(meaning, Values) and len(meaning.bindings) == 1:
+                only = meaning.bindings[0]
+                if only.how is Bind.ASSIGN and only.value is not None:
+                    return constant_text(project, only.value, only.use, hops + 1)
+        case ast.BinOp(op=ast.Add()):
+            left = constant_text(project, node.left, use, hops + 1)
+            right = constant_text(project, node.right, use, hops + 1) if left is not None else None
+            return None if left is None or right is None else left + right
+        case ast.JoinedStr():
+            parts: list[str] = []
+            for value in node.values:
+                piece = value.value if isinstance(value, ast.FormattedValue) else value
+                part = constant_text(project, piece, use, hops + 1)
+                if part is None:
+                    return None
+                parts.append(part)
+            return "".join(parts)
+        case ast.Call(
+            func=ast.Attribute(attr="strip" | "lstrip" | "rstrip" as name, value=inner),
+            args=[],
+        ):
+            stripped = constant_text(project, inner, use, hops + 1)
+            return None if stripped is None else str(getattr(stripped, name)())
+    return None

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from stemfirst_lint.constants import constant_text
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.model import Argument, Edit
@@ -91,7 +92,7 @@ class Edits:
         return isinstance(listed, ast.Name | ast.Attribute)
 
     def _is_elided(self, value: ast.expr, use: Use) -> bool:
-        text = self.flow.constant(value, use)
+        text = constant_text(self.flow.project, value, use)
         return text is not None and _ELIDED.search(text) is not None
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from stemfirst_lint.project import Project, excludes
+from stemfirst_lint.project import Project
+from stemfirst_lint.reaching import excludes
 from stemfirst_lint.scopes import Bind, Path, Use
 
 _MAX_PARTS = 200

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 
-from stemfirst_lint import known
+from stemfirst_lint import naming
 from stemfirst_lint.constants import Constants, NotConstant
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.index import ModuleIndex
@@ -33,7 +33,7 @@ from stemfirst_lint.syntax import called
 from stemfirst_lint.template_classes import TemplateClasses
 from stemfirst_lint.templates import Reader
 from stemfirst_lint.unfilled import unfilled_sites
-from stemfirst_lint.wording import is_named, is_worded, lead, stable_texts
+from stemfirst_lint.wording import NOT_A_PROMPT, is_named, is_worded, lead, stable_texts
 
 STRONG_KEYWORDS = frozenset(
     {"system", "system_prompt", "system_message", "system_instruction", "instructions"}
@@ -243,7 +243,7 @@ class Finder:
                     has_conversation=any(history.is_conversation for history in histories),
                 )
                 for template in self.reader.templates(keyword.value, call.use):
-                    if known.NOT_A_PROMPT.match(lead(template)):
+                    if NOT_A_PROMPT.match(lead(template)):
                         continue
                     place = call.use.scope.module.source.place(keyword.value)
                     self._add(Site(template, Sink.KEYWORD, place, "system", 0, following=following))
@@ -297,7 +297,7 @@ class Finder:
         return any(isinstance(item, History) for item in items_of(self.project, node, use))
 
     def _names(self, module: ModuleIndex) -> None:
-        is_of_prompts = known.PROMPT_PATH.search(module.path.removesuffix(".py")) is not None
+        is_of_prompts = naming.PROMPT_PATH.search(module.path.removesuffix(".py")) is not None
         for call in module.format_calls:
             for template in self.reader.templates(call.node, call.use):
                 if is_named(template) and is_worded(template):
@@ -305,7 +305,7 @@ class Finder:
                     self._add(Site(template, Sink.NAME, place))
         for scope in [module.scope, *module.functions]:
             for name, bindings in scope.bindings.items():
-                if not is_of_prompts and not known.PROMPT_NAME.search(name):
+                if not is_of_prompts and not naming.PROMPT_NAME.search(name):
                     continue
                 for binding in bindings:
                     if binding.how is Bind.ASSIGN and isinstance(
@@ -314,7 +314,7 @@ class Finder:
                         self._named(binding.value, binding.use, name)
             owner = scope.owner
             for name, bindings in (owner.attributes if owner is not None else {}).items():
-                if known.PROMPT_NAME.search(name):
+                if naming.PROMPT_NAME.search(name):
                     for binding in bindings:
                         if binding.use.scope is scope and binding.value is not None:
                             self._named(binding.value, binding.use, name)
@@ -325,8 +325,8 @@ class Finder:
                         self._add(Site(template, Sink.KEYWORD, place, "system", 0))
             elif (
                 is_of_prompts
-                or known.PROMPT_NAME.search(scope.name)
-                or (owner is not None and known.PROMPT_OWNER.search(owner.name))
+                or naming.PROMPT_NAME.search(scope.name)
+                or (owner is not None and naming.PROMPT_OWNER.search(owner.name))
             ):
                 self._returned(scope)
 

@@ -76,3 +76,8 @@ def place_of(node: ast.AST, use: Use) -> Location | None:
         return source.place(node)  # type: ignore[arg-type]
     except (IndexError, AssertionError):
         return None
+
+
+def is_seeded(use: Use) -> bool:
+    """Return True if the module of a place seeds a generator of random numbers."""
+    return "seed" in use.scope.module.calls

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stemfirst_lint.constants import constant_text
 from stemfirst_lint.fillings import Given, given_in
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.messages import (
@@ -105,7 +106,11 @@ class TemplateClasses:
         """The texts of a turn that stay; a turn without a field is no template, but text."""
         if len(templates) == 1:
             return stable_texts(templates[0])
-        constant = self.reader.flow.constant(turn.content, turn.use) if not templates else None
+        constant = (
+            constant_text(self.reader.flow.project, turn.content, turn.use)
+            if not templates
+            else None
+        )
         return [constant] if constant is not None else []
 
     def _turn(self, element: ast.expr, call: CallUse) -> _Turn | History | None:

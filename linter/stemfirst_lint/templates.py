@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.assembly import Assembler, Filling
+from stemfirst_lint.constants import constant_text
 from stemfirst_lint.data_files import DataFiles
 from stemfirst_lint.fillings import Given, given_in, replaced_in
 from stemfirst_lint.flow import Flow
@@ -206,7 +207,7 @@ class Reader:
             case "replace" if len(node.args) >= 2:
                 return self._replaced(node, use, call, name, hops)
             case "join" if len(node.args) == 1:
-                separator = self.flow.constant(function.value, use)
+                separator = constant_text(self.flow.project, function.value, use)
                 if separator is not None:
                     found_one = self._joined(node, separator, use, call, name)
                     return [found_one] if found_one else []

@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from stemfirst_lint import known
+from stemfirst_lint import naming
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.literals import FormatField, read_format
 from stemfirst_lint.model import Form, Location, Sink, Site
@@ -49,13 +49,13 @@ def unfilled_sites(
 
 
 def _constants(module: ModuleIndex) -> Iterator[tuple[ast.expr, Use]]:
-    is_of_prompts = known.PROMPT_PATH.search(module.path.removesuffix(".py")) is not None
+    is_of_prompts = naming.PROMPT_PATH.search(module.path.removesuffix(".py")) is not None
 
     def is_named(name: str) -> bool:
-        return is_of_prompts or known.PROMPT_NAME.search(name) is not None
+        return is_of_prompts or naming.PROMPT_NAME.search(name) is not None
 
     for scope in [module.scope, *module.classes, *module.functions]:
-        is_owner = scope.kind is ScopeKind.CLASS and known.PROMPT_OWNER.search(scope.name)
+        is_owner = scope.kind is ScopeKind.CLASS and naming.PROMPT_OWNER.search(scope.name)
         for name, bindings in scope.bindings.items():
             for binding in bindings:
                 if binding.how is not Bind.ASSIGN or binding.value is None:
@@ -77,7 +77,7 @@ def _is_prompt_key(key: ast.expr | None) -> bool:
     return (
         isinstance(key, ast.Constant)
         and isinstance(key.value, str)
-        and known.PROMPT_NAME.search(key.value) is not None
+        and naming.PROMPT_NAME.search(key.value) is not None
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from stemfirst.tiers import Tier
 
-from stemfirst_lint import known
+from stemfirst_lint import known, naming
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Resolution, Verdict
 
 _MAX_EVIDENCE = 12
@@ -50,10 +50,10 @@ def alternatives(verdicts: Iterable[Verdict]) -> Verdict:
 
 def of_field(name: str, place: Location) -> Verdict:
     """Return the verdict of a template's field that is filled where we cannot see it."""
-    if name in known.CLOCK_FIELDS:
+    if name in naming.CLOCK_FIELDS:
         told = Evidence(f"the field `{{{name}}}` is named for a clock", place)
-        return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), known.CLOCK_FIELDS[name])
-    tier = known.parameter_tier(name, None)
+        return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), naming.CLOCK_FIELDS[name])
+    tier = naming.parameter_tier(name, None)
     if tier is None:
         return UNKNOWN
     told = Evidence(f"the name of the field `{{{name}}}` says {says(tier)}", place)
@@ -63,7 +63,7 @@ def of_field(name: str, place: Location) -> Verdict:
 def clock_named(name: str, place: Location | None) -> Verdict:
     """Return the verdict of a parameter or variable that is named for the time."""
     told = Evidence(f"`{name}` is named for a clock", place)
-    return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), known.CLOCK_PARAMETERS[name])
+    return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), naming.CLOCK_PARAMETERS[name])
 
 
 def named_verdict(what: str, tier: Tier, place: Location | None) -> Verdict:
@@ -130,7 +130,7 @@ def kept(verdict: Verdict, name: str) -> Verdict:
     A language that was detected in a document seldom differs from the last one.
     """
     is_by_name = verdict.kind in (Kind.NAMED, Kind.PARAMETER)
-    return UNKNOWN if is_by_name and known.is_setting(name) else verdict
+    return UNKNOWN if is_by_name and naming.is_setting(name) else verdict
 
 
 def says(tier: Tier) -> str:

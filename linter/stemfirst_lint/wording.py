@@ -1,13 +1,14 @@
 """Whether a text reads like a prompt: by the name that it has and by its own words.
 
-Knows templates and the phrases of `known`. Knows nothing of sinks; it only confirms.
+Knows templates and the phrases with which people address a model. Knows nothing of sinks; it only
+confirms.
 """
 
 from __future__ import annotations
 
 import re
 
-from stemfirst_lint import known
+from stemfirst_lint import naming
 from stemfirst_lint.model import Template, Text
 
 _CUES = tuple(
@@ -25,6 +26,25 @@ _CUES = tuple(
         r"answer|response|text)\b",
     )
 )
+_SHAPE = re.compile(
+    r"\b(I want you to act as |Pretend (you are|to be) |"
+    r"You are (a|an|the|given|now|tasked|responsible|provided|asked)\b|You're an?\b|"
+    r"Respond (with|in|only|using)\b|Your (task|job|role|goal|answer|response) |"
+    r"Answer (the|only|with|in|based|each)\b|Given (the|a|an|this) |"
+    r"(Summarize|Summarise|Translate|Classify|Extract|Evaluate|Analyze|Analyse|Generate|Write|"
+    r"Determine|Identify|Rewrite|Return|Output|Provide) (the|a|an|only|your|all|each|this|every)\b|"
+    r"Do not (include|add|use|make|output|provide|invent|answer|respond)\b|step by step|"
+    r"(If|When) you (do not|don't|cannot|can't) |Use the following|Based on the )",
+)
+"""Turns of phrase with which people address a model."""
+
+NOT_A_PROMPT = re.compile(
+    r"^\s*(<!DOCTYPE|<html|<\?xml|SELECT\s|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|"
+    r"CREATE\s+(TABLE|INDEX|OR)|ALTER\s+TABLE|DROP\s|WITH\s+\w+\s+AS\s*\(|#!/|"
+    r"(import|from)\s+\w+|def\s+\w+\(|class\s+\w+[(:]|function\s+\w+\(|MATCH\s*\()",
+    re.IGNORECASE,
+)
+"""Beginnings of SQL, HTML and program text."""
 _ENOUGH_CUES = 4
 _LEAST_CHARACTERS = 160
 
@@ -48,15 +68,15 @@ def lead(template: Template) -> str:
 
 def is_named(template: Template) -> bool:
     """Return True if the text has a name that people give to prompts."""
-    return template.name is not None and bool(known.PROMPT_NAME.search(template.name))
+    return template.name is not None and bool(naming.PROMPT_NAME.search(template.name))
 
 
 def is_shaped(template: Template) -> bool:
     """Return True if a turn of phrase addresses a model."""
     texts = stable_texts(template)
-    if not texts or known.NOT_A_PROMPT.match(texts[0]):
+    if not texts or NOT_A_PROMPT.match(texts[0]):
         return False
-    return any(known.PROMPT_SHAPE.search(text) for text in texts)
+    return any(_SHAPE.search(text) for text in texts)
 
 
 def is_worded(template: Template) -> bool:
@@ -67,7 +87,7 @@ def is_worded(template: Template) -> bool:
     if is_shaped(template):
         return True
     texts = stable_texts(template)
-    if not texts or known.NOT_A_PROMPT.match(texts[0]):
+    if not texts or NOT_A_PROMPT.match(texts[0]):
         return False
     whole = "\n".join(texts)
     if len(whole) < _LEAST_CHARACTERS:

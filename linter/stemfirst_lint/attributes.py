@@ -1,0 +1,141 @@
+"""What attributes and items of a value hold: `request.question`, `row["text"]`, `self.tools`.
+
+Knows objects of the project's classes, settings, and what a member's name says. Asks `Flow` about
+the value itself; knows nothing of calls.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stemfirst.tiers import Tier
+
+from stemfirst_lint import known, naming
+from stemfirst_lint.arguments import Call
+from stemfirst_lint.containers import ORDERLESS
+from stemfirst_lint.model import UNKNOWN, Kind, Resolution, Verdict
+from stemfirst_lint.project import Defined, External, Instance, Module, Values
+from stemfirst_lint.scopes import Binding, Use, is_own, last_name
+from stemfirst_lint.syntax import is_enum, place_of
+from stemfirst_lint.verdicts import CONFIG, CONSTANT, alternatives, named_verdict
+
+if TYPE_CHECKING:
+    from stemfirst_lint.flow import Flow
+
+
+class Attributes:
+    """Judges members of values; keeps nothing."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.project = flow.project
+
+    def attribute(self, node: ast.Attribute, use: Use, call: Call | None) -> Verdict:
+        """Return how often an attribute's value changes."""
+        told = self.flow.declared_here(node.attr, use) or (
+            self.flow.declared_here(ast.unparse(node), use) if self.flow.declared else None
+        )
+        if told is not None:
+            return told
+        meaning = self.project.meaning(node, use)
+        if meaning is not None:
+            found = self.of_meaning(meaning, node.attr, base=node.value, use=use)
+            if isinstance(meaning, Values):
+                found = self.flow.containers.carry_from_bindings(node, meaning.bindings, found)
+            if found.tier is not None or not isinstance(meaning, External):
+                return found
+        root = node.value
+        while isinstance(root, ast.Attribute) and root.attr not in naming.CONFIG_OBJECTS:
+            root = root.value
+        if (last_name(root) or "").lower() in naming.CONFIG_OBJECTS:
+            return CONFIG
+        base = self.flow.verdict(node.value, use, call)
+        if base.kind is Kind.CLOCK:
+            if node.attr in ("hour", "minute"):
+                return replace(base, resolution=Resolution.MINUTE)
+            if node.attr in ("year", "month", "day"):
+                return replace(base, resolution=Resolution.DAY)
+        if base.kind in ORDERLESS or base.is_stable:
+            return UNKNOWN  # an attribute of a set or constant is a method or an object's state
+        is_named = base.kind in (Kind.PARAMETER, Kind.NAMED)
+        if base.tier is None or (is_named and last_name(node.value) in naming.CARRIER_NAMES):
+            owner = None if is_named else last_name(node.value)
+            tier = naming.member_tier(owner, node.attr)
+            if tier is None and is_named:
+                tier = naming.field_tier(node.attr)
+            if tier is None or is_own(node):
+                return UNKNOWN
+            return named_verdict(f"the attribute `{node.attr}`", tier, place_of(node, use))
+        return base
+
+    def of_meaning(
+        self,
+        meaning: object,
+        name: str,
+        base: ast.expr | None = None,
+        use: Use | None = None,
+    ) -> Verdict:
+        """Return the verdict of what a name stands for, as a member of `base` if one is given."""
+        match meaning:
+            case External():
+                if meaning.dotted.startswith(known.CONFIG_PREFIXES):
+                    return CONFIG
+                return UNKNOWN
+            case Defined():
+                if meaning.is_bound and any(
+                    last_name(d) in ("property", "cached_property")
+                    for d in getattr(meaning.scope.node, "decorator_list", ())
+                ):
+                    found = self.flow.callees.returns(meaning.scope, None)
+                    return found if found.kind is Kind.CLOCK else UNKNOWN
+                return CONSTANT
+            case Module():
+                return CONSTANT
+            case Values():
+                if base is not None and use is not None:
+                    owner = self.project.meaning(base, use)
+                    if isinstance(owner, Instance):
+                        return self._instance_attribute(name, meaning.bindings)
+                    if isinstance(owner, Defined) and is_enum(owner.scope):
+                        return CONSTANT
+                return self.flow.of_bindings(name, meaning.bindings, None)
+        return UNKNOWN
+
+    def _instance_attribute(self, name: str, bindings: tuple[Binding, ...]) -> Verdict:
+        """What an object keeps: frozen when `__init__` sets it, else as lively as its values."""
+        found: list[Verdict] = []
+        is_data = naming.data_tier(name) is Tier.REQUEST
+        for binding in bindings:
+            verdict = self.flow.of_binding(name, binding, None)
+            is_frozen = binding.use.scope.name in ("__init__", "__post_init__")
+            if is_frozen and verdict.tier not in (Tier.STATIC, Tier.TENANT) and not is_data:
+                verdict = UNKNOWN
+            found.append(verdict)
+        joined = alternatives(found)
+        if joined.is_stable or joined.tier is Tier.TENANT or joined.kind in ORDERLESS:
+            return joined
+        return joined if is_data and joined.tier is Tier.REQUEST else UNKNOWN
+
+    def subscript(self, node: ast.Subscript, use: Use, call: Call | None) -> Verdict:
+        """Return how often an item or a slice changes."""
+        meaning = self.project.meaning(node.value, use)
+        if isinstance(meaning, External) and meaning.dotted.startswith(known.CONFIG_PREFIXES):
+            return CONFIG
+        base = self.flow.verdict(node.value, use, call)
+        if base.kind in ORDERLESS:
+            if isinstance(node.slice, ast.Slice):
+                return self.flow.containers.carry(node, node.value, base)  # list(a_set)[:n]
+            return UNKNOWN
+        return base if base.tier is not None else self.item(node.slice, node.value, use)
+
+    def item(self, key: ast.expr, node: ast.expr, use: Use) -> Verdict:
+        """Return what the key says of an item of something unknown: `row["question"]`."""
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            tier = naming.member_tier(last_name(node), key.value)
+            if tier is None and naming.is_record(last_name(node)):
+                tier = naming.parameter_tier(key.value, None)
+            if tier is not None and not is_own(node):
+                return named_verdict(f"the item `{key.value}`", tier, place_of(key, use))
+        return UNKNOWN

@@ -1,0 +1,183 @@
+"""Sets, listings and comprehensions: values in no order, what goes into them, where they are.
+
+Knows which expression is the set behind a judged one, so that `sorted` can go around it. Asks
+`Flow` about every part; knows nothing of what the text around a hole says.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stemfirst.tiers import Tier
+
+from stemfirst_lint import known
+from stemfirst_lint.arguments import Call
+from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Verdict
+from stemfirst_lint.project import External, Values
+from stemfirst_lint.scopes import Bind, Binding, ScopeKind, Use, last_name
+from stemfirst_lint.syntax import is_container, is_seeded, place_of, shown
+from stemfirst_lint.verdicts import CONSTANT, join
+
+if TYPE_CHECKING:
+    from stemfirst_lint.flow import Flow
+
+ORDERLESS = (Kind.SET, Kind.LISTING)
+"""Kinds whose values are in no order that one could rely on."""
+_COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
+_MAX_HOPS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class SetFound:
+    """The expression that is the set; `use` is None where it is the judged expression's own."""
+
+    node: ast.expr
+    use: Use | None
+
+
+class Containers:
+    """Judges what holds several values, and remembers where sets and listings were found."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.project = flow.project
+        self.places: dict[int, SetFound] = {}
+        """By id of the expression judged: where its set is."""
+
+    def mutated(self, name: str, binding: Binding, made: Verdict, call: Call | None) -> Verdict:
+        """Return a container's verdict with what its function puts into it later."""
+        value = binding.value
+        scope = binding.use.scope
+        if not made.is_stable or scope.kind is not ScopeKind.FUNCTION or not is_container(value):
+            shuffled = self._shuffle(name, binding) if made.kind is not Kind.SET else None
+            return shuffled or made
+        assert value is not None
+        added: list[Verdict] = [made]
+        for site in scope.mutations.get(name, ()):
+            method = last_name(site.node.func)
+            arguments = [*site.node.args, *(k.value for k in site.node.keywords)]
+            if method == "add":
+                return self.set_found(value, binding.use, f"`{name}` is a set")
+            if method == "shuffle":
+                continue
+            if method in ("insert", "setdefault"):
+                arguments = arguments[1:]
+            found = [self.flow.verdict(argument, site.use, call) for argument in arguments]
+            # All rounds of a loop hold every count; a set inside a list need not show its order.
+            added.extend(
+                UNKNOWN if one.kind in (Kind.COUNTER, *ORDERLESS) else one for one in found
+            )
+        for _, item in scope.items.get(name, ()):
+            if item.value is not None:
+                added.append(self.flow.verdict(item.value, item.use, call))
+        return self._shuffle(name, binding) or join(added)
+
+    def _shuffle(self, name: str, binding: Binding) -> Verdict | None:
+        for site in binding.use.scope.mutations.get(name, ()):
+            meaning = self.project.meaning(site.node.func, site.use)
+            if isinstance(meaning, External) and meaning.dotted in known.SHUFFLES:
+                if is_seeded(site.use):
+                    return None
+                place = place_of(site.node, site.use)
+                mixed = Evidence(f"`{shown(site.node)}` mixes it anew in every call", place)
+                return Verdict(Tier.VOLATILE, Kind.SHUFFLED, (mixed,))
+        return None
+
+    def of_elements(
+        self, node: ast.expr, elements: list[ast.expr], use: Use, call: Call | None
+    ) -> Verdict:
+        """Return the verdict of a set of these elements; one with a single element has an order."""
+        verdicts = [self.flow.verdict(element, use, call) for element in elements]
+        if len(elements) < 2 and not any(isinstance(e, ast.Starred) for e in elements):
+            return join(verdicts)
+        if all(isinstance(e, ast.Constant) and isinstance(e.value, int) for e in elements):
+            return CONSTANT  # integers hash to themselves: this order is the same everywhere
+        return self.set_found(node, use, "a set display has no order")
+
+    def listing(self, node: ast.expr, use: Use) -> Verdict:
+        """Return the verdict of a call that lists files, and remember its place."""
+        self.places[id(node)] = SetFound(node, use)
+        told = Evidence(
+            f"`{shown(node)}` lists in the order of the file system", place_of(node, use)
+        )
+        return Verdict(Tier.VOLATILE, Kind.LISTING, (told,))
+
+    def set_found(self, node: ast.expr, use: Use, text: str) -> Verdict:
+        """Return the verdict of a set, and remember its place; `text` is the evidence."""
+        self.places[id(node)] = SetFound(node, use)
+        evidence = Evidence(f"{text}: hash randomisation", place_of(node, use))
+        return Verdict(Tier.VOLATILE, Kind.SET, (evidence,))
+
+    def carry(self, outer: ast.expr, inner: ast.expr, verdict: Verdict) -> Verdict:
+        """Return the verdict, and remember that the inner expression's set is the outer one's."""
+        if verdict.kind in ORDERLESS and id(inner) in self.places:
+            self.places[id(outer)] = self.places[id(inner)]
+        return verdict
+
+    def carry_from_bindings(
+        self, node: ast.expr, bindings: tuple[Binding, ...], verdict: Verdict
+    ) -> Verdict:
+        """Remember where `sorted` goes: around the name of a set, or where text was made of one."""
+        if len(bindings) == 1 and bindings[0].how is Bind.IMPORT:
+            meaning = self.project.of_bindings(bindings, 0)
+            bindings = meaning.bindings if isinstance(meaning, Values) else bindings
+        values = [b.value for b in bindings if b.how is Bind.ASSIGN and b.value is not None]
+        if verdict.kind in ORDERLESS and len(values) == len(bindings) == 1:
+            found = self.places.get(id(values[0]))
+            if found is not None:
+                is_set = found.node is values[0]
+                self.places[id(node)] = SetFound(node, None) if is_set else found
+        return verdict
+
+    def _made(
+        self, node: ast.expr, use: Use, call: Call | None
+    ) -> tuple[Verdict, dict[ast.expr, Verdict]]:
+        """The verdicts of a comprehension's elements, and of what it iterates over."""
+        assert isinstance(node, _COMPREHENSIONS)
+        names: dict[str, Verdict] = {}
+        iterated: dict[ast.expr, Verdict] = {}
+        self.flow.locals.append(names)
+        try:
+            for generator in node.generators:
+                found = self.flow.verdict(generator.iter, use, call)
+                iterated[generator.iter] = found
+                element = found
+                if found.kind in ORDERLESS:
+                    element = self.members(generator.iter, use, call)
+                for target in ast.walk(generator.target):
+                    if isinstance(target, ast.Name):
+                        names[target.id] = element
+            parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+            return join(self.flow.verdict(part, use, call) for part in parts), iterated
+        finally:
+            self.flow.locals.pop()
+
+    def comprehension(self, node: ast.expr, use: Use, call: Call | None) -> Verdict:
+        """Return how often a comprehension's value changes, its order included."""
+        made, iterated = self._made(node, use, call)
+        if isinstance(node, ast.SetComp):
+            return self.set_found(node, use, "a set comprehension has no order")
+        for iterable, verdict in iterated.items():
+            if verdict.kind in ORDERLESS:
+                return self.carry(node, iterable, verdict)
+        return join((*iterated.values(), made))
+
+    def members(self, node: ast.expr, use: Use, call: Call | None, hops: int = 0) -> Verdict:
+        """Return the verdict of a set's members, order aside: what `sorted` leaves."""
+        match node:
+            case ast.Set():
+                return join(self.flow.verdict(element, use, call) for element in node.elts)
+            case ast.SetComp():
+                made, iterated = self._made(node, use, call)
+                return join((*iterated.values(), made))
+            case ast.Call():
+                return join(self.flow.verdict(argument, use, call) for argument in node.args)
+            case ast.Name() | ast.Attribute() if hops < _MAX_HOPS:
+                meaning = self.project.meaning(node, use)
+                if isinstance(meaning, Values) and len(meaning.bindings) == 1:
+                    only = meaning.bindings[0]
+                    if only.how is Bind.ASSIGN and only.value is not None:
+                        return self.members(only.value, only.use, None, hops + 1)
+        return UNKNOWN
