@@ -7,14 +7,11 @@ write files, and decides nothing about order (`plan`) or spelling (`literal`).
 
 from __future__ import annotations
 
-import io
-import re
-import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from stemfirst_lint.errors import LintError, UnreadableFile
+from stemfirst_lint.errors import LintError
 from stemfirst_lint.fix.calls import Mended, mended
 from stemfirst_lint.fix.changes import RANK, Approve, Done, Left, Rewrite
 from stemfirst_lint.fix.clocks import is_restless
@@ -30,6 +27,16 @@ from stemfirst_lint.fix.prove import (
 from stemfirst_lint.fix.readings import Reading
 from stemfirst_lint.fix.respell import respelled
 from stemfirst_lint.fix.safety import Refusal
+from stemfirst_lint.fix.sorting import (
+    BRACES_CHANGE,
+    BUILT_ELSEWHERE,
+    LISTED_ELSEWHERE,
+    OTHER_SORTED,
+    listing_sorted,
+    means_other,
+    set_sorted,
+)
+from stemfirst_lint.fix.splice import applied, decoded, shifted
 from stemfirst_lint.fix.sums import Growth, growth_at
 from stemfirst_lint.fix.swap import swapped
 from stemfirst_lint.fix.tags import white_space_control
@@ -46,10 +53,6 @@ _MOVED = frozenset(
 _CALLS = frozenset({"SF203", "SF401", "SF503"})
 """Rules whose fault is one of the call, not of a text."""
 _OF_DATA = (".ipynb", ".json", ".jsonl", ".toml")
-_ITERATED = re.compile(r"(?:\b(?:list|tuple|enumerate|map)\(|\bin)$|\bmap\([\w.]+,$")
-_OTHER_SORTED = re.compile(
-    r"^\s*(?:def\s+sorted\b|sorted\s*=|from\s.*\simport\s.*\bsorted\b)", re.MULTILINE
-)
 
 
 def rewrite(
@@ -83,24 +86,6 @@ def rewrite(
     text, encoding = decoded(path, data)
     rewriter = _FileRewriter(path, data, text, encoding, allow, min_gain, counter, approve)
     return rewriter.run(findings)
-
-
-def decoded(path: str, data: bytes) -> tuple[str, str]:
-    """Return the text without a byte order mark, and the encoding that gives the bytes back.
-
-    Raises:
-        UnreadableFile: the bytes are not in the encoding that they declare.
-    """
-    try:
-        if is_text_file(path):
-            return data.decode("utf-8"), "utf-8"
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        text = data.decode(encoding)
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise UnreadableFile(path, str(error)) from None
-    if text.encode(encoding) != data:
-        raise UnreadableFile(path, f"its bytes do not survive a round trip through {encoding}")
-    return text, encoding
 
 
 class _FileRewriter:
@@ -144,7 +129,7 @@ class _FileRewriter:
             place = finding.hole.set_location if finding.hole else None
             if finding.code == "SF201":
                 if place is None:
-                    self._refuse(finding.location, [finding], _no_set())
+                    self._refuse(finding.location, [finding], BUILT_ELSEWHERE)
                 elif place.path == self._path:
                     sets.setdefault(place, []).append(finding)
             elif finding.code == "SF202":
@@ -184,50 +169,38 @@ class _FileRewriter:
 
     def _sort(self, place: Location, findings: list[Finding]) -> None:
         start, end = self._range(place)
-        before = self._text[:start].rstrip()
-        is_joined = before.endswith(".join(")
-        is_listed = is_joined or _ITERATED.search(before) is not None
-        applicability = Applicability.IDENTICAL if is_listed else Applicability.RISKY
+        applicability, made = set_sorted(self._text, start, end)
         if RANK[applicability] > RANK[self._allow]:
-            reason = Refusal(
-                "sorting a set that is printed itself turns its braces into brackets",
-                "join its sorted members, or run `fix --risky`",
-            )
-            self._refuse(place, findings, reason, applicability=applicability)
-            return
-        if _OTHER_SORTED.search(self._text):
-            reason = Refusal("`sorted` means something else in this file", "sort it yourself")
-            self._refuse(place, findings, reason)
-            return
-        # Joined members are strings; others need not be comparable, but all have a text.
-        key = "" if is_joined else ", key=str"
-        old, none = self._text[start:end], Forfeit(0, 0)
-        new = f"sorted({old}{key})"
-        done = Done(place, tuple(findings), applicability, none, none, (), old, new)
-        if self._is_approved(done):
-            self._edits.append(Edit(start, end, new))
-            self._done.append(done)
+            self._refuse(place, findings, BRACES_CHANGE, applicability=applicability)
+        elif means_other(self._text):
+            self._refuse(place, findings, OTHER_SORTED)
+        else:
+            self._put_sorted(place, findings, applicability, made)
 
     def _sort_listings(self, finding: Finding) -> None:
         hole = finding.hole
         place = hole.value_location if hole is not None else None
         found = listings_in(hole.source) if hole is not None else ()
-        if hole is None or place is None or not found or _OTHER_SORTED.search(self._text):
-            reason = Refusal("the files are listed elsewhere", "put `sorted(...)` around it there")
-            self._refuse(finding.location, [finding], reason)
+        if hole is None or place is None or not found or means_other(self._text):
+            self._refuse(finding.location, [finding], LISTED_ELSEWHERE)
             return
         if place.path != self._path:
             return
         start, _ = self._range(place)
-        none = Forfeit(0, 0)
         for first, last in found:
-            first, last = start + first, start + last
-            old = self._text[first:last]
-            edit = Edit(first, last, f"sorted({old})")
-            done = Done(place, (finding,), Applicability.IDENTICAL, none, none, (), old, edit.new)
-            if edit not in self._edits and self._is_approved(done):
-                self._edits.append(edit)
-                self._done.append(done)
+            made = listing_sorted(self._text, start + first, start + last)
+            if made not in self._edits:
+                self._put_sorted(place, [finding], Applicability.IDENTICAL, made)
+
+    def _put_sorted(
+        self, place: Location, findings: list[Finding], applicability: Applicability, made: Edit
+    ) -> None:
+        none = Forfeit(0, 0)
+        old = self._text[made.start : made.end]
+        done = Done(place, tuple(findings), applicability, none, none, (), old, made.new)
+        if self._is_approved(done):
+            self._edits.append(made)
+            self._done.append(done)
 
     def _mend(self, finding: Finding, findings: Sequence[Finding]) -> None:
         """Mend what is wrong with a call; texts that move first are seen anew in the next round."""
@@ -255,7 +228,7 @@ class _FileRewriter:
             none,
             made.notes,
             self._text[first.start : last.end],
-            _apply(self._text[first.start : last.end], made.edits, first.start),
+            applied(self._text[first.start : last.end], made.edits, first.start),
             verb=made.verb,
         )
         if any(edit in self._edits or edit in self._call_edits for edit in made.edits):
@@ -317,7 +290,7 @@ class _FileRewriter:
         if any(edit.start < end and start < edit.end for edit in self._edits if edit not in inside):
             self._refuse(place, findings, Refusal("another change overlaps it", "run fix again"))
             return
-        old = _apply(self._text[start:end], inside, start)
+        old = applied(self._text[start:end], inside, start)
         try:
             new, after = respelled(old, told, found, reading, partial(self._replan, role=role))
             check_edges(self._text, start, end, reading.read(new), growth)
@@ -392,9 +365,9 @@ class _FileRewriter:
             self._done.append(done)
 
     def _finish(self, findings: Sequence[Finding]) -> Rewrite:
-        base = _apply(self._text, self._call_edits)
-        edits = [_shifted(edit, self._call_edits) for edit in self._edits]
-        new_text = _apply(base, edits)
+        base = applied(self._text, self._call_edits)
+        edits = [shifted(edit, self._call_edits) for edit in self._edits]
+        new_text = applied(base, edits)
         new = new_text.encode(self._encoding)
         try:
             prove_file(base, new_text, edits, is_python=not is_text_file(self._path))
@@ -415,19 +388,3 @@ def _scattered() -> Refusal:
         "its text is put together in several places",
         "build it in one expression, or by `+=` on neighbouring lines",
     )
-
-
-def _no_set() -> Refusal:
-    return Refusal("the set is built elsewhere", "put `sorted(...)` around it where it is iterated")
-
-
-def _shifted(edit: Edit, others: Sequence[Edit]) -> Edit:
-    """Return an edit as it stands when others were made before it."""
-    by = sum(len(o.new) - (o.end - o.start) for o in others if o.end <= edit.start)
-    return replace(edit, start=edit.start + by, end=edit.end + by)
-
-
-def _apply(text: str, edits: Sequence[Edit], offset: int = 0) -> str:
-    for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
-        text = text[: edit.start - offset] + edit.new + text[edit.end - offset :]
-    return text

@@ -12,8 +12,8 @@ from stemfirst_lint.fix.changes import RANK, Approve, Done, Left, Rewrite
 from stemfirst_lint.fix.clocks import ClockError, coarsened, frozen, is_restless
 from stemfirst_lint.fix.plan import Forfeit
 from stemfirst_lint.fix.prove import Edit
-from stemfirst_lint.fix.rewrite import decoded
 from stemfirst_lint.fix.safety import Refusal
+from stemfirst_lint.fix.splice import decoded
 from stemfirst_lint.model import Applicability, Finding
 
 
