@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 
+OPERATOR = "/operator"
+"""The tenant that shared prefixes belong to; no tenant of a key can have such a name."""
+
 
 def namespace(model: str, tenant: str, cache_salt: str | None) -> str:
     """Return the namespace's name; different inputs never give the same one.

@@ -15,8 +15,9 @@ from stemfirst_server.api import failures
 from stemfirst_server.api.failures import ApiError
 from stemfirst_server.engine.request import FinishEvent, GenerationRequest, SamplingParams
 from stemfirst_server.errors import RequestFailedError
-from stemfirst_server.namespaces import namespace
+from stemfirst_server.namespaces import OPERATOR, namespace, tenant_of
 from stemfirst_server.steering.prefixes import LONGEST_S, Prefix
+from stemfirst_server.tenants import Tenant
 from stemfirst_server.tokens.template import conversation
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from stemfirst_server.api.app import Slot
     from stemfirst_server.api.service import Service
     from stemfirst_server.engine.request import Event
-    from stemfirst_server.tenants import Tenant
+
+OPERATORS = Tenant(OPERATOR)
+"""Whose the shared prefixes are."""
 
 Ttl = Field(3600.0, gt=0, le=LONGEST_S)
 
@@ -44,6 +47,13 @@ class PrefixRequest(BaseModel):
     ttl_s: float = Ttl
 
 
+class SharedRequest(PrefixRequest):
+    """The body of `POST /v1/admin/prefixes`; `cache_salt` means nothing in it."""
+
+    name: StrictStr = Field(max_length=64, min_length=1)
+    tenants: list[StrictStr] | None = Field(None, min_length=1, max_length=1024)
+
+
 class RenewRequest(BaseModel):
     """The body of `POST /v1/prefixes/{id}/renew`."""
 
@@ -58,15 +68,12 @@ def add_prefixes(app: FastAPI, slot: Slot) -> None:
     @app.post("/v1/prefixes")
     async def register(body: PrefixRequest, request: Request) -> dict[str, Any]:
         """Compute a prefix, unless it is cached, and keep it on the device."""
-        return await registered(body, request, slot.get())
+        return await registered(body, request.state.tenant, slot.get(), salt=body.cache_salt)
 
     @app.get("/v1/prefixes")
     async def listed(request: Request) -> dict[str, Any]:
-        """List the prefixes of the tenant who asks."""
-        service = slot.get()
-        pinned = await asyncio.to_thread(service.engine.pinned)
-        own = service.prefixes.of(request.state.tenant.name)
-        return {"object": "list", "data": [_shown(prefix, pinned) for prefix in own]}
+        """List the prefixes of the tenant who asks, and those that are shared with it."""
+        return await listing(request.state.tenant, slot.get())
 
     @app.get("/v1/prefixes/{identifier}")
     async def shown(identifier: str, request: Request) -> dict[str, Any]:
@@ -75,33 +82,88 @@ def add_prefixes(app: FastAPI, slot: Slot) -> None:
         found = service.prefixes.find(request.state.tenant.name, identifier)
         if found is None:
             raise _unknown(identifier)
-        return _shown(found, await asyncio.to_thread(service.engine.pinned))
+        pinned = await asyncio.to_thread(service.engine.pinned)
+        return _shown(found, pinned, request.state.tenant)
 
     @app.post("/v1/prefixes/{identifier}/renew")
     async def renew(identifier: str, body: RenewRequest, request: Request) -> dict[str, Any]:
         """Keep a prefix longer, and compute it again if it had to give way."""
-        service, tenant = slot.get(), request.state.tenant
-        found = service.prefixes.renew(tenant.name, identifier, body.ttl_s)
-        if found is None:
-            raise _unknown(identifier)
-        return await _pin(found, tenant, body.ttl_s, service)
+        return await renewed(identifier, body, request.state.tenant, slot.get())
 
     @app.delete("/v1/prefixes/{identifier}")
     async def remove(identifier: str, request: Request) -> dict[str, Any]:
         """Let a prefix go; its pages stay cached until others need them."""
-        service = slot.get()
-        if not service.prefixes.remove(request.state.tenant.name, identifier):
-            raise _unknown(identifier)
-        await asyncio.to_thread(service.engine.unpin, identifier)
-        return {"id": identifier, "object": "prefix", "deleted": True}
+        return await removed(identifier, request.state.tenant, slot.get())
+
+    @app.post("/v1/admin/prefixes")
+    async def share(body: SharedRequest) -> dict[str, Any]:
+        """Compute a prefix and open it to tenants; what had its name before is let go."""
+        return await shared(body, slot.get())
+
+    @app.get("/v1/admin/prefixes")
+    async def listed_shared() -> dict[str, Any]:
+        """List the shared prefixes."""
+        return await listing(OPERATORS, slot.get())
+
+    @app.post("/v1/admin/prefixes/{identifier}/renew")
+    async def renew_shared(identifier: str, body: RenewRequest) -> dict[str, Any]:
+        """Keep a shared prefix longer, and compute it again if it had to give way."""
+        return await renewed(identifier, body, OPERATORS, slot.get())
+
+    @app.delete("/v1/admin/prefixes/{identifier}")
+    async def remove_shared(identifier: str) -> dict[str, Any]:
+        """Share a prefix no more; copies that tenants have stay theirs."""
+        return await removed(identifier, OPERATORS, slot.get())
 
 
-async def registered(body: PrefixRequest, request: Request, service: Service) -> dict[str, Any]:
+async def listing(tenant: Tenant, service: Service) -> dict[str, Any]:
+    """Answer `GET /v1/prefixes`."""
+    pinned = await asyncio.to_thread(service.engine.pinned)
+    found = service.prefixes.of(tenant.name)
+    return {"object": "list", "data": [_shown(p, pinned, tenant) for p in found]}
+
+
+async def renewed(
+    identifier: str, body: RenewRequest, tenant: Tenant, service: Service
+) -> dict[str, Any]:
+    """Answer `POST /v1/prefixes/{id}/renew`."""
+    found = service.prefixes.renew(tenant.name, identifier, body.ttl_s)
+    if found is None:
+        raise _unknown(identifier)
+    return await _pin(found, tenant, body.ttl_s, service)
+
+
+async def removed(identifier: str, tenant: Tenant, service: Service) -> dict[str, Any]:
+    """Answer `DELETE /v1/prefixes/{id}`."""
+    if not service.prefixes.remove(tenant.name, identifier):
+        raise _unknown(identifier)
+    await asyncio.to_thread(service.engine.unpin, identifier)
+    return {"id": identifier, "object": "prefix", "deleted": True}
+
+
+async def shared(body: SharedRequest, service: Service) -> dict[str, Any]:
+    """Answer `POST /v1/admin/prefixes`."""
+    readers = None if body.tenants is None else frozenset(body.tenants)
+    # Each name is a namespace of its own, so that what is open to some tells others nothing.
+    made = await registered(body, OPERATORS, service, salt=body.name, readers=readers)
+    for other in service.prefixes.named(OPERATORS.name, body.name):
+        if other.id != made["id"]:
+            await removed(other.id, OPERATORS, service)
+    return made
+
+
+async def registered(
+    body: PrefixRequest,
+    tenant: Tenant,
+    service: Service,
+    *,
+    salt: str | None,
+    readers: frozenset[str] | None = None,
+) -> dict[str, Any]:
     """Answer `POST /v1/prefixes`."""
     if body.model is not None and body.model not in service.served.names:
         raise failures.unknown_model(body.model, service.served.names)
-    tenant: Tenant = request.state.tenant
-    space = namespace(service.served.names[0], tenant.name, body.cache_salt)
+    space = namespace(service.served.names[0], tenant.name, salt)
     asked = conversation(
         body.messages, body.tools, add_generation_prompt=False, options=body.chat_template_kwargs
     )
@@ -115,6 +177,7 @@ async def registered(body: PrefixRequest, request: Request, service: Service) ->
         pages=len(ids) // service.config.page,
         ttl_s=body.ttl_s,
         name=body.name,
+        readers=readers,
     )
     try:
         return await _pin(made, tenant, body.ttl_s, service)
@@ -152,14 +215,17 @@ async def _pin(prefix: Prefix, tenant: Tenant, ttl_s: float, service: Service) -
     if event.error is not None:
         raise RequestFailedError(event.error)
     data = prefix.token_ids.tobytes()
-    await asyncio.to_thread(service.engine.pin, prefix.id, prefix.namespace, data, ttl_s)
+    is_open_to = (lambda space: prefix.is_open_to(tenant_of(space))) if prefix.is_shared else None
+    await asyncio.to_thread(
+        service.engine.pin, prefix.id, prefix.namespace, data, ttl_s, is_open_to
+    )
     pinned = await asyncio.to_thread(service.engine.pinned)
     computed = {"cached": event.report.cached_tokens, "computed": event.report.computed_tokens}
-    return _shown(prefix, pinned) | computed
+    return _shown(prefix, pinned, tenant) | computed
 
 
-def _shown(prefix: Prefix, pinned: frozenset[str]) -> dict[str, Any]:
-    return {
+def _shown(prefix: Prefix, pinned: frozenset[str], reader: Tenant) -> dict[str, Any]:
+    shown: dict[str, Any] = {
         "id": prefix.id,
         "object": "prefix",
         "name": prefix.name,
@@ -168,7 +234,12 @@ def _shown(prefix: Prefix, pinned: frozenset[str]) -> dict[str, Any]:
         "is_pinned": prefix.id in pinned,
         "created_s": int(prefix.created_s),
         "expires_s": int(prefix.expires_s),
+        "is_shared": prefix.is_shared,
     }
+    if prefix.is_shared and reader.name == prefix.tenant:
+        # Whom else it is open to is the operator's to know.
+        shown["tenants"] = None if prefix.readers is None else sorted(prefix.readers)
+    return shown
 
 
 def _unknown(identifier: str) -> ApiError:

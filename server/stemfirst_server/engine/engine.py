@@ -41,6 +41,7 @@ from stemfirst_server.errors import ConfigError, EngineStoppedError, InvalidRequ
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.eviction import Recency, Worth
 from stemfirst_server.steering.history import Cause, History
+from stemfirst_server.steering.shared import SharedRuns
 from stemfirst_server.steering.survey import survey
 from stemfirst_server.tiers.fingerprint import fingerprint
 from stemfirst_server.tiers.opening import open_tiers
@@ -89,7 +90,9 @@ class Engine:
             self.tiers = open_tiers(loaded.model, made.pool, self.config, tier_settings)
         self.history = History(self.config.page)
         self._cache.on_evict = self._evicted
-        self._scheduler = Scheduler(self._cache, self.config, self.tiers)
+        self._scheduler = Scheduler(self._cache, self.config)
+        self._shared = SharedRuns(self._scheduler.pins, made.pool.copy)
+        self._scheduler.sources = (self._shared, *([self.tiers] if self.tiers else []))
         self._end_tokens = frozenset(loaded.info.end_token_ids)
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._live: dict[str, Sequence] = {}
@@ -217,17 +220,25 @@ class Engine:
         freed: int = self._between_steps(lambda: self._reload(loaded))
         return freed
 
-    def pin(self, name: str, namespace: str, data: bytes, ttl_s: float) -> int:
+    def pin(
+        self,
+        name: str,
+        namespace: str,
+        data: bytes,
+        ttl_s: float,
+        is_open_to: Callable[[str], bool] | None = None,
+    ) -> int:
         """Keep what is cached of a prompt on the device for some seconds; return its tokens.
 
-        It gives way to a request that could not run otherwise.
+        It gives way to a request that could not run otherwise. Other namespaces get copies of it
+        where `is_open_to` says so, which is called in the engine's thread.
 
         Raises:
             EngineStoppedError: the engine is not running.
         """
         until = time.perf_counter() + ttl_s
         pins = self._scheduler.pins
-        kept: int = self._between_steps(lambda: pins.set(name, namespace, data, until))
+        kept: int = self._between_steps(lambda: pins.set(name, namespace, data, until, is_open_to))
         return kept
 
     def pin_soon(self, name: str, namespace: str, data: bytes, ttl_s: float) -> None:
@@ -262,9 +273,12 @@ class Engine:
         """
         config = self.config
         limit = len(request.token_ids) - 1 if config.has_prefix_cache else 0
-        found: Survey = self._between_steps(
-            lambda: survey(
+
+        def look() -> Survey:
+            self._scheduler.pins.expire(time.perf_counter())
+            return survey(
                 self._cache.tree,
+                self._shared,
                 self.tiers,
                 self.history,
                 request.namespace,
@@ -272,7 +286,8 @@ class Engine:
                 limit_tokens=max(0, limit),
                 grain_tokens=config.chunk_tokens if config.is_deterministic else config.page,
             )
-        )
+
+        found: Survey = self._between_steps(look)
         return found
 
     def save(self, *, most_s: float) -> int:

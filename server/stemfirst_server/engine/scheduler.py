@@ -31,10 +31,10 @@ from stemfirst_server.steering.pins import Pins
 
 if TYPE_CHECKING:
     from stemfirst_server.engine.config import EngineConfig
+    from stemfirst_server.memory.arrival import Source
     from stemfirst_server.memory.cache import PageCache
     from stemfirst_server.memory.divergence import Divergence
     from stemfirst_server.memory.node import Match
-    from stemfirst_server.tiers.tiers import Tiers
 
 _AGEING_TOKENS = 1000.0
 _MOST_AGE_S = 10.0
@@ -69,11 +69,14 @@ class Scheduler:
     Invariant: a waiting sequence has no pages and no lock; a running one has locked its node and
     holds exactly the pages behind it that its tokens need, or are about to need in this step.
     Not thread-safe: the engine's thread owns it.
+
+    Attributes:
+        sources: what a match may gain from, asked in this order before each.
     """
 
-    def __init__(self, cache: PageCache, config: EngineConfig, tiers: Tiers | None = None) -> None:
+    def __init__(self, cache: PageCache, config: EngineConfig) -> None:
         self.cache = cache
-        self.tiers = tiers
+        self.sources: tuple[Source, ...] = ()
         self.pins = Pins(cache)
         self.page = cache.page
         self.config = config
@@ -347,11 +350,10 @@ class Scheduler:
     def _begin(self, sequence: Sequence, now: float) -> bool:
         """Match, lock, and only then see whether the rest finds room; undo if not."""
         limit = self._matchable_tokens(sequence)
-        if self.tiers is not None:
+        namespace, data = sequence.request.namespace, sequence.data
+        for source in self.sources:
             sequence.brought_back(
-                self.tiers.bring_back(
-                    self.cache, sequence.request.namespace, sequence.data, limit_tokens=limit
-                )
+                source.bring_back(self.cache, namespace, data, limit_tokens=limit)
             )
         found, diverged = self._match(sequence, limit)
         # Those that guess have more than they will keep.

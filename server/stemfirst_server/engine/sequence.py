@@ -19,7 +19,7 @@ from stemfirst_server.memory.node import TOKEN_BYTES, Node, PageArray
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stemfirst_server.tiers.tiers import BroughtBack
+    from stemfirst_server.memory.arrival import BroughtBack
 
 _NO_PAGES: PageArray = np.empty(0, dtype=np.int32)
 
@@ -184,7 +184,7 @@ class Sequence:
         self._row = _NO_PAGES
 
     def brought_back(self, brought: BroughtBack) -> None:
-        """Count what came from slower tiers for it."""
+        """Count what came from elsewhere for it."""
         self.load_ms += brought.ms
         self._host_tokens += brought.host_tokens
         self._disk_tokens += brought.disk_tokens

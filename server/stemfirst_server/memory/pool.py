@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from stemfirst_server.memory.node import PageArray
 
 # On the CPU, fresh memory costs more than the copy into it, so the last buffer is used again; not
 # a larger one than this, which would be kept for nothing.
@@ -103,6 +107,15 @@ class KVPool:
         """Return what a layer's stored keys and values are multiplied by; None: by nothing."""
         del layer
         return None
+
+    def copy(self, pages: PageArray, to: PageArray) -> None:
+        """Copy some pages to as many others, layer by layer; both `(n,)`, none in both."""
+        source, target = (
+            torch.from_numpy(ids.astype(np.int64)).to(self.tensors()[0].device)
+            for ids in (pages, to)
+        )
+        for tensor in self.tensors():
+            tensor.index_copy_(0, target, tensor.index_select(0, source))
 
     def clear(self, page_ids: torch.Tensor) -> None:
         """Zero some pages, `(n,)` int64: after a request whose numbers were not finite."""

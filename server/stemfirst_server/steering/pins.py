@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from stemfirst_server.memory.node import TOKEN_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stemfirst_server.memory.cache import PageCache
-    from stemfirst_server.memory.node import Node
+    from stemfirst_server.memory.node import Node, PageArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,10 +33,28 @@ class Pin:
     until: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenRun:
+    """What a pin keeps, where other namespaces may copy it.
+
+    Attributes:
+        is_open_to: whether a namespace may.
+        data: its tokens, as bytes; whole pages.
+        pages: their pages, which stay these as long as the pin holds.
+    """
+
+    is_open_to: Callable[[str], bool]
+    data: bytes
+    pages: PageArray
+
+
 class Pins:
     """Pins by name. Not thread-safe: the engine's thread owns it.
 
-    Invariant: each pin holds one lock of its node.
+    Invariant: each pin holds one lock of its node, and what is open is pinned.
+
+    Attributes:
+        open_runs: by the pin's name, what other namespaces may copy.
 
     Args:
         cache: whose pages are kept.
@@ -43,12 +63,27 @@ class Pins:
     def __init__(self, cache: PageCache) -> None:
         self._cache = cache
         self._pins: dict[str, Pin] = {}
+        self.open_runs: dict[str, OpenRun] = {}
 
     def __len__(self) -> int:
         return len(self._pins)
 
-    def set(self, name: str, namespace: str, data: bytes, until: float) -> int:
+    def set(
+        self,
+        name: str,
+        namespace: str,
+        data: bytes,
+        until: float,
+        is_open_to: Callable[[str], bool] | None = None,
+    ) -> int:
         """Keep what is cached of a prompt until then, instead of what the name kept before.
+
+        Args:
+            name: of the pin.
+            namespace: the tree that the prompt stands in.
+            data: the prompt.
+            until: seconds, of the clock that `expire` is called with.
+            is_open_to: which other namespaces may copy it; None: no other.
 
         Returns:
             Tokens that are kept now, in whole pages; 0 if none were cached.
@@ -59,10 +94,14 @@ class Pins:
             self._cache.release(found.node)
             return 0
         self._pins[name] = Pin(found.node, len(found.pages), until)
+        if is_open_to is not None:
+            run = data[: found.tokens * TOKEN_BYTES]
+            self.open_runs[name] = OpenRun(is_open_to, run, found.pages)
         return found.tokens
 
     def drop(self, name: str) -> bool:
         """End a pin; return whether there was one."""
+        self.open_runs.pop(name, None)
         pin = self._pins.pop(name, None)
         if pin is not None:
             self._cache.release(pin.node)

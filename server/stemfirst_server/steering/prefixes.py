@@ -12,6 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from stemfirst_server.errors import InvalidRequestError
+from stemfirst_server.namespaces import OPERATOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ class Prefix:
         pages: that it pins.
         created_s: seconds since 1970.
         expires_s: when it is forgotten.
+        readers: of a shared one, the tenants that it is open to; None: all of them.
     """
 
     id: str
@@ -50,6 +52,16 @@ class Prefix:
     pages: int
     created_s: float
     expires_s: float
+    readers: frozenset[str] | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether an operator registered it for others."""
+        return self.tenant == OPERATOR
+
+    def is_open_to(self, tenant: str) -> bool:
+        """Whether it is shared with a tenant."""
+        return self.is_shared and (self.readers is None or tenant in self.readers)
 
 
 class Prefixes:
@@ -81,8 +93,18 @@ class Prefixes:
         pages: int,
         ttl_s: float,
         name: str | None,
+        readers: frozenset[str] | None = None,
     ) -> Prefix:
         """Register a prefix; the same one again is renewed.
+
+        Args:
+            tenant: whose it is; `OPERATOR` shares it.
+            namespace: where it is cached.
+            token_ids: its prompt.
+            pages: that it pins.
+            ttl_s: how long it is known, from now on.
+            name: the client's own.
+            readers: of a shared one, the tenants that it is open to; None: all of them.
 
         Raises:
             InvalidRequestError: it would pin more than may be.
@@ -111,7 +133,9 @@ class Prefixes:
                     "most, and there is no room for this one: try again when others have expired",
                     parameter="messages",
                 )
-            made = Prefix(identifier, name, tenant, namespace, token_ids, pages, now, now + ttl_s)
+            made = Prefix(
+                identifier, name, tenant, namespace, token_ids, pages, now, now + ttl_s, readers
+            )
             self._prefixes[identifier] = made
         return made
 
@@ -127,14 +151,19 @@ class Prefixes:
         return made
 
     def find(self, tenant: str, identifier: str) -> Prefix | None:
-        """Return a prefix of a tenant, or None; another's is none."""
+        """Return a prefix that a tenant may see, or None; another's is none."""
         return next((p for p in self.of(tenant) if p.id == identifier), None)
 
     def of(self, tenant: str) -> tuple[Prefix, ...]:
-        """Return a tenant's prefixes, the oldest first."""
+        """Return a tenant's prefixes and those shared with it, the oldest first."""
         with self._lock:
             self._drop_old(self._clock())
-            return tuple(p for p in self._prefixes.values() if p.tenant == tenant)
+            every = self._prefixes.values()
+            return tuple(p for p in every if p.tenant == tenant or p.is_open_to(tenant))
+
+    def named(self, tenant: str, name: str) -> tuple[Prefix, ...]:
+        """Return a tenant's own prefixes of a name, the oldest first."""
+        return tuple(p for p in self.of(tenant) if p.tenant == tenant and p.name == name)
 
     def remove(self, tenant: str, identifier: str) -> bool:
         """Forget a prefix of a tenant; return whether there was one."""

@@ -10,6 +10,7 @@ from stemfirst_server.memory.node import TOKEN_BYTES
 if TYPE_CHECKING:
     from stemfirst_server.memory.radix import RadixTree
     from stemfirst_server.steering.history import Gone, History
+    from stemfirst_server.steering.shared import SharedRuns
     from stemfirst_server.tiers.tiers import Tiers
 
 
@@ -43,6 +44,7 @@ class Survey:
 
 def survey(
     tree: RadixTree,
+    shared: SharedRuns,
     tiers: Tiers | None,
     history: History,
     namespace: str,
@@ -55,6 +57,7 @@ def survey(
 
     Args:
         tree: the device's cache; in the engine's thread.
+        shared: what is open to the namespace beside its own.
         tiers: behind it, or None.
         history: what was cached once.
         namespace: whose.
@@ -62,7 +65,8 @@ def survey(
         limit_tokens: most that a request uses: its last token is always computed.
         grain_tokens: matches are cut to whole ones of these; at least a page.
     """
-    device = tree.lookup(namespace, data, limit_tokens=limit_tokens)
+    own = tree.lookup(namespace, data, limit_tokens=limit_tokens)
+    device = max(own, shared.reach(namespace, data, limit_tokens=limit_tokens, page=tree.page))
     host = disk = 0
     if tiers is not None:
         within = data[: limit_tokens * TOKEN_BYTES]
@@ -72,15 +76,15 @@ def survey(
     cut_disk = min(surplus, disk)
     cut_host = min(surplus - cut_disk, host)
     found = device + host + disk
-    shared, neighbour = tree.neighbour(namespace, data)
-    here = max(shared, found)
-    is_changed = shared >= found and shared * TOKEN_BYTES < min(len(neighbour), len(data))
+    alike, neighbour = tree.neighbour(namespace, data)
+    here = max(alike, found)
+    is_changed = alike >= found and alike * TOKEN_BYTES < min(len(neighbour), len(data))
     return Survey(
         device - (surplus - cut_disk - cut_host),
         host - cut_host,
         disk - cut_disk,
         here,
         is_changed,
-        neighbour if shared >= found else b"",
+        neighbour if alike >= found else b"",
         history.find(namespace, data, found // tree.page),
     )

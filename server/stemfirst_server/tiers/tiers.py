@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stemfirst_server.memory.arrival import NOTHING, BroughtBack, continue_match
 from stemfirst_server.memory.node import TOKEN_BYTES
 from stemfirst_server.tiers.block import MOST_BLOCK_PAGES, Block, BlockIndex
 from stemfirst_server.tiers.disk import BrokenFileError
@@ -44,24 +45,6 @@ log = logging.getLogger("stemfirst.tiers")
 
 _WRITING_SHARE = 0.5
 """Share of the host's slots that may wait for the disk; they cannot be had meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class BroughtBack:
-    """What a match got from slower memory.
-
-    Attributes:
-        host_tokens: whose KV lay in the host's memory.
-        disk_tokens: whose KV was read from disk for it.
-        ms: time to copy it to the device.
-    """
-
-    host_tokens: int = 0
-    disk_tokens: int = 0
-    ms: float = 0.0
-
-
-NOTHING = BroughtBack()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +169,18 @@ class Tiers:
             if not wanted:
                 return NOTHING
             blocks = list(dict.fromkeys(block for block, _ in wanted))
+            slots = np.array([slot for _, slot in wanted], dtype=np.int32)
+
+            def fill(count: int, pages: PageArray) -> None:
+                self._host.load(slots[:count], pages)
+
             # Taking pages evicts others, which come here for slots.
             for block in blocks:
                 block.pins += 1
             try:
-                count = self._copy_back(cache, namespace, data, have, [slot for _, slot in wanted])
+                count = continue_match(
+                    cache, namespace, data, have=have, most=len(slots), fill=fill
+                )
             finally:
                 for block in blocks:
                     block.pins -= 1
@@ -203,27 +193,6 @@ class Tiers:
             self._restored += count
             ms = (time.perf_counter() - began) * 1e3
             return BroughtBack((count - from_disk) * self.page, from_disk * self.page, ms)
-
-    def _copy_back(
-        self, cache: PageCache, namespace: str, data: bytes, have: int, slots: list[int]
-    ) -> int:
-        """Return how many pages were copied behind the first `have`, which are cached."""
-        found = cache.match(namespace, data, limit_tokens=have * self.page)
-        count = min(len(slots), cache.available_pages)
-        pages = cache.take(count) if count and len(found.pages) == have else None
-        if pages is None:
-            cache.release(found.node)
-            return 0
-        self._host.load(np.array(slots[:count], dtype=np.int32), pages)
-        done = cache.store(
-            namespace,
-            data[: (have + count) * self._page_bytes],
-            np.concatenate([found.pages, pages]),
-            node=found.node,
-            held_from=have,
-        )
-        cache.release(done.node)
-        return count
 
     # From any thread.
 
