@@ -16,7 +16,7 @@ from typing import Any
 
 from stemfirst.chain import ChainKey
 from stemfirst.errors import PromptError
-from stemfirst.ledgers import Status, open_entry
+from stemfirst.ledgers import Status, memory_here, open_entry
 from stemfirst.observers import Outcome, Sent, has_observers, tell, tell_end
 from stemfirst.references import Naming, is_prefix_unknown
 from stemfirst.rendered import Rendered
@@ -45,6 +45,7 @@ class Call:
         "_last",
         "_naming",
         "_provider",
+        "_recalled",
         "_rendered",
         "_started_s",
     )
@@ -56,11 +57,14 @@ class Call:
         rendered: Rendered | None,
         sent: Sent | None = None,
         naming: Naming | None = None,
+        api_key: object = None,
     ) -> None:
         self._naming = naming
         self._provider = provider
         self._rendered = rendered
         self._before = _remember(rendered) if rendered else None
+        memory = memory_here() if rendered else None
+        self._recalled = memory.exchange(rendered, api_key) if memory and rendered else None
         self._entry = open_entry(rendered)
         self._last: object = None
         self._holder: object = None  # what carries the usage
@@ -147,6 +151,7 @@ class Call:
             response,
             rendered=self._rendered,
             before=self._before,
+            recalled=self._recalled,
             provider=self._provider,
             is_complete=is_complete,
         )
@@ -272,7 +277,7 @@ def start(options: Any, *, base_url: str, api_key: object) -> Call | None:
             session_id=_session_of(options.headers),
             key=ChainKey.derive(api_key) if isinstance(api_key, str) and api_key else None,
         )
-    return Call(provider=base_url, rendered=rendered, sent=sent, naming=naming)
+    return Call(provider=base_url, rendered=rendered, sent=sent, naming=naming, api_key=api_key)
 
 
 def in_full(body: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:

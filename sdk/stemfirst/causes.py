@@ -59,6 +59,13 @@ _NONCE = re.compile(
 )
 _IDENTITY = re.compile(r"[\w.+-]+@[\w-]+\.\w+")
 _NUMBER = re.compile(r"\d+([.,]\d+)?")
+_PATTERNS = (
+    (NONCE, _NONCE),
+    (CLOCK, _CLOCK),
+    (DATE, _DATE),
+    (IDENTITY, _IDENTITY),
+    (COUNTER, _NUMBER),
+)
 
 SHOWN = 24
 """Characters of a changed text that a sentence shows."""
@@ -109,7 +116,40 @@ def cause_of(found: Divergence, runs: Sequence[Run] = ()) -> Cause:
     """
     cause = _cause_of(found)
     hole = found.run.hole if found.run else None
-    return replace(cause, hole=hole, behind=_stable_behind(found, runs))
+    return replace(cause, hole=hole, behind=_stable_behind(found.run, runs))
+
+
+def cause_between(was: str | None, now: str | None) -> Cause:
+    """Return why a tool's text differs, from the tools' names only."""
+    rule = TOOL_ORDER if was != now else TOOL_SCHEMA
+    return Cause(rule, was or "", now or "")
+
+
+def cause_near(
+    run: Run, runs: Sequence[Run], start: int, end: int, *, is_reordered: bool, is_session: bool
+) -> Cause:
+    """Return why a text differs, as far as the newer one shows it: what was there is not known.
+
+    Args:
+        run: the text.
+        runs: the newer prompt's runs.
+        start: the first of the characters among which the two part.
+        end: the one behind the last of them.
+        is_reordered: whether both hold the same words.
+        is_session: whether it belongs to a conversation's history.
+    """
+    now = _word_at(run.text, start)
+    rule = SET_ORDER if is_reordered else SLIDING if is_session else HOLE
+    if rule is HOLE:
+        near = [
+            (match.start(), number, pattern_rule, match[0])
+            for number, (pattern_rule, pattern) in enumerate(_PATTERNS)
+            for match in pattern.finditer(run.text, max(0, start - AROUND), end + AROUND)
+            if match.start() < max(end, start + 1) and match.end() > start
+        ]
+        if near:
+            *_, rule, now = min(near, key=lambda found: found[:2])
+    return Cause(rule, "", now, run.hole, _stable_behind(run, runs))
 
 
 def _cause_of(found: Divergence) -> Cause:
@@ -124,29 +164,23 @@ def _cause_of(found: Divergence) -> Cause:
         return Cause(SET_ORDER, was, now)
     if run is not None and run.tier is Tier.SESSION:
         return Cause(SLIDING, was, now)
-    for rule, pattern in (
-        (NONCE, _NONCE),
-        (CLOCK, _CLOCK),
-        (DATE, _DATE),
-        (IDENTITY, _IDENTITY),
-        (COUNTER, _NUMBER),
-    ):
+    for rule, pattern in _PATTERNS:
         both = [_match_at(pattern, text, index) for text in (before, after)]
         if both[0] and both[1]:
             return Cause(rule, both[0], both[1])
     return Cause(HOLE, was, now)
 
 
-def _stable_behind(found: Divergence, runs: Sequence[Run]) -> str | None:
+def _stable_behind(parting: Run | None, runs: Sequence[Run]) -> str | None:
     """Return what stable text stands behind the place where a prompt parts, or None."""
-    if found.run is None:
+    if parting is None:
         return None
-    index = next((i for i, run in enumerate(runs) if run is found.run), len(runs))
+    index = next((i for i, run in enumerate(runs) if run is parting), len(runs))
     for run in runs[index + 1 :]:
         if run.tier is not None and run.tier <= Tier.TENANT and run.text.strip():
             return run.label if run.has_name else f"the {run.label}"
-    is_stable = found.run.tier is not None and found.run.tier <= Tier.TENANT
-    return f"the rest of {found.run.label}" if is_stable else None
+    is_stable = parting.tier is not None and parting.tier <= Tier.TENANT
+    return f"the rest of {parting.label}" if is_stable else None
 
 
 def _differing(before: str, after: str, index: int) -> tuple[str, str]:

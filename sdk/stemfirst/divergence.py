@@ -39,8 +39,8 @@ class Difference:
         for name, text in zip(names, (self.before, self.after), strict=True):
             cut = text[start : self.index + width]
             tail = "…" if len(text) > self.index + width else "⏹" if not cut[width:] else ""
-            lines.append(f"  {name:<{label}}  {head}{_visible(cut)}{tail}")
-        offset = len(f"  {'':<{label}}  {head}") + len(_visible(self.before[start : self.index]))
+            lines.append(f"  {name:<{label}}  {head}{visible(cut)}{tail}")
+        offset = len(f"  {'':<{label}}  {head}") + len(visible(self.before[start : self.index]))
         return "\n".join([*lines, " " * offset + "^"])
 
 
@@ -185,7 +185,7 @@ def _is_stable(run: Run) -> bool:
     return run.tier is None or run.tier <= Tier.TENANT
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Return a text on one line, each character one column wide as far as that can be known."""
     shown = text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
     return "".join(c if c.isprintable() else "·" for c in shown)

@@ -20,10 +20,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
 from enum import Enum
+from os import PathLike
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from stemfirst.errors import ClientError
+from stemfirst.memory import Memory, memory_of_environment
 from stemfirst.rendered import Rendered
 from stemfirst.savings import Savings
 from stemfirst.totals import (
@@ -85,10 +87,22 @@ class Ledger:
         name: its title.
         most_entries: calls to hold one by one; of older ones only the sums are kept. All by
             default.
+        memory: a folder in which processes leave each other what their prompts were (digests,
+            no text), so that the first miss of a new one is explained, too.
+
+    Raises:
+        OSError: `memory` cannot be made.
     """
 
-    def __init__(self, name: str = "calls", *, most_entries: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "calls",
+        *,
+        most_entries: int | None = None,
+        memory: str | PathLike[str] | None = None,
+    ) -> None:
         self.name = name
+        self.memory = Memory(memory) if memory is not None else None
         self._entries: deque[Entry] = deque()
         self._most_entries = most_entries
         self._folded = NOTHING
@@ -307,9 +321,27 @@ class Ledger:
         return f"<Ledger {self.name!r}: {requests_in_words(self.totals)}>"
 
 
-def ledger(name: str = "calls") -> Ledger:
-    """Return a new ledger, to enter with `with` or to put above a function as a decorator."""
-    return Ledger(name)
+def ledger(name: str = "calls", *, memory: str | PathLike[str] | None = None) -> Ledger:
+    """Return a new ledger, to enter with `with` or to put above a function as a decorator.
+
+    Args:
+        name: its title.
+        memory: a folder shared with other processes; as for `Ledger`.
+
+    Raises:
+        OSError: `memory` cannot be made.
+    """
+    return Ledger(name, memory=memory)
+
+
+def memory_here() -> Memory | None:
+    """Return the memory of the innermost ledger that has one, else the environment's."""
+    if _unrecorded.get():
+        return None
+    for book in reversed(_active.get()):
+        if book.memory is not None:
+            return book.memory
+    return memory_of_environment()
 
 
 _active: ContextVar[tuple[Ledger, ...]] = ContextVar("stemfirst_ledgers", default=())

@@ -13,6 +13,8 @@ from typing import Any
 
 from stemfirst.causes import Cause, cause_of
 from stemfirst.divergence import Divergence, diverge, runs_of
+from stemfirst.earlier import MOST_TOKEN_BYTES, Parted
+from stemfirst.memory import Recalled
 from stemfirst.rendered import Rendered
 from stemfirst.segments import Origin
 from stemfirst.tiers import Tier
@@ -45,10 +47,6 @@ REASONS = {
 """Other reasons, as a clause behind "because"."""
 
 
-MOST_TOKEN_BYTES = 128
-"""Bytes that a token may stand for: the server's place is where a token begins."""
-
-
 @dataclass(frozen=True, slots=True)
 class Missed:
     """Prompt tokens that had to be read again, why, and where the prompt diverged.
@@ -69,7 +67,9 @@ class Missed:
     cost: float | None = None
     """Its price, in the currency of the call's `cost`."""
     why: Cause | None = None
-    """What changed, and the lint rule that finds such a thing; known where `difference` is."""
+    """What changed, and the rule that finds it; known where `difference` or `parted` is."""
+    parted: Parted | None = None
+    """Where the prompt left one that another process sent before, as their memory has it."""
 
     @property
     def is_avoidable(self) -> bool:
@@ -167,6 +167,7 @@ class Savings:
         *,
         rendered: Rendered | None = None,
         before: Rendered | None = None,
+        recalled: Recalled | None = None,
         provider: str | None = None,
         is_complete: bool = True,
     ) -> Savings:
@@ -178,6 +179,7 @@ class Savings:
                 follows it, Anthropic, Bedrock Converse, or Gemini.
             rendered: the prompt as it was sent, to name the segment where it diverged.
             before: the prompt that was sent before it under the same title, to show both.
+            recalled: what a memory holds of one; asked where `before` tells nothing.
             provider: who answered, as an id ("openai") or the base URL of the API; prices are
                 looked up there. By default the vendor that the model's name belongs to.
             is_complete: whether the response was received to its end.
@@ -188,7 +190,7 @@ class Savings:
         name = model if isinstance(model, str) else None
         if report is not None:
             savings = _of_report(report, name, usage, rendered, is_complete)
-            return _compared(savings, rendered, before)
+            return _compared(savings, rendered, before, recalled)
         cost, unpriced = _priced(name, usage, provider)
         return cls(
             model=name,
@@ -225,10 +227,11 @@ class Savings:
     def explain(self) -> str:
         """Say it in a sentence; where another prompt was sent before, with both texts.
 
-        The texts are the caller's own, and are for the caller.
+        The texts are the caller's own, and are for the caller. What another process sent is
+        known without its text.
         """
-        difference = self.missed.difference if self.missed else None
-        return f"{self}\n\n{difference}" if difference else str(self)
+        found = (self.missed.difference or self.missed.parted) if self.missed else None
+        return f"{self}\n\n{found}" if found else str(self)
 
     def _milliseconds(self) -> str | None:
         saved = self.prefill_ms_saved
@@ -309,17 +312,23 @@ def _missed(report: Report, rendered: Rendered | None) -> Missed | None:
     return Missed(*known, ms=miss.ms, cost=miss.cost)
 
 
-def _compared(savings: Savings, rendered: Rendered | None, before: Rendered | None) -> Savings:
+def _compared(
+    savings: Savings, rendered: Rendered | None, before: Rendered | None, recalled: Recalled | None
+) -> Savings:
     """Return the savings with the place where the two prompts part, if the miss may lie there."""
     missed = savings.missed
-    if missed is None or not missed.is_avoidable or rendered is None or before is None:
+    if missed is None or not missed.is_avoidable or rendered is None:
         return savings
     runs = runs_of(rendered)
-    difference = diverge(runs_of(before), runs)
-    if difference is None or not _is_at(difference, missed.at):
-        return savings  # the server compared it to something that was sent earlier, or elsewhere
-    why = cause_of(difference, runs)
-    return replace(savings, missed=replace(missed, difference=difference, why=why))
+    difference = diverge(runs_of(before), runs) if before is not None else None
+    if difference is not None and _is_at(difference, missed.at):
+        why = cause_of(difference, runs)
+        return replace(savings, missed=replace(missed, difference=difference, why=why))
+    # The server compared it to something that was sent earlier, or elsewhere.
+    parted = recalled.parted(rendered, missed.at) if recalled is not None else None
+    if parted is None:
+        return savings
+    return replace(savings, missed=replace(missed, parted=parted, why=parted.why))
 
 
 def _is_at(found: Divergence, place: MissPlace | None) -> bool:
