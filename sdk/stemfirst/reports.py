@@ -50,7 +50,9 @@ class Estimate:
 class Times:
     """Where a request's time went, in milliseconds; None where it does not apply.
 
-    `prefill_ms_saved` is None outside the range that the cost model was fitted for.
+    `prefill_ms_saved` is None where prefill was not measured well enough to tell: outside the
+    measured range, before there are enough measurements, and where they scatter so much that
+    the interval could not tell a gain from a loss.
     """
 
     queue: float

@@ -160,6 +160,13 @@ class Savings:
         """Milliseconds of prefill that the cache avoided; an estimate, and may be negative."""
         return self.time.prefill_ms_saved if self.time else None
 
+    @property
+    def unestimated(self) -> str | None:
+        """Why `prefill_ms_saved` is None; None where it is known."""
+        if self.time is None:
+            return "not reported"
+        return None if self.time.prefill_ms_saved else "prefill was not measured well enough"
+
     @classmethod
     def of(
         cls,

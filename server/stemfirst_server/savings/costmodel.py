@@ -35,6 +35,9 @@ COVERAGE = 0.9
 Z_COVERAGE = 1.645
 """Standard deviations on either side of a normal distribution that hold `COVERAGE` of it."""
 
+NEGLIGIBLE = 0.05
+"""Share of a prompt's whole prefill below which an interval is narrow whatever it holds."""
+
 _LEAST_DRIFT = 0.02
 _STRETCHES = (0.2, 20.0)
 _BLOCK = 8
@@ -246,12 +249,15 @@ class CostModel:
         """Return what it saved that `cached_tokens` of a prompt were not computed.
 
         An estimate of device time: queueing is not counted. May be negative. None outside the
-        measured range or before enough samples.
+        measured range, before enough samples, and where they scatter too much (`avoided`).
         """
         return self.avoided(0, cached_tokens, computed_tokens)
 
     def avoided(self, context_tokens: int, more_tokens: int, rest_tokens: int) -> SavedTime | None:
         """Return what it saves that `more_tokens` behind a context need not be computed.
+
+        None, too, where the measurements scatter so much that the interval holds zero and more
+        than `NEGLIGIBLE` of the whole prefill: it would not tell a gain from a loss.
 
         Args:
             context_tokens: cached in either case.
@@ -268,10 +274,11 @@ class CostModel:
         shorter = self._chunks(context_tokens + more_tokens, rest_tokens)
         if not all(fit.covers(*chunk) for chunk in (*longer, *shorter)):
             return None
-        saved = sum(fit.chunk_ms(*chunk) for chunk in longer) - sum(
-            fit.chunk_ms(*chunk) for chunk in shorter
-        )
+        whole = sum(fit.chunk_ms(*chunk) for chunk in longer)
+        saved = whole - sum(fit.chunk_ms(*chunk) for chunk in shorter)
         margin = fit.margin_ms(longer, shorter) * verdict.stretch
+        if margin > max(abs(saved), NEGLIGIBLE * whole):
+            return None
         return SavedTime(
             saved,
             saved - margin,
