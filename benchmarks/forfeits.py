@@ -9,6 +9,11 @@ The apps: small ones below, one for each kind of text that `fix` moves; the demo
 by kind of prompt, replayed from its recording; and the examples, in which nothing is to be found
 and so no static or tenant text may be read again.
 
+The linter speaks of two calls of one session that differ in what each request brings. The agent's
+recording has other calls, too, which are shown and not compared: a customer's first one (`fix`
+leaves the customer's own text in front, so nothing is shared yet), and further calls of one turn,
+which find the turn's articles in the cache, too.
+
     python benchmarks/forfeits.py [--only small,support_agent,examples]
 """
 
@@ -29,6 +34,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 from stemfirst import Tier, ledger
@@ -85,17 +91,23 @@ VALUES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison, in tokens a call; `measured` is None where fix changed nothing."""
+    """One comparison, in tokens a call.
+
+    `measured` is None where fix changed nothing, `predicted` where the linter speaks of other
+    calls than these.
+    """
 
     app: str
-    predicted: float
+    predicted: float | None
     measured: float | None
     calls: int
 
     @property
     def off(self) -> float | None:
         """How far the prediction is off."""
-        return None if self.measured is None else self.predicted - self.measured
+        if self.measured is None or self.predicted is None:
+            return None
+        return self.predicted - self.measured
 
 
 def command(name: str, *arguments: str, cwd: Path) -> str:
@@ -168,11 +180,35 @@ def support_agent(server: ServerProcess) -> Iterator[Row]:
         command("fix", ".", cwd=fixed)
         after = forfeited(fixed)
         replays = [replayed(version, server) for version in (app, fixed)]
+    recorded = json.loads((app / "recording.json").read_text("utf-8"))
     for kind, file in (("agent", "prompts.py"), ("triage", "triage.py")):
         old, new = ([call for call in calls if call.kind == kind] for calls in replays)
-        gains = [b.cached_tokens - a.cached_tokens for a, b in zip(old, new, strict=True)][1:]
+        gains = [b.cached_tokens - a.cached_tokens for a, b in zip(old, new, strict=True)]
         predicted = before.get(file, 0) - after.get(file, 0)
-        yield Row(f"support_agent, {kind}", predicted, statistics.mean(gains), len(gains))
+        places = agent_places(recorded) if kind == "agent" else [TURN] * len(gains)
+        by_place: dict[str, list[int]] = {}
+        for place, gain in list(zip(places, gains, strict=True))[1:]:
+            by_place.setdefault(place, []).append(gain)
+        for place, found in by_place.items():
+            compared = predicted if place == TURN else None
+            yield Row(f"support_agent, {kind}{place}", compared, statistics.mean(found), len(found))
+
+
+TURN = ""
+"""The calls that the linter speaks of: a next request."""
+
+
+def agent_places(recorded: dict[str, Any]) -> list[str]:
+    """Return what each of the agent's calls is: a customer's first, a turn's first, or a further.
+
+    Each step of a turn is one call.
+    """
+    return [
+        ", same articles" if step else TURN if turn else ", a customer's first"
+        for conversation in recorded["conversations"]
+        for turn, recorded_turn in enumerate(conversation["turns"])
+        for step, _ in enumerate(recorded_turn["steps"])
+    ]
 
 
 def replayed(app: Path, server: ServerProcess) -> list[Call]:
@@ -243,10 +279,9 @@ def main() -> None:
             for row in sections[section]():
                 rows.append(row)
                 measured = "not fixed" if row.measured is None else f"{row.measured:,.1f}"
+                predicted = "-" if row.predicted is None else f"{row.predicted:,.0f}"
                 off = "" if row.off is None else f"{row.off:+.1f}"
-                print(
-                    f"{row.app:<34} {row.predicted:>10,.0f} {measured:>10} {off:>7}  x{row.calls}"
-                )
+                print(f"{row.app:<34} {predicted:>10} {measured:>10} {off:>7}  x{row.calls}")
     offs = [abs(row.off) for row in rows if row.off is not None]
     within = sum(off <= PAGE for off in offs)
     print(f"within one page ({PAGE} tokens): {within} of {len(offs)}; furthest off {max(offs):.0f}")
