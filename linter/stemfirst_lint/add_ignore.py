@@ -53,6 +53,8 @@ def add_ignores(report: Report, reason: str) -> list[str]:
 def _in_file(path: str, findings: list[Finding], reason: str) -> tuple[int, list[Finding]]:
     from stemfirst_lint.fix.apply import replace_file
 
+    if path.endswith(".ipynb"):
+        raise UnreadableFile(path, "comments are not written into notebooks; add them in the cells")
     data = read_bytes(path)
     new, left = commented(path, decode(path, data), findings, reason)
     if len(left) < len(findings):

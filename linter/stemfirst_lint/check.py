@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _WORTH_PROCESSES_BYTES = 2_000_000
 """Starting processes costs as much as parsing about a tenth of this."""
 
+_NOTEBOOK = "`fix` rewrites no notebook; reorder it by hand"
+
 _PARSED_TOGETHER = 200
 """Files without prompts that one process parses."""
 
@@ -249,8 +251,8 @@ def _unsuppressed(
     """The findings that no comment silences, and those about the comments themselves."""
     from stemfirst_lint.suppress import about_comments, silencing, suppressions
 
-    texts = {m.path: m.source.text for m in project.modules.values() if m is not None}
-    comments = {path: suppressions(path, text) for path, text in texts.items()}
+    sources = {m.path: m.source for m in project.modules.values() if m is not None}
+    comments = {path: suppressions(path, s.text, s.cells) for path, s in sources.items()}
     kept: list[Finding] = []
     silenced: list[tuple[Finding, Suppression]] = []
     for finding in findings:
@@ -270,6 +272,9 @@ def _unsuppressed(
 
 def _planned(finding: Finding, config: Config, counter: Counter) -> Finding:
     """The finding with what `fix` would do about it."""
+    places = (finding.location, finding.template.location if finding.template else None)
+    if any(place is not None and place.cell is not None for place in places):
+        return replace(finding, applicability=None, remedy=_NOTEBOOK)
     if finding.template is None or finding.hole is None:
         return finding
     from stemfirst_lint.fix.plan import plan_for, sort_applicability

@@ -1,4 +1,4 @@
-"""Finds the files to check: those named, and the Python files below folders.
+"""Finds the files to check: those named, and the Python files and notebooks below folders.
 
 Knows default exclusions, symlink loops and which bytes can hold a prompt. Reads no syntax.
 """
@@ -135,7 +135,7 @@ def _walk(top: str, config: Config, failures: list[UnreadableFile]) -> Iterator[
                 if is_folder:
                     if entry.name in SKIPPED_FOLDERS:
                         continue
-                elif not entry.name.endswith((".py", ".pyi")):
+                elif not entry.name.endswith((".py", ".pyi", ".ipynb")):
                     continue
                 if any(matches(entry.path, pattern, config.root) for pattern in config.exclude):
                     continue

@@ -11,24 +11,8 @@ from enum import Enum
 
 from stemfirst.tiers import Tier
 
-
-@dataclass(frozen=True, slots=True, order=True)
-class Location:
-    """A range of source text; lines and columns are 1-based and columns count characters.
-
-    The range is half open: `end_column` is the column behind the last character. A byte order
-    mark at the start of a file is no character.
-    """
-
-    path: str
-    line: int
-    column: int
-    end_line: int
-    end_column: int
-
-    def __str__(self) -> str:
-        """Return `path:line:column`, which editors can jump to."""
-        return f"{self.path}:{self.line}:{self.column}"
+from stemfirst_lint.places import Cell as Cell
+from stemfirst_lint.places import Location as Location
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 from stemfirst.tiers import Tier
 
-from stemfirst_lint import model
+from stemfirst_lint import model, places
 
 _CLASSES: dict[str, type[Any]] = {
     name: value
     for name, value in vars(model).items()
-    if isinstance(value, type) and value.__module__ == model.__name__
+    if isinstance(value, type) and value.__module__ in (model.__name__, places.__name__)
 } | {"Tier": Tier}
 
 

@@ -15,7 +15,7 @@ from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.reaching import reaching_at
 from stemfirst_lint.scopes import Bind, Binding, CallUse, Scope, ScopeKind, Use
-from stemfirst_lint.source import Source, decode, parse, read_bytes
+from stemfirst_lint.source import Source, decode, parse, read_bytes, read_source
 
 _MAX_HOPS = 8
 _ANCESTORS = 6
@@ -96,10 +96,10 @@ class Project:
         known = self.modules.get(key)
         if known is None:
             self.modules[key] = None
-            text = decode(path, data)
-            tree = parse(path, text)
+            source = read_source(path, data)
+            tree = parse(path, source.text)
             try:
-                known = ModuleIndex(path, Source(path, text), tree)
+                known = ModuleIndex(path, source, tree)
             except RecursionError:
                 raise UnreadableFile(path, "does not parse: nested too deeply") from None
             self.modules[key] = known

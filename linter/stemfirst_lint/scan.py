@@ -110,11 +110,12 @@ def scan(
             continue
         try:
             data = read_bytes(path)
+            code = _code(path, data)
         except UnreadableFile as failure:
             failures.append(failure)
             continue
-        if may_hold_prompts(data) or b"stemfirst:" in data:
-            imports = imports_of(data) if is_many else ()
+        if may_hold_prompts(code) or b"stemfirst:" in code:
+            imports = imports_of(code) if is_many else ()
             digest = cache.learn(path, data, imports) if cache is not None else None
             candidates[path] = Candidate(path, imports, len(data), data, digest)
         elif memory is None or not memory.is_clean(path, data):
@@ -138,6 +139,15 @@ def scan(
         len(listed) + len(named),
         tuple(named),
     )
+
+
+def _code(path: str, data: bytes) -> bytes:
+    """A file's source: its bytes, or the code of a notebook.
+
+    Raises:
+        UnreadableFile: it is called a notebook, and is none.
+    """
+    return decode(path, data).encode() if path.endswith(".ipynb") else data
 
 
 def unparsable(files: Unparsed) -> list[tuple[str, str | None]]:

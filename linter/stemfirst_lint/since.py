@@ -45,6 +45,8 @@ class Changes:
         if path not in self.lines:
             return False
         ranges = self.lines[path]
+        if place.cell is not None:
+            return True  # git's lines are those of the JSON
         return ranges is None or any(
             place.line < end and start <= place.end_line for start, end in ranges
         )

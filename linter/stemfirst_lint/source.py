@@ -17,7 +17,7 @@ from stemfirst_lint.errors import UnreadableFile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stemfirst_lint.model import Location
+    from stemfirst_lint.places import Cell, Location
 
 MAX_FILE_BYTES = 10_000_000
 """Larger files are data, not source; reading them would cost gigabytes of syntax tree."""
@@ -74,11 +74,15 @@ def _read(path: str) -> bytes:
 
 
 def decode(path: str, data: bytes) -> str:
-    """Return the text of Python source, without a byte order mark.
+    """Return the text of Python source, without a byte order mark, or of a notebook's code.
 
     Raises:
         UnreadableFile: the bytes are not in the encoding that the file declares.
     """
+    if path.endswith(".ipynb"):
+        from stemfirst_lint.notebooks import read_notebook
+
+        return read_notebook(path, data).text
     if data.startswith(_BOM):
         data = data[3:]
     encoding = "utf-8"
@@ -99,6 +103,20 @@ def decode(path: str, data: bytes) -> str:
         raise UnreadableFile(path, f"unknown encoding {encoding!r}") from None
     except UnicodeError as error:  # idna, punycode and undefined raise the base class
         raise UnreadableFile(path, f"not {encoding}: {error}") from None
+
+
+def read_source(path: str, data: bytes) -> Source:
+    """Return a module's text with its offsets, and the cells of a notebook.
+
+    Raises:
+        UnreadableFile: as `decode` does.
+    """
+    if not path.endswith(".ipynb"):
+        return Source(path, decode(path, data))
+    from stemfirst_lint.notebooks import read_notebook
+
+    notebook = read_notebook(path, data)
+    return Source(path, notebook.text, notebook.cells)
 
 
 def parse(path: str, text: str) -> ast.Module:
@@ -157,13 +175,14 @@ def _parsed(text: str) -> ast.Module:
 class Source:
     """A file's text with the offsets of its lines; offsets count characters from 0.
 
-    Invariant: `starts[i]` is the offset of line `i + 1`.
+    Invariant: `starts[i]` is the offset of line `i + 1`. `cells` are a notebook's, in order.
     """
 
-    __slots__ = ("is_ascii", "path", "starts", "text")
+    __slots__ = ("cells", "is_ascii", "path", "starts", "text")
 
-    def __init__(self, path: str, text: str) -> None:
+    def __init__(self, path: str, text: str, cells: tuple[Cell, ...] = ()) -> None:
         self.path = path
+        self.cells = cells
         self.text = text
         self.is_ascii = text.isascii()
         self.starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
@@ -191,7 +210,7 @@ class Source:
 
     def location(self, start: int, end: int) -> Location:
         """Return the place of the characters from offset `start` up to `end`."""
-        from stemfirst_lint.model import Location  # here: most files hold no prompt
+        from stemfirst_lint.places import Location, cell_at  # here: most files hold no prompt
 
         line = bisect_right(self.starts, start)
         end_line = bisect_right(self.starts, end)
@@ -201,6 +220,7 @@ class Source:
             start - self.starts[line - 1] + 1,
             end_line,
             end - self.starts[end_line - 1] + 1,
+            cell_at(self.cells, line) if self.cells else None,
         )
 
     def place(self, node: ast.expr | ast.stmt) -> Location:

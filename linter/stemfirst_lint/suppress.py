@@ -11,13 +11,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from stemfirst_lint.model import Finding, Location
+from stemfirst_lint.model import Finding
+from stemfirst_lint.places import Location, cell_at
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
     from stemfirst.tiers import Tier
 
     from stemfirst_lint.config import Config
+    from stemfirst_lint.places import Cell
 
 _MARK = "stemfirst:"
 _TIER_MARK = "stemfirst: tier["
@@ -35,8 +37,11 @@ class Suppression:
     is_own_line: bool
 
 
-def suppressions(path: str, text: str) -> tuple[Suppression, ...]:
-    """Return the suppressing comments of a file; strings that look like one are none."""
+def suppressions(path: str, text: str, cells: tuple[Cell, ...] = ()) -> tuple[Suppression, ...]:
+    """Return the suppressing comments of a file; strings that look like one are none.
+
+    `cells` are those of a notebook, whose code `text` is.
+    """
     if _MARK not in text:
         return ()
     import io
@@ -52,7 +57,8 @@ def suppressions(path: str, text: str) -> tuple[Suppression, ...]:
                 continue
             codes = tuple(c.strip() for c in (match.group(1) or "").split(",") if c.strip())
             line, column = token.start
-            place = Location(path, line, column + 1, line, column + 1 + len(token.string))
+            end = column + 1 + len(token.string)
+            place = Location(path, line, column + 1, line, end, cell_at(cells, line))
             found.append(Suppression(codes, place, not token.line[:column].strip()))
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return tuple(found)  # the parser has said what is wrong with the file

@@ -80,7 +80,8 @@ def rewrite(
         UnreadableFile: the bytes are not in the encoding that they declare.
     """
     if path.endswith(_OF_DATA):
-        reason = Refusal("`fix` rewrites no value inside such a file", "reorder it by hand")
+        what = "no notebook" if path.endswith(".ipynb") else "no value inside such a file"
+        reason = Refusal(f"`fix` rewrites {what}", "reorder it by hand")
         left = tuple(Left(finding.location, (finding,), (reason,)) for finding in findings)
         return Rewrite(path, data, data, (), left)
     text, encoding = decoded(path, data)

@@ -8,7 +8,7 @@ from stemfirst_lint.fingerprint import fingerprints
 
 if TYPE_CHECKING:
     from stemfirst_lint.check import Report
-    from stemfirst_lint.model import Finding
+    from stemfirst_lint.model import Finding, Location
 
 
 def json_findings(report: Report) -> list[dict[str, Any]]:
@@ -17,9 +17,10 @@ def json_findings(report: Report) -> list[dict[str, Any]]:
     return [
         {
             "path": finding.location.path,
-            "line": finding.location.line,
+            "cell": _cell(finding.location),
+            "line": finding.location.shown_line,
             "column": finding.location.column,
-            "end_line": finding.location.end_line,
+            "end_line": finding.location.shown_end_line,
             "end_column": finding.location.end_column,
             "code": finding.code,
             "name": finding.name,
@@ -36,7 +37,8 @@ def json_findings(report: Report) -> list[dict[str, Any]]:
                 {
                     "text": evidence.text,
                     "path": evidence.location.path if evidence.location else None,
-                    "line": evidence.location.line if evidence.location else None,
+                    "cell": _cell(evidence.location),
+                    "line": evidence.location.shown_line if evidence.location else None,
                     "column": evidence.location.column if evidence.location else None,
                 }
                 for evidence in finding.evidence
@@ -47,6 +49,10 @@ def json_findings(report: Report) -> list[dict[str, Any]]:
     ]
 
 
+def _cell(place: Location | None) -> int | None:
+    return place.cell.number if place is not None and place.cell is not None else None
+
+
 def _template(finding: Finding) -> dict[str, Any] | None:
     if finding.template is None:
         return None
@@ -54,6 +60,7 @@ def _template(finding: Finding) -> dict[str, Any] | None:
         "name": finding.template.name,
         "form": finding.template.form.value,
         "path": finding.template.location.path,
-        "line": finding.template.location.line,
+        "cell": _cell(finding.template.location),
+        "line": finding.template.location.shown_line,
         "role": finding.site.role if finding.site else None,
     }

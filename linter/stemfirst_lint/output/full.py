@@ -80,7 +80,7 @@ class Excerpts:
         line = lines[place.line - 1]
         start = min(place.column - 1, len(line))
         end = place.end_column - 1 if place.end_line == place.line else len(line.rstrip())
-        gutter = str(place.line)
+        gutter = str(place.shown_line)
         room = _WIDTH - len(gutter) - 4
         before, marked, after = (
             _shown(part) for part in (line[:start], line[start:end], line[end:])
@@ -162,9 +162,12 @@ def _coloured_excerpt(line: str) -> str:
 def _evidence(evidence: Evidence, finding: Finding) -> str:
     if evidence.location is None:
         return evidence.text
-    where = f"line {evidence.location.line}"
-    if evidence.location.path != finding.location.path:
-        where = f"{evidence.location.path}:{evidence.location.line}"
+    place = evidence.location
+    where = f"line {place.shown_line}"
+    if place.cell is not None:
+        where = f"cell {place.cell.number}, {where}"
+    if place.path != finding.location.path:
+        where = f"{place.path}:{place.line}" if place.cell is None else f"{place.path}, {where}"
     return f"{evidence.text} ({where})"
 
 

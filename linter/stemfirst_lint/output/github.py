@@ -19,9 +19,11 @@ def github_lines(report: Report) -> Iterator[str]:
     for finding in report.findings:
         place = finding.location
         text = "; ".join([message(finding), *(evidence.text for evidence in finding.evidence)])
-        at = f"file={_property(place.path)},line={place.line},endLine={place.end_line}"
-        if place.line == place.end_line:  # GitHub allows columns only on one line
-            at += f",col={place.column},endColumn={place.end_column}"
+        at = f"file={_property(place.path)},line={place.file_line}"
+        if place.cell is None:
+            at += f",endLine={place.end_line}"
+            if place.line == place.end_line:  # GitHub allows columns only on one line
+                at += f",col={place.column},endColumn={place.end_column}"
         title = _property(f"stemfirst ({finding.code} {finding.name})")
         level = "notice" if finding.severity.value == "info" else "warning"
         yield f"::{level} title={title},{at}::{_data(f'{place}: {finding.code} {text}')}"

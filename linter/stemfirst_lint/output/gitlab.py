@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from stemfirst_lint.fingerprint import fingerprints
 from stemfirst_lint.output.full import message
+from stemfirst_lint.output.words import in_cell
 
 if TYPE_CHECKING:
     from stemfirst_lint.check import Report
+    from stemfirst_lint.model import Location
 
 
 def gitlab_issues(report: Report) -> list[dict[str, Any]]:
@@ -19,24 +21,27 @@ def gitlab_issues(report: Report) -> list[dict[str, Any]]:
     marked = zip(report.findings, fingerprints(report.findings), strict=True)
     return [
         {
-            "description": message(finding),
+            "description": in_cell(finding.location) + message(finding),
             "check_name": f"{finding.code} {finding.name}",
             "fingerprint": fingerprint,
             "severity": "info" if finding.severity.value == "info" else "minor",
             "location": {
                 "path": _posix(finding.location.path),
-                "positions": {
-                    "begin": {
-                        "line": finding.location.line, "column": finding.location.column,
-                    },
-                    "end": {
-                        "line": finding.location.end_line, "column": finding.location.end_column,
-                    },
-                },
+                "positions": _positions(finding.location),
             },
         }
         for finding, fingerprint in marked
-    ]  # fmt: skip
+    ]
+
+
+def _positions(place: Location) -> dict[str, dict[str, int]]:
+    if place.cell is not None:  # a notebook's own lines are JSON
+        start = {"line": place.file_line, "column": 1}
+        return {"begin": start, "end": start}
+    return {
+        "begin": {"line": place.line, "column": place.column},
+        "end": {"line": place.end_line, "column": place.end_column},
+    }
 
 
 def _posix(path: str) -> str:

@@ -52,7 +52,7 @@ def _case(finding: Finding) -> list[str]:
     return [
         f"    <testcase name={_attribute(f'{finding.code} {finding.name}')} "
         f"classname={_attribute(place.path)} file={_attribute(place.path)} "
-        f'line="{place.line}">',
+        f'line="{place.file_line}">',
         f"      <failure type={_attribute(finding.code)} "
         f"message={_attribute(f'{place}: {message(finding)}')}>"
         f"{_attribute(chr(10).join(told))[1:-1]}</failure>",

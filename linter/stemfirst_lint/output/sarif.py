@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from stemfirst_lint.fingerprint import fingerprints
 from stemfirst_lint.output.full import message
+from stemfirst_lint.output.words import in_cell
 
 if TYPE_CHECKING:
     from stemfirst_lint.check import Report
@@ -88,15 +89,15 @@ def _rules(report: Report) -> list[dict[str, Any]]:
 
 def _result(finding: Finding, fingerprint: str, index: int) -> dict[str, Any]:
     related = [
-        {**_location(evidence.location), "id": at, "message": {"text": evidence.text}}
+        {**_location(place), "id": at, "message": {"text": in_cell(place) + evidence.text}}
         for at, evidence in enumerate(finding.evidence)
-        if evidence.location is not None
+        if (place := evidence.location) is not None
     ]
     return {
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": "note" if finding.severity.value == "info" else "warning",
-        "message": {"text": message(finding)},
+        "message": {"text": in_cell(finding.location) + message(finding)},
         "locations": [_location(finding.location)],
         "relatedLocations": related,
         "partialFingerprints": {"stemfirst/v1": fingerprint},
@@ -112,14 +113,12 @@ def _location(place: Location) -> dict[str, Any]:
     artifact: dict[str, Any] = {"uri": quote(path), "uriBaseId": "SRCROOT"}
     if path.startswith("../"):  # outside: a relative reference would climb out of the base
         artifact = {"uri": "file://" + quote(os.path.abspath(place.path).replace(os.sep, "/"))}
-    return {
-        "physicalLocation": {
-            "artifactLocation": artifact,
-            "region": {
-                "startLine": place.line,
-                "startColumn": place.column,
-                "endLine": place.end_line,
-                "endColumn": place.end_column,
-            },
+    physical: dict[str, Any] = {"artifactLocation": artifact}
+    if place.cell is None:  # a notebook's own lines are JSON
+        physical["region"] = {
+            "startLine": place.line,
+            "startColumn": place.column,
+            "endLine": place.end_line,
+            "endColumn": place.end_column,
         }
-    }
+    return {"physicalLocation": physical}

@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stemfirst_lint.check import Report
-    from stemfirst_lint.model import Finding
+    from stemfirst_lint.model import Finding, Location
 
 
 def plural(number: int, noun: str) -> str:
     """Return `1 file`, `1,200 files`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def in_cell(place: Location) -> str:
+    """Return `cell 3, line 2: ` for formats that have no place for a cell; else nothing."""
+    return f"cell {place.cell.number}, line {place.shown_line}: " if place.cell else ""
 
 
 def is_fixable(finding: Finding) -> bool:

@@ -196,7 +196,8 @@ def test_values_in_files_of_data_stay() -> None:
     for name in ("p.json", "p.toml", "n.ipynb"):
         made = rewrite(name, b"{}", [found], allow=Applicability.RISKY)
         assert made.new == b"{}"
-        assert "no value inside such a file" in str(made.left[0].reasons[0])
+        what = "notebook" if name == "n.ipynb" else "value inside such a file"
+        assert f"`fix` rewrites no {what}" in str(made.left[0].reasons[0])
 
 
 NAMED = {
