@@ -14,6 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from stemfirst_server.tiers.stats import TierCollector
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from stemfirst_server.engine.request import EngineStats, FinishReason, RequestReport
     from stemfirst_server.savings.costmodel import SavedTime
+    from stemfirst_server.tiers.stats import TierStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -128,6 +131,10 @@ class Metrics:
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge that is read when it is asked for."""
         self._registry.register(_GaugeCollector(name, text, value, {"model_name": self._model}))
+
+    def watch_tiers(self, stats: Callable[[], TierStats] | None) -> None:
+        """Add what slower memory tells; None: there is none."""
+        self._registry.register(TierCollector(stats, {"model_name": self._model}))
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

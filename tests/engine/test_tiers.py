@@ -223,6 +223,7 @@ def test_a_damaged_file_is_dropped_and_the_answer_is_right(
         assert again.token_ids == first.token_ids
         assert again.finish.report.disk_tokens == 0
     assert not list(tmp_path.glob("*/*.safetensors")) or is_seen_at_start
+    assert after.tiers.stats().dropped_files > 0 or is_seen_at_start
     assert after.ask(prompt(1), "one", most=4).finish.report.cached_tokens == 192
 
 
@@ -247,7 +248,10 @@ def test_a_full_disk_stops_writing_with_a_warning_and_answers_stay_right(
             push_out(tiered, range(seed, seed + 1))
             assert tiered.tiers.settle(20)
     assert "the disk cache takes no more" in caplog.text
-    assert not tiered.tiers.stats().is_writing
+    stats = tiered.tiers.stats()
+    assert not stats.is_writing
+    assert stats.write_failures > 0
+    assert stats.written_pages == stats.disk_files == stats.disk_bytes == 0
     assert not list(tmp_path.glob("*/*"))
     assert tiered.ask(prompt(1), most=4).token_ids == first.token_ids
 

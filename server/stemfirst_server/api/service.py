@@ -138,6 +138,7 @@ class Service:
         self._template = ChatTemplate(tokenizer)
         self.sums = sums or DailySums()
         self.earlier = Earlier()
+        self.metrics.watch_tiers(engine.tiers.stats if engine.tiers else None)
         self.metrics.watch(
             "stemfirst_requests_admitted",
             "Requests in the server, running and waiting.",

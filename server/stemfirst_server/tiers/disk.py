@@ -78,6 +78,8 @@ class DiskStore:
 
     Attributes:
         gone: paths of files that were removed, for whoever lists blocks.
+        dropped_files: broken ones, so far.
+        write_failures: files that the disk refused, so far.
 
     Args:
         folder: of this server alone while it runs.
@@ -99,7 +101,7 @@ class DiskStore:
     ) -> None:
         self.most_bytes = most_bytes
         self.nbytes = 0
-        self.dropped_files = 0
+        self.dropped_files = self.write_failures = 0
         self._clock = clock
         self._paused_until = 0.0
         self._lock = Lock()
@@ -135,6 +137,11 @@ class DiskStore:
     def close(self) -> None:
         """Let another process have the folder."""
         self._held.close()
+
+    @property
+    def files(self) -> int:
+        """How many there are, those of other weights too."""
+        return len(self._sizes)
 
     @property
     def is_writing(self) -> bool:
@@ -174,6 +181,7 @@ class DiskStore:
             beside.replace(path)
         except OSError as error:
             self._paused_until = self._clock() + PAUSE_S
+            self.write_failures += 1
             log.warning(
                 "the disk cache takes no more for %.0f s: %s", PAUSE_S, error.strerror or error
             )

@@ -33,6 +33,7 @@ class HostMemory:
     def __init__(self, pool: KVPool, slots: int) -> None:
         self._pool = pool
         self.slots = slots
+        self.page_bytes = page_bytes(pool)
         self._free = list(range(slots - 1, -1, -1))
         device = pool.tensors()[0].device
         self._arena = tuple(

@@ -18,7 +18,6 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from stemfirst_server.memory.arrival import NOTHING, BroughtBack, continue_match
 from stemfirst_server.memory.node import TOKEN_BYTES
 from stemfirst_server.tiers.block import MOST_BLOCK_PAGES, Block, BlockIndex
 from stemfirst_server.tiers.disk import BrokenFileError
+from stemfirst_server.tiers.stats import TierStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,35 +45,6 @@ log = logging.getLogger("stemfirst.tiers")
 
 _WRITING_SHARE = 0.5
 """Share of the host's slots that may wait for the disk; they cannot be had meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class TierStats:
-    """Gauges and counters. Counters only grow.
-
-    Attributes:
-        host_pages_total: slots of the host's memory.
-        host_pages: those that hold KV.
-        disk_bytes: of files.
-        disk_bytes_total: most of them.
-        kept_pages: copied from the device to the host.
-        restored_pages: copied back.
-        read_pages: read from disk.
-        lost_pages: that found no room and were forgotten.
-        dropped_files: broken ones.
-        is_writing: False: the disk refused lately.
-    """
-
-    host_pages_total: int
-    host_pages: int
-    disk_bytes: int
-    disk_bytes_total: int
-    kept_pages: int
-    restored_pages: int
-    read_pages: int
-    lost_pages: int
-    dropped_files: int
-    is_writing: bool
 
 
 class Tiers:
@@ -105,7 +76,7 @@ class Tiers:
         self._unwritten: OrderedDict[Block, None] = OrderedDict()
         self._writing_pages = 0
         self._idle = threading.Condition(self._lock)
-        self._kept = self._restored = self._read = self._lost = 0
+        self._kept = self._restored = self._written = self._read = self._lost = 0
         self._writer: threading.Thread | None = None
         if disk is not None:
             for found in disk.scan():
@@ -319,15 +290,20 @@ class Tiers:
         disk = self._disk
         with self._lock:
             return TierStats(
+                page_bytes=self._host.page_bytes,
                 host_pages_total=self._host.slots,
                 host_pages=self._host.slots - self._host.free_slots,
+                host_blocks=len(self._in_host),
                 disk_bytes=disk.nbytes if disk else 0,
                 disk_bytes_total=disk.most_bytes if disk else 0,
+                disk_files=disk.files if disk else 0,
                 kept_pages=self._kept,
                 restored_pages=self._restored,
+                written_pages=self._written,
                 read_pages=self._read,
                 lost_pages=self._lost,
                 dropped_files=disk.dropped_files if disk else 0,
+                write_failures=disk.write_failures if disk else 0,
                 is_writing=disk.is_writing if disk else False,
             )
 
@@ -499,6 +475,7 @@ class Tiers:
         finally:
             with self._lock:
                 block.pins -= 1
+                self._written += block.pages if file is not None else 0
                 is_listed = block in self._in_host
                 if is_listed and file is not None:
                     block.file = file

@@ -40,6 +40,17 @@ def ask(url: str, policy: str, question: str = "And late ones?") -> dict[str, An
     return made
 
 
+def metrics(url: str) -> dict[str, float]:
+    """Return our metrics by name and the labels beside the model's."""
+    found = {}
+    for line in httpx.get(url + "/metrics", trust_env=False).text.splitlines():
+        if line.startswith("stemfirst_"):
+            name, _, value = line.replace('model_name="stemfirst-demo"', "").rpartition(" ")
+            name = name.removeprefix("stemfirst_").replace("{,", "{").replace("{}", "")
+            found[name] = float(value)
+    return found
+
+
 def test_a_restarted_server_answers_from_disk(
     start: Callable[..., Any], tmp_path: Path, policy: str
 ) -> None:
@@ -55,6 +66,15 @@ def test_a_restarted_server_answers_from_disk(
     assert report["source"]["disk"] == report["cached_tokens"] > 300
     assert report["source"]["gpu"] == 0
     assert report["time"]["load"] > 0
+    told = metrics(second.url)
+    assert told['tier_entries{tier="disk"}'] > 0
+    assert 0 < told['tier_bytes{tier="disk"}'] < told['tier_capacity_bytes{tier="disk"}'] == 2**29
+    assert 0 < told['tier_bytes{tier="host"}'] <= told['tier_capacity_bytes{tier="host"}']
+    read = told['tier_moved_pages_total{move="disk_to_host"}']
+    assert read == told['tier_moved_pages_total{move="host_to_device"}']
+    assert read * 16 == report["source"]["disk"] == told['cached_tokens_total{tier="disk"}']
+    assert told["tier_is_writing"] == 1
+    assert told["tier_write_failures_total"] == told["tier_dropped_files_total"] == 0
 
 
 STEMS = [
