@@ -42,6 +42,13 @@ def test_the_numbers_are_those_of_torchs_own_product(shape: tuple[int, ...]) -> 
         torch.testing.assert_close(taken(hidden), plain(hidden), rtol=1e-5, atol=1e-5)
 
 
+def test_few_shapes_are_computed_and_none_is_much_larger_than_asked() -> None:
+    shapes = {linear.padded_rows(rows) for rows in range(1, 4097)}
+    assert len(shapes) < 80
+    for rows in range(1, 4097):
+        assert rows <= linear.padded_rows(rows) <= max(rows + 3, rows * 9 // 8)
+
+
 def test_where_it_is_not_faster_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "_LEAST_GAIN", float("inf"))
     layers = model()

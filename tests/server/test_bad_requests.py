@@ -19,7 +19,7 @@ def chat(**fields: Any) -> dict[str, Any]:
 CASES: dict[str, tuple[dict[str, Any], int, str | None, str | None]] = {
     "unknown model": (chat(model="gpt-none"), 404, "model_not_found", "model"),
     "prompt too long": (
-        chat(messages=[{"role": "user", "content": "order " * 9_000}]),
+        chat(messages=[{"role": "user", "content": "order " * 40_000}]),
         400,
         "context_length_exceeded",
         "messages",
@@ -203,4 +203,4 @@ def test_the_official_client_raises_its_own_errors(client: openai.OpenAI) -> Non
     with pytest.raises(openai.NotFoundError, match="not served here"):
         client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "x"}])
     with pytest.raises(openai.BadRequestError, match="maximum context length"):
-        client.completions.create(model=MODEL, prompt="order " * 9_000)
+        client.completions.create(model=MODEL, prompt="order " * 40_000)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
+from stemfirst_server.api.admission import Admission
 from stemfirst_server.api.app import Slot, make_app
 from stemfirst_server.api.edge import Edge
 from stemfirst_server.tenants import Keys
@@ -22,6 +23,7 @@ class Engine:
 @dataclass
 class Loaded:
     engine: Engine
+    admission: Admission = field(default_factory=lambda: Admission(1))
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,26 @@ def ways(
     return (F.linear, lambda hidden, weight: _product(hidden, weight, None))
 
 
+def padded_rows(rows: int) -> int:
+    """Return the number of rows that a product of `rows` rows is computed with.
+
+    oneDNN keeps compiled code for every shape that it has seen (1,024 of them, hundreds of MB where
+    each step has another number of rows). Eight numbers to an octave are few, and soon all seen.
+    """
+    step = max(4, 1 << max(rows.bit_length() - 4, 0))
+    return -(-rows // step) * step
+
+
 def _product(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     assert _one_dnn is not None
-    return _one_dnn(hidden, weight, bias, "none", [], "")
+    rows = hidden.numel() // hidden.shape[-1]
+    padded = padded_rows(rows)
+    if padded == rows:
+        return _one_dnn(hidden, weight, bias, "none", [], "")
+    room = hidden.new_zeros(padded, hidden.shape[-1])
+    room[:rows] = hidden.reshape(rows, -1)
+    product = _one_dnn(room, weight, bias, "none", [], "")[:rows]
+    return product.view(*hidden.shape[:-1], -1)
 
 
 def _seconds(*runs: Callable[[], Any]) -> list[float]:
