@@ -27,6 +27,17 @@ class RuleName:
     is_fixed: bool
     """Whether `stemfirst fix` rewrites what it finds."""
 
+    def remedy(self, path: str, *, is_mended: bool) -> str:
+        """Return what to do: "`stemfirst fix agent.py` moves it", or to try that.
+
+        Args:
+            path: the file that built the text.
+            is_mended: whether the linter was asked and has a proven change.
+        """
+        if not is_mended:
+            return f"try `stemfirst fix {path}`"
+        return f"`stemfirst fix {path}` {'sorts' if self is SET_ORDER else 'moves'} it"
+
     def __str__(self) -> str:
         return f"{self.code} {self.name}"
 

@@ -107,6 +107,13 @@ def told(found: Divergence, after: tuple[Run, ...]) -> str:
     lines.append(
         f"`stemfirst rule {cause.rule.code}` ({cause.rule.name}) says what to do about it."
     )
+    built = found.run.origin if found.run else None
+    if built and cause.rule.is_fixed:
+        from stemfirst.mending import is_mended
+
+        knows = is_mended(built, found.difference.after)
+        remedy = cause.rule.remedy(built.short_path, is_mended=knows)
+        lines.append(f"{remedy[0].upper()}{remedy[1:]}.")
     if found.lost_bytes:
         lines.append(
             f"{found.lost_bytes:,} bytes behind it are the same in both, and are read again: move "

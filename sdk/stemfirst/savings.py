@@ -68,6 +68,8 @@ class Missed:
     """Its price, in the currency of the call's `cost`."""
     why: Cause | None = None
     """What changed, and the rule that finds it; known where `difference` or `parted` is."""
+    is_mended: bool = False
+    """Whether the linter was asked and has a proven change for it (`Savings.explain`)."""
     parted: Parted | None = None
     """Where the prompt left one that another process sent before, as their memory has it."""
 
@@ -103,7 +105,8 @@ class Missed:
             return f"{reason}{token}{of}{where}"
         text = f"{self.why.clause(place or self.segment or 'the prompt')} ({self.why.rule})"
         if self.why.rule.is_fixed and self.origin:
-            text += f"; try `stemfirst fix {self.origin.short_path}`"
+            remedy = self.why.rule.remedy(self.origin.short_path, is_mended=self.is_mended)
+            text += f"; {remedy}"
         return text
 
     @property
@@ -231,14 +234,27 @@ class Savings:
             sentence += "; the stream was cut off"
         return sentence + "."
 
-    def explain(self) -> str:
+    def explain(self, *, asks_linter: bool = False) -> str:
         """Say it in a sentence; where another prompt was sent before, with both texts.
 
         The texts are the caller's own, and are for the caller. What another process sent is
         known without its text.
+
+        Args:
+            asks_linter: whether to run the linter on the file that built the text, once a file
+                for about a second, to say whether `stemfirst fix` moves it.
         """
-        found = (self.missed.difference or self.missed.parted) if self.missed else None
-        return f"{self}\n\n{found}" if found else str(self)
+        missed = self.missed
+        found = (missed.difference or missed.parted) if missed else None
+        if missed is None or found is None:
+            return str(self)
+        if asks_linter and missed.origin and missed.why and missed.why.rule.is_fixed:
+            from stemfirst.mending import is_mended
+
+            text = found.segment.text if isinstance(found, Parted) else found.difference.after
+            known = replace(missed, is_mended=is_mended(missed.origin, text))
+            return f"{replace(self, missed=known)}\n\n{found}"
+        return f"{self}\n\n{found}"
 
     def _milliseconds(self) -> str | None:
         saved = self.prefill_ms_saved
