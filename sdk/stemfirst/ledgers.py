@@ -204,17 +204,20 @@ class Ledger:
         """Share of the prompts' tokens that came from a cache; None before any was reported."""
         return self.totals.hit_ratio
 
-    def misses(self) -> list[ReadAgain]:
+    def misses(self, *, asks_linter: bool = False) -> list[ReadAgain]:
         """Return what was read again by cause, the costliest first.
 
         A cause is the lint rule or the reason, with the source line where the prompts diverged,
         or with the place in the request where no line is known. Text that was read for the
         first time is no miss.
+
+        Args:
+            asks_linter: whether to ask if `stemfirst fix` moves it; as `Savings.explain`.
         """
         with self._lock:
-            causes = self._folded_causes.copy()
-            for entry in self._entries:
-                causes.add(entry.savings)
+            causes, held = self._folded_causes.copy(), list(self._entries)
+        for entry in held:
+            causes.add(entry.savings.checked() if asks_linter else entry.savings)
         return causes.costliest()
 
     def by_prompt(self) -> dict[str, Totals]:
@@ -324,12 +327,7 @@ class Ledger:
 def ledger(name: str = "calls", *, memory: str | PathLike[str] | None = None) -> Ledger:
     """Return a new ledger, to enter with `with` or to put above a function as a decorator.
 
-    Args:
-        name: its title.
-        memory: a folder shared with other processes; as for `Ledger`.
-
-    Raises:
-        OSError: `memory` cannot be made.
+    The arguments are those of `Ledger`.
     """
     return Ledger(name, memory=memory)
 

@@ -244,17 +244,21 @@ class Savings:
             asks_linter: whether to run the linter on the file that built the text, once a file
                 for about a second, to say whether `stemfirst fix` moves it.
         """
+        found = (self.missed.difference or self.missed.parted) if self.missed else None
+        told = str(self.checked() if asks_linter else self)
+        return f"{told}\n\n{found}" if found else told
+
+    def checked(self) -> Savings:
+        """Return them with the linter's word, asked now, on whether `stemfirst fix` moves it."""
         missed = self.missed
         found = (missed.difference or missed.parted) if missed else None
-        if missed is None or found is None:
-            return str(self)
-        if asks_linter and missed.origin and missed.why and missed.why.rule.is_fixed:
-            from stemfirst.mending import is_mended
+        if not missed or not found or not (missed.origin and missed.why):
+            return self
+        from stemfirst.mending import is_mended
 
-            text = found.segment.text if isinstance(found, Parted) else found.difference.after
-            known = replace(missed, is_mended=is_mended(missed.origin, text))
-            return f"{replace(self, missed=known)}\n\n{found}"
-        return f"{self}\n\n{found}"
+        text = found.segment.text if isinstance(found, Parted) else found.difference.after
+        knows = missed.why.rule.is_fixed and is_mended(missed.origin, text)
+        return replace(self, missed=replace(missed, is_mended=knows))
 
     def _milliseconds(self) -> str | None:
         saved = self.prefill_ms_saved

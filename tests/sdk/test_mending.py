@@ -6,6 +6,7 @@ import json
 import re
 
 from click.testing import CliRunner
+from stemfirst import ledger
 from stemfirst.explain import explain
 from stemfirst.mending import is_mended, read_patch
 from stemfirst.savings import Savings
@@ -78,6 +79,13 @@ def test_a_report_asks_only_where_it_is_told_to(tmp_path):
     assert "; try `stemfirst fix " in str(saved)
     assert "; try `stemfirst fix " in saved.explain()
     assert "agent.py` moves it" in saved.explain(asks_linter=True)
+    book = ledger("shop")
+    book.add(saved)
+    book.add(saved)
+    (asked,) = book.misses(asks_linter=True)
+    assert (asked.calls, asked.tokens) == (2, 800)
+    assert "agent.py` moves it" in str(asked)
+    assert "; try `stemfirst fix " in str(book.misses()[0])
 
 
 def test_a_place_that_fix_leaves_alone_or_cannot_read_is_not_mended(tmp_path):
