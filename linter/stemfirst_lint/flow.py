@@ -357,6 +357,8 @@ class Flow:
         if name in naming.CLOCK_PARAMETERS:
             return clock_named(name, place)
         tier = naming.parameter_tier(name, annotation)
+        if naming.is_sent_prompt(name, function.name):
+            tier = Tier.REQUEST
         if tier is None:
             return UNKNOWN
         reason = f"`{name}` is a parameter of `{function.name}`, and its name says {says(tier)}"

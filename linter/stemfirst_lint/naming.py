@@ -63,6 +63,7 @@ _REQUEST_WORDS = frozenset(
         "lyrics", "symptoms", "note", "notes", "findings", "citations", "sources",
         "requirement", "requirements", "trace", "events", "alert", "clause", "outline",
         "subtopics", "abstract", "body", "output", "outputs", "html", "dom", "msg", "resume",
+        "filename", "filenames",
     }
 )  # fmt: skip
 _ADDRESS_WORDS = frozenset(
@@ -70,6 +71,12 @@ _ADDRESS_WORDS = frozenset(
      "host", "service", "root", "home", "repo"}
 )  # fmt: skip
 """First words that make a setting of a URL."""
+_HOLDERS = frozenset({"context", "contexts", "text", "content", "contents", "output", "code"})
+_KEPT_MATTERS = frozenset(
+    {"personality", "persona", "role", "roles", "rule", "rules", "guideline", "guidelines",
+     "policy", "policies", "skill", "skills", "style", "tone", "brand", "language", "schema"}
+)  # fmt: skip
+"""What a text is about if it stays: `personality_context`, `rules_text`."""
 _SESSION_WORDS = frozenset({"history", "conversation", "dialogue", "dialog", "memory", "memories"})
 _PARTS_OF_SESSIONS = frozenset(
     {"text", "summary", "context", "log", "messages", "entries", "turns", "section", "str", "so",
@@ -117,6 +124,10 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
         return None
     if words and words[-1] in ("url", "uri") and words[0] in _ADDRESS_WORDS:
         return None
+    if re.search(r"[a-z]_data$", name) and words[-1] not in _CONFIG_WORDS | _KEPT_MATTERS:
+        return Tier.REQUEST  # `market_data`; the last word was dropped above
+    if len(words) > 1 and words[-1] in _HOLDERS and words[-2] in _KEPT_MATTERS:
+        return None
     if _is_of_session(words):
         return Tier.SESSION
     if words and (words[-1] in _REQUEST_WORDS or (words[0] in _REQUEST_WORDS and len(words) <= 2)):
@@ -146,6 +157,16 @@ _IDENTITIES = re.compile(
     r"((?:chat_)?session|thread|conversation|chat)_?(?:id|uuid)|"
     r"((?:request|run|trace|message|call)_?(?:id|uuid)))$"
 )
+
+
+_SENDERS = re.compile(
+    r"^_*(a_?)?(generate|complete|ask|run|call|invoke|chat|query|predict|send|submit|execute)(_|$)"
+)
+
+
+def is_sent_prompt(name: str, function: str) -> bool:
+    """Return True for the `prompt` of a function that is named for sending it: a request's own."""
+    return name in ("prompt", "user_prompt") and _SENDERS.match(function) is not None
 
 
 def identity_tier(name: str) -> Tier | None:
@@ -228,6 +249,13 @@ _LOCAL_NAMES = re.compile(
 )
 
 
+_CONTENT_NAMES = re.compile(
+    r"^(specs?|specifications?|source|files?|page|readme|note|notes|notebook|markdown|md|html|pdf|"
+    r"csv|repo|web|website|site|blog|log|log_file|chapter|slides?|original|old|existing|uploaded|"
+    r"attachments?|draft|current)_(file_)?(contents?|text|excerpt|body)$"
+)
+"""What is read from a file or a page, whatever reads it."""
+
 _MAKERS = re.compile(
     r"load|read|template|prompt|render|build|make|create|section|instruction|schema|tool|skill|"
     r"config|default|example|setting|guide|format|join|describe|role|persona",
@@ -243,7 +271,7 @@ def local_tier(name: str, source: str | None = None) -> Tier | None:
         source: the name of what was called or asked for the value, if something was.
     """
     found = data_tier(name)
-    if found is None and _LOCAL_NAMES.match(name):
+    if found is None and (_LOCAL_NAMES.match(name) or _CONTENT_NAMES.match(name)):
         return Tier.REQUEST
     if found is None and source and not _MAKERS.search(source):
         tier = field_tier(name)

@@ -311,8 +311,19 @@ class Reader:
             if isinstance(current, ast.BinOp) and isinstance(current.op, ast.Add):
                 pending.extend((current.right, current.left))
             else:
-                pieces.extend(self.assembler.operand(current, use, call))
+                pieces.extend(
+                    self._formatted(current, use, call)
+                    or self.assembler.operand(current, use, call)
+                )
         return pieces
+
+    def _formatted(self, node: ast.expr, use: Use, call: Call | None) -> tuple[Piece, ...]:
+        """The pieces of `"...".format(x)` where it is added to other text."""
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Constant(value=str()), attr="format")):
+                found = self.templates(node, use, call, hops=1)
+                return found[0].pieces if len(found) == 1 else ()
+        return ()
 
     def _sum(
         self, node: ast.BinOp, use: Use, call: Call | None, name: str | None

@@ -122,6 +122,9 @@ def plan_for(
         return _nothing(Flat("", (), ()), Refusal(str(error), "write it as an escape, outside"))
     if template.form is Form.CONSTANT:
         return _nothing(flat, Refusal("the text is without holes", "nothing in it can move"))
+    if template.form in (Form.CONCAT, Form.JOIN) and any(map(_is_filled_elsewhere, flat.holes)):
+        why = "a part of it is filled by `.format`"
+        return _nothing(flat, Refusal(why, "write that part as an f-string"))
     planner = _Planner(flat, template, min_gain, role, counter or _default_counter())
     daring = planner.plan(is_daring=True)
     if daring.applicability is Applicability.RISKY and not risky:
@@ -150,6 +153,16 @@ def sort_applicability(hole: Hole) -> Applicability | None:
 @lru_cache(maxsize=1)
 def _default_counter() -> Counter:
     return Counter()
+
+
+def _is_filled_elsewhere(hole: Hole) -> bool:
+    """True for the field of a literal whose value stands in a call, not in the field."""
+    at, value = hole.location, hole.value_location
+    if value is None or at.path != value.path:
+        return value is not None
+    return (value.line, value.column) < (at.line, at.column) or (
+        (value.end_line, value.end_column) > (at.end_line, at.end_column)
+    )
 
 
 def _nothing(flat: Flat, *refusals: Refusal) -> Plan:
