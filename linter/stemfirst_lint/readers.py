@@ -163,17 +163,17 @@ class Readers:
 
     def _scopes_of(self, module: ModuleIndex) -> list[Scope]:
         if module.path not in self._scopes:
-            self._scopes[module.path] = list(_below(module.scope))
+            self._scopes[module.path] = list(below(module.scope))
         return self._scopes[module.path]
 
 
-def _below(scope: Scope) -> Iterator[Scope]:
+def below(scope: Scope) -> Iterator[Scope]:
     """Yield a scope and all that are defined in it; lambdas import and name nothing."""
     yield scope
     for bindings in scope.bindings.values():
         for binding in bindings:
             if binding.how is Bind.DEFINITION and binding.scope is not None:
-                yield from _below(binding.scope)
+                yield from below(binding.scope)
 
 
 def _is_cut(root: ast.AST, name: str) -> bool:

@@ -33,6 +33,7 @@ from stemfirst_lint.syntax import called
 from stemfirst_lint.template_classes import TemplateClasses
 from stemfirst_lint.templates import Reader
 from stemfirst_lint.unfilled import unfilled_sites
+from stemfirst_lint.unreached import Unreached
 from stemfirst_lint.wording import NOT_A_PROMPT, is_named, is_worded, lead, stable_texts
 
 STRONG_KEYWORDS = frozenset(
@@ -97,6 +98,9 @@ class Finder:
         for site in self._sites:
             grouped.setdefault(site.template.location, []).append(site)
         found = [self._one(group) for group in grouped.values()]
+        if not self.has_constants:
+            unreached = Unreached(self.project)
+            found = [site for site in found if not unreached.holds(site)]
         return sorted(found, key=lambda site: site.template.location)
 
     def _module(self, module: ModuleIndex) -> None:

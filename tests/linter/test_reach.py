@@ -1,9 +1,11 @@
 """Values and prompts are found where the code does not spell them out, and settings stay silent."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from stemfirst_lint.check import Report
+from stemfirst_lint.check import Report, check_paths
+from stemfirst_lint.config import Config
 
 Check = Callable[..., Report]
 
@@ -32,6 +34,21 @@ VARIES = {
     "what a call made of data by its name": (
         "def ask(client, question):\n    shown = tool.format_it(question)\n"
         f'    text = f"{{shown}} RULES"\n    {SEND}'
+    ),
+    "what is read from a file, whatever reads it": (
+        "def ask(client, state):\n    specs_content = state.format_specs()\n"
+        f'    text = f"{{specs_content}} RULES"\n    {SEND}'
+    ),
+    "data that is called so": (
+        f'def ask(client, market_data):\n    text = f"{{market_data}} RULES"\n    {SEND}'
+    ),
+    "the prompt of a function that sends it": (
+        f'def a_generate_findings(client, prompt: str):\n    text = prompt + " RULES"\n    {SEND}'
+    ),
+    "a part of a sum that `.format` fills": (
+        "def ask(client, goal, x):\n"
+        '    text = f"About {x}: "\n'
+        f'    text += "Reach {{goal}}. RULES".format(goal=goal)\n    {SEND}'
     ),
     "a part of a tuple that a function returns": (
         "def both(question):\n    return f'{question} RULES', 'x'\n\n"
@@ -114,6 +131,23 @@ STAYS = {
         + '    ("system", "Be terse."), ("placeholder", "{messages}"),\n'
         + '    ("human", "{question} RULES")])\n'
     ),
+    "a text of what stays for long": (
+        "def ask(client, rules_context, personality_context):\n"
+        f'    text = f"{{rules_context}} {{personality_context}} RULES"\n    {SEND}'
+    ),
+    "the prompt that an object is made with": (
+        "class Agent:\n    def __init__(self, client, prompt):\n"
+        f'        text = f"{{prompt}} RULES"\n        {SEND}'
+    ),
+    "a private function that nobody calls": (
+        f'def _ask(client, question):\n    text = f"{{question}} RULES"\n    {SEND}'
+    ),
+    "a private method that is called by one that nobody calls": (
+        "class Judge:\n    def _first(self, client, question):\n"
+        "        return self._second(client, question)\n\n"
+        "    def _second(self, client, question):\n"
+        f'        text = f"{{question}} RULES"\n        {SEND}'
+    ),
     "a value that each round binds anew": (
         "def work(client):\n    for step in steps():\n"
         '        last = "a"\n        text = f"{last} RULES"\n'
@@ -149,6 +183,31 @@ STAYS = {
     "a template whose fields say nothing": 'ASK_PROMPT = """{fence}\nRULES"""\n',
     "a page of HTML among prompts": 'PAGE_PROMPT = """<html>{question}\nRULES</html>"""\n',
 }
+
+
+UNREAD = {
+    "nobody reads it": ("prompts.USED", "", ["USED"]),
+    "a module reads it": ("prompts.USED, prompts.SPARE", "", ["USED", "SPARE"]),
+    "it is read by its name in quotes": ("prompts.USED", '__all__ = ["SPARE"]', ["USED", "SPARE"]),
+}
+
+
+@pytest.mark.parametrize("title", UNREAD)
+def test_a_template_that_nobody_reads_is_not_reported(title: str, tmp_path: Path) -> None:
+    reads, more, found = UNREAD[title]
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "prompts.py").write_text(
+        f'USED = PromptTemplate.from_template("{{question}} {RULES}")\n'
+        f'SPARE = PromptTemplate.from_template("{{question}} {RULES}")\n{more}\n'
+    )
+    (package / "chat.py").write_text(f"from package import prompts\n\nSENT = [{reads}]\n")
+    lines = {"USED": 1, "SPARE": 2}
+    report = check_paths((str(package),), Config())
+    assert [f.location.line for f in report.findings] == [lines[name] for name in found]
+    alone = check_paths((str(package / "prompts.py"),), Config())
+    assert len(alone.findings) == 2  # who reads them is out of sight
 
 
 @pytest.mark.parametrize("title", VARIES)

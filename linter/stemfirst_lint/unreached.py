@@ -1,0 +1,150 @@
+"""Finds prompts that nothing can send: constants that nobody reads, private code that nobody calls.
+
+Knows reads by name alone, in every module that was read: a name that is read or imported anywhere
+counts as read, and so does one that is spelled in quotes. Two functions that call each other count
+as called. Does not know who else reads a module that no other module imports: a file that was
+checked by itself keeps its prompts.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from stemfirst_lint.model import Sink
+from stemfirst_lint.readers import below
+from stemfirst_lint.scopes import Bind, Scope, ScopeKind
+
+if TYPE_CHECKING:
+    from stemfirst_lint.index import ModuleIndex
+    from stemfirst_lint.model import Location, Site
+    from stemfirst_lint.project import Project
+
+
+class Unreached:
+    """What cannot be reached in one project; ask when all modules are added."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._modules = [module for module in project.modules.values() if module is not None]
+        self._scopes = {module.path: list(below(module.scope)) for module in self._modules}
+        self._reads: Counter[str] = Counter()
+        self._importers: dict[str, set[str]] = {}
+        """By the last name of what is imported: the modules that import it."""
+        for module in self._modules:
+            self._reads.update(module.loads)
+            self._reads.update(module.attribute_loads)
+            for dotted, name in _imports(self._scopes[module.path]):
+                for last in filter(None, (dotted.rpartition(".")[2], name)):
+                    self._importers.setdefault(last, set()).add(module.path)
+        self._dead = self._dead_functions()
+
+    def holds(self, site: Site) -> bool:
+        """Return True if nothing in the project can send a site's text."""
+        place = site.template.location
+        own = self.project.modules.get(os.path.abspath(place.path))
+        if own is None:
+            return False
+        if any(module is own and _contains(node, place) for module, node in self._dead):
+            return True
+        return site.sink in (Sink.NAME, Sink.TEMPLATE_CLASS) and self._is_unread(own, place)
+
+    def _is_unread(self, own: ModuleIndex, place: Location) -> bool:
+        """True for a constant that nobody reads in a module that others do read."""
+        stem = os.path.splitext(os.path.basename(own.path))[0]
+        if not self._importers.get(stem, set()) - {own.path}:
+            return False
+        names = [
+            name
+            for name, bindings in own.scope.bindings.items()
+            if any(
+                binding.how is Bind.ASSIGN
+                and binding.value is not None
+                and _contains(binding.value, place)
+                for binding in bindings
+            )
+        ]
+        return bool(names) and all(self._is_never_named(name, own) for name in names)
+
+    def _is_never_named(self, name: str, own: ModuleIndex) -> bool:
+        text = own.source.text
+        is_quoted = f'"{name}"' in text or f"'{name}'" in text
+        return not self._reads[name] and name not in self._importers and not is_quoted
+
+    def _dead_functions(self) -> list[tuple[ModuleIndex, ast.AST]]:
+        """The private functions that nobody names but themselves and others of this list."""
+        reads = Counter(self._reads)
+        waiting = [
+            (module, scope)
+            for module in self._modules
+            for scope in self._scopes[module.path]
+            if _is_private(scope) and not _may_be_mixed_in(scope) and self._reads[scope.name] < 4
+        ]
+        dead: list[tuple[ModuleIndex, ast.AST]] = []
+        while True:
+            found = [
+                (module, scope)
+                for module, scope in waiting
+                if not (reads[scope.name] - _named_in(scope.node)[scope.name])
+                and self._is_quoted_nowhere(scope.name)
+                and scope.name not in self._importers
+            ]
+            if not found:
+                return dead
+            for module, scope in found:
+                reads.subtract(_named_in(scope.node))
+                dead.append((module, scope.node))
+            waiting = [one for one in waiting if one not in found]
+
+    def _is_quoted_nowhere(self, name: str) -> bool:
+        return not any(
+            f'"{name}"' in module.source.text or f"'{name}'" in module.source.text
+            for module in self._modules
+        )
+
+
+def _imports(scopes: Iterable[Scope]) -> Iterable[tuple[str, str]]:
+    """Yield the module and the attribute of each import."""
+    for scope in scopes:
+        for bindings in scope.bindings.values():
+            for binding in bindings:
+                if binding.how is Bind.IMPORT and binding.target is not None:
+                    yield binding.target[0], binding.target[1] or ""
+
+
+def _is_private(scope: Scope) -> bool:
+    name = scope.name
+    return (
+        scope.kind is ScopeKind.FUNCTION
+        and name.startswith("_")
+        and not name.startswith("__")
+        and not getattr(scope.node, "decorator_list", ())
+    )
+
+
+def _may_be_mixed_in(scope: Scope) -> bool:
+    """True for a method of a class that has bases or may be one: another class may call it."""
+    owner = scope.owner
+    if owner is None:
+        return False
+    bases = getattr(owner.node, "bases", ())
+    return bool(bases) or "Mixin" in owner.name or "Base" in owner.name
+
+
+def _named_in(node: ast.AST) -> Counter[str]:
+    """How often each name is read inside a function."""
+    found: Counter[str] = Counter()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            found[inner.id] += 1
+        elif isinstance(inner, ast.Attribute):
+            found[inner.attr] += 1
+    return found
+
+
+def _contains(node: ast.AST, place: Location) -> bool:
+    first = getattr(node, "lineno", 0)
+    return first <= place.line and place.end_line <= (getattr(node, "end_lineno", 0) or first)
