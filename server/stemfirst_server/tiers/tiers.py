@@ -18,7 +18,6 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -28,17 +27,16 @@ from stemfirst_server.memory.arrival import NOTHING, BroughtBack, continue_match
 from stemfirst_server.memory.node import TOKEN_BYTES
 from stemfirst_server.tiers.block import MOST_BLOCK_PAGES, Block, BlockIndex
 from stemfirst_server.tiers.disk import BrokenFileError
+from stemfirst_server.tiers.saving import save_all
 from stemfirst_server.tiers.stats import TierStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from pathlib import Path
-
-    import torch
 
     from stemfirst_server.memory.cache import PageCache
     from stemfirst_server.memory.node import EvictedRun, PageArray
-    from stemfirst_server.tiers.disk import BlockFile, DiskStore
+    from stemfirst_server.tiers.disk import DiskStore
     from stemfirst_server.tiers.host import HostMemory
 
 log = logging.getLogger("stemfirst.tiers")
@@ -252,38 +250,9 @@ class Tiers:
             return 0
         deadline = time.monotonic() + most_s
         self.settle(most_s)
-        files: list[BlockFile] = []
-        written = 0
-        for block, tensors in self._unsaved(cache):
-            is_late = time.monotonic() > deadline
-            is_full = sum(file.nbytes for file in files) > disk.most_bytes * 0.9
-            file = None if is_late or is_full else disk.write(block, tensors())
-            if file is None:
-                break
-            files.append(file)
-            written += block.pages
-        disk.rank(files)
-        return written
-
-    def _unsaved(
-        self, cache: PageCache
-    ) -> Iterator[tuple[Block, Callable[[], tuple[torch.Tensor, ...]]]]:
-        """Yield what is not on disk with a way to read its KV, the last used first."""
-        size = self._page_bytes
-        # Parents come first, and were used with their children: sorting keeps them first.
-        for node in sorted(cache.tree.nodes(), key=lambda node: -node.last_used):
-            data = cache.tree.path_data(node)
-            end = len(data) // size
-            start = end - len(node.pages)
-            for first in range(start, end, MOST_BLOCK_PAGES):
-                last = min(first + MOST_BLOCK_PAGES, end)
-                block = Block(node.namespace, data[: last * size], first, last - first)
-                if not all(self._is_on_disk(block)):
-                    pages = node.pages[first - start : last - start]
-                    yield block, partial(self._host.from_device, pages)
-        for block in reversed(list(self._in_host)):
-            if block.file is None and block.slots is not None:
-                yield block, partial(self._host.read, block.slots)
+        with self._lock:
+            in_host = [block for block in reversed(self._in_host) if block.file is None]
+        return save_all(cache, self._host, disk, in_host, self._is_on_disk, deadline=deadline)
 
     def stats(self) -> TierStats:
         """Return gauges and counters."""
@@ -486,12 +455,10 @@ class Tiers:
         if file is not None and not is_listed:
             self._disk.remove(file)
 
-    def _is_on_disk(self, block: Block) -> Sequence[bool]:
+    def _is_on_disk(self, block: Block) -> bool:
         with self._lock:
-            found = [False] * block.pages
-            for page, other in self._index.run(block.namespace, block.data, block.start_page):
-                found[page - block.start_page] = other.file is not None
-            return found
+            found = self._index.run(block.namespace, block.data, block.start_page)
+            return sum(other.file is not None for _, other in found) == block.pages
 
 
 def _slots(block: Block) -> PageArray:
