@@ -101,6 +101,10 @@ _QUALIFIERS = frozenset(
     }
 )  # fmt: skip
 """First words that make a number, a switch or a template of what follows: `max_documents`."""
+_KEPT_DATA = (
+    _CONFIG_WORDS | _KEPT_MATTERS | _TENANT_WORDS | {"location", "meta", "agent", "training", "app"}
+)
+"""Words that make data of what stays for a user at least: `location_data`."""
 _PLAIN_TYPES = re.compile(r"^(Optional\[)?(int|float|bool)\b")
 _WORD = re.compile(r"[a-z]+|[A-Z][a-z]*|\d+")
 _DATA_TYPES = re.compile(
@@ -124,7 +128,7 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
         return None
     if words and words[-1] in ("url", "uri") and words[0] in _ADDRESS_WORDS:
         return None
-    if re.search(r"[a-z]_data$", name) and words[-1] not in _CONFIG_WORDS | _KEPT_MATTERS:
+    if re.search(r"[a-z]_data$", name) and not _KEPT_DATA.intersection(words):
         return Tier.REQUEST  # `market_data`; the last word was dropped above
     if len(words) > 1 and words[-1] in _HOLDERS and words[-2] in _KEPT_MATTERS:
         return None

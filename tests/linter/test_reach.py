@@ -135,6 +135,9 @@ STAYS = {
         "def ask(client, rules_context, personality_context):\n"
         f'    text = f"{{rules_context}} {{personality_context}} RULES"\n    {SEND}'
     ),
+    "data of what stays for a user": (
+        f'def ask(client, location_data):\n    text = f"{{location_data}} RULES"\n    {SEND}'
+    ),
     "the prompt that an object is made with": (
         "class Agent:\n    def __init__(self, client, prompt):\n"
         f'        text = f"{{prompt}} RULES"\n        {SEND}'
