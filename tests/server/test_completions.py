@@ -72,13 +72,15 @@ def test_the_report_accounts_for_every_token_and_says_what_was_saved(
     time = report["time"]
     assert time["ttft"] >= time["prefill"] > 0
     assert time["tpot"] == pytest.approx(time["decode"] / 3, abs=0.01)
-    saved = time["prefill_ms_saved"]
+    assert "random weights" in report["notice"]
+    saved, cost = time["prefill_ms_saved"], report["cost"]
+    if saved is None:  # a machine so busy that its measurements tell nothing
+        assert cost is None
+        return
     assert saved["lo"] <= saved["est"] <= saved["hi"]
     assert saved["est"] > 10
-    cost = report["cost"]
     assert cost["saved"] == pytest.approx(saved["est"] * 2 / 3_600_000, rel=1e-3)
     assert cost["without_cache"] == pytest.approx(cost["actual"] + cost["saved"])
-    assert "random weights" in report["notice"]
 
 
 def test_a_miss_is_placed_at_the_byte_where_the_prompt_changed(
