@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stemfirst_server.memory.eviction import Recency
+from stemfirst_server.memory.leaves import LeafQueue, is_evictable_leaf
 from stemfirst_server.memory.node import (
     TOKEN_BYTES,
     EvictedRun,
@@ -66,11 +67,7 @@ class RadixTree:
         self._roots: dict[str, Node] = {}
         self._clock = 0
         self.on_age: Callable[[int, int], None] | None = None
-        self._ties = 0
-        # At most one entry a node: (rank when queued, tie-break, node). Entries go stale
-        # when a node is used, locked or gets children; `evict` sorts that out as it pops, so
-        # that a use costs no more than a number written.
-        self._queue: list[tuple[float, int, Node]] = []
+        self._leaves = LeafQueue(self._eviction, page)
         self.pages = 0
         self.locked_pages = 0
 
@@ -181,7 +178,7 @@ class RadixTree:
             else:
                 leaf = Node(rest, _own(added.copy()), end, namespace, clock)
                 end.children[rest[: self._page_bytes]] = leaf
-                self._enqueue(leaf)
+                self._leaves.add(leaf)
                 end = leaf
         step: Node | None = end
         while step is not None:
@@ -230,7 +227,7 @@ class RadixTree:
             if not step.locks:
                 self.locked_pages -= len(step.pages)
                 if not step.children and not step.is_queued:
-                    self._enqueue(step)
+                    self._leaves.add(step)
             step = parent
         if not step.children and not step.locks:
             del self._roots[step.namespace]
@@ -254,14 +251,8 @@ class RadixTree:
         """
         gained: list[PageArray] = []
         missing = pages
-        while missing > 0 and self._queue:
-            rank, _, node = heapq.heappop(self._queue)
-            node.is_queued = False
-            if not self._is_evictable_leaf(node):
-                continue
-            if node.ranked_at != node.last_used:
-                self._enqueue(node)
-                continue
+        while missing > 0 and (lowest := self._leaves.pop()) is not None:
+            rank, node = lowest
             self._eviction.evicted(rank)
             if self.on_age is not None:
                 self.on_age(node.last_used, min(missing, len(node.pages)))
@@ -275,7 +266,7 @@ class RadixTree:
                 node.key = node.key[: keep * self._page_bytes]
                 self.pages -= missing
                 missing = 0
-                self._enqueue(node)
+                self._leaves.add(node)
                 continue
             gained.append(node.pages)
             missing -= len(node.pages)
@@ -315,7 +306,7 @@ class RadixTree:
         gained: list[PageArray] = [_NO_PAGES]
         while surplus > 0 and leaves:
             _, index, node = heapq.heappop(leaves)
-            if not self._is_evictable_leaf(node):
+            if not is_evictable_leaf(node):
                 continue  # locked, or it comes again when its last child is gone
             keep = max(0, len(node.pages) - surplus)
             gone, parent = node.pages[keep:].copy(), node.parent
@@ -364,7 +355,7 @@ class RadixTree:
             seen.update(node.pages.tolist())
             total += len(node.pages)
             locked += len(node.pages) if node.locks else 0
-            if self._is_evictable_leaf(node):
+            if is_evictable_leaf(node):
                 assert node.is_queued, "every evictable leaf can be found"
         assert len(seen) == total == self.pages
         assert locked == self.locked_pages
@@ -420,28 +411,13 @@ class RadixTree:
         front.children[node.key[: self._page_bytes]] = node
         return front
 
-    def _is_evictable_leaf(self, node: Node) -> bool:
-        return node.parent is not None and node.locks == 0 and not node.children
-
-    def _enqueue(self, node: Node) -> None:
-        if self._is_evictable_leaf(node) and not node.is_queued:
-            node.ranked_at = node.last_used
-            rank = self._eviction.rank(
-                last_used=node.last_used,
-                uses=node.uses,
-                end_tokens=(node.start_page + len(node.pages)) * self.page,
-            )
-            self._ties += 1
-            heapq.heappush(self._queue, (rank, self._ties, node))
-            node.is_queued = True
-
     def _remove_leaf(self, node: Node) -> None:
         parent = node.parent
         assert parent is not None
         del parent.children[node.key[: self._page_bytes]]
         node.parent = None
         self.pages -= len(node.pages)
-        self._enqueue(parent)
+        self._leaves.add(parent)
         self._drop_empty_root(node.namespace)
 
     def _drop_empty_root(self, namespace: str) -> None:
