@@ -53,11 +53,18 @@ class Unreached:
         return site.sink in (Sink.NAME, Sink.TEMPLATE_CLASS) and self._is_unread(own, place)
 
     def _is_unread(self, own: ModuleIndex, place: Location) -> bool:
-        """True for a constant that nobody reads in a module that others do read."""
+        """True for a constant or function that nobody names in a module that others import."""
         stem = os.path.splitext(os.path.basename(own.path))[0]
         if not self._importers.get(stem, set()) - {own.path}:
             return False
         names = [
+            scope.name
+            for scope in self._scopes[own.path]
+            if scope.kind is ScopeKind.FUNCTION
+            and scope.name.isidentifier()
+            and not scope.name.startswith("__")
+            and _contains(scope.node, place)
+        ] or [
             name
             for name, bindings in own.scope.bindings.items()
             if any(

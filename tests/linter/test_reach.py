@@ -213,6 +213,22 @@ def test_a_template_that_nobody_reads_is_not_reported(title: str, tmp_path: Path
     assert len(alone.findings) == 2  # who reads them is out of sight
 
 
+def test_a_function_that_nobody_names_makes_no_prompt(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "template.py").write_text(
+        "class JudgeTemplate:\n"
+        f'    def used(question):\n        return f"{{question}} {RULES}"\n\n'
+        f'    def spare(question):\n        return f"{{question}} {RULES}"\n'
+    )
+    (package / "chat.py").write_text(
+        "from package.template import JudgeTemplate\n\nPROMPT = JudgeTemplate.used\n"
+    )
+    report = check_paths((str(package),), Config())
+    assert [finding.location.line for finding in report.findings] == [3]
+
+
 @pytest.mark.parametrize("title", VARIES)
 def test_what_varies_is_found(check: Check, title: str) -> None:
     report = check(VARIES[title].replace("RULES", RULES))
