@@ -77,7 +77,7 @@ _TAGGED = re.compile(r"\s*<([A-Za-z][\w.-]*)(?:[ \t][^<>\n]*)?>.*</\1>\s*", re.D
 def blocks_of(flat: Flat, varies: Varies) -> tuple[Block, ...]:
     """Return the template's blocks in order; together they hold all text but white space."""
     whole = _unbreakable(flat.text)
-    cue = _cue_start(flat.text)
+    cue = _cue_start(flat.text, whole)
     blocks: list[Block] = []
     paragraphs = _sections(flat.text, _paragraphs(flat.text[:cue], whole), whole)
     for number, (start, end, is_headed) in enumerate(paragraphs):
@@ -90,8 +90,11 @@ def blocks_of(flat: Flat, varies: Varies) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _cue_start(text: str) -> int:
-    """Return where the prompt's closing cue starts, or the text's length if it has none."""
+def _cue_start(text: str, whole: bytearray) -> int:
+    """Return where the prompt's closing cue starts, or the text's length if it has none.
+
+    The end of a fence that opened further up is none.
+    """
     start = end = len(text)
     while end > 0:
         line_start = text.rfind("\n", 0, end - 1) + 1 if end > 1 else 0
@@ -99,6 +102,8 @@ def _cue_start(text: str) -> int:
         if line and words.bare(line) != line:
             break  # what is open may not be cut; `ends_in_cue` sees it later
         if line and not words.is_cue(line) and not _RULE.fullmatch(line):
+            break
+        if line and whole[line_start]:
             break
         if line:
             start = line_start

@@ -62,6 +62,14 @@ MOVES = {
         f"Context: {{context}}\n\n{RULES}\n\nAnswer:",
         "RULES\n\nContext: {context}\n\nAnswer:",
     ),
+    "a fence that ends the prompt is no cue": (
+        f"# Context\n{{context}}\n\n# Task\n{RULES}\n```json\n[1, 2]\n```\n",
+        "# Task\nRULES\n```json\n[1, 2]\n```\n\n# Context\n{context}\n",
+    ),
+    "a fence that stays open is one": (
+        f"Context: {{context}}\n\n{RULES}\n\n```json",
+        "RULES\n\nContext: {context}\n\n```json",
+    ),
     "a cue of two lines stays the end": (
         f"Context: {{context}}\n\n{RULES}\n\nBegin:\n---\n",
         "RULES\n\nContext: {context}\n\nBegin:\n---\n",
