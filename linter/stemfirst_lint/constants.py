@@ -15,6 +15,7 @@ from stemfirst_lint.scopes import Bind, Scope, ScopeKind, Use
 
 _MAX_STEPS = 20_000
 _MAX_DEPTH = 40
+_MAX_TEXT = 1_000_000
 _MAX_HOPS = 24
 """Names and sums followed for the text of one string."""
 
@@ -181,6 +182,9 @@ def constant_text(project: Project, node: ast.expr, use: Use, hops: int = 0) -> 
             left = constant_text(project, node.left, use, hops + 1)
             right = constant_text(project, node.right, use, hops + 1) if left is not None else None
             return None if left is None or right is None else left + right
+        case ast.BinOp(op=ast.Mult(), left=repeated, right=ast.Constant(value=int(times))):
+            once = constant_text(project, repeated, use, hops + 1)
+            return None if once is None or len(once) * times > _MAX_TEXT else once * times
         case ast.JoinedStr():
             parts: list[str] = []
             for value in node.values:

@@ -195,10 +195,19 @@ def test_people_read_the_cost_and_its_date(tmp_path: Path) -> None:
     path.write_text(PRICED)
     config = Config(model="claude-sonnet-4-5", root=str(tmp_path))
     text = " ".join(" ".join(full_lines(check_paths((str(path),), config))).split())
-    assert "costs $" in text
+    assert "the tokens counted here cost $" in text
     assert "in 1,000 calls with claude-sonnet-4-5, prices of 20" in text
 
 
 def test_a_name_without_a_price_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match="no price of a model by that name"):
         Counter("nobodys-model")
+
+
+def test_repeated_text_counts_as_often_as_it_is_repeated(model: Path, tmp_path: Path) -> None:
+    app = APP.replace('f"{user_name} one two three"', 'f"{user_name} {RULES}"')
+    path = tmp_path / "app.py"
+    path.write_text('RULES = "be kind " * 30\n' + app)
+    config = Config(min_gain=1, model=str(model), root=str(tmp_path))
+    (finding,) = (each for each in check_paths((str(path),), config).findings)
+    assert 60 <= finding.forfeited_tokens < 80

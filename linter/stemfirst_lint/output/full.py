@@ -43,8 +43,8 @@ def money_line(money: Money) -> str:
     """Return what a fault costs, with the date of the prices."""
     priced = f"{money.model}, prices of {money.as_of}"
     if money.why_none is not None:
-        return f"costs nothing with {priced}: {money.why_none}"
-    return f"costs ${money.usd:,.2f} in 1,000 calls with {priced}"
+        return f"the tokens counted here cost nothing with {priced}: {money.why_none}"
+    return f"the tokens counted here cost ${money.usd:,.2f} in 1,000 calls with {priced}"
 
 
 def mark(finding: Finding) -> str:
