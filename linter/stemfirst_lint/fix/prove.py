@@ -154,8 +154,6 @@ def prove_file(old: str, new: str, edits: list[Edit], *, is_python: bool = True)
         raise ProofError("text outside the literal would change")
     if not is_python:
         return
-    if _comments_in(old) != _comments_in(new):
-        raise ProofError("a comment would be lost or doubled")
     try:
         before, after = _skeleton(old), _skeleton(new)
     except RecursionError:  # walking a tree recurses deeper than parsing it
@@ -164,6 +162,8 @@ def prove_file(old: str, new: str, edits: list[Edit], *, is_python: bool = True)
         raise ProofError("the new source does not parse")
     if before != after:
         raise ProofError("code outside the literal would change")
+    if _comments_in(old) != _comments_in(new):
+        raise ProofError("a comment would be lost or doubled")
 
 
 def _comments_in(text: str) -> Counter[str] | None:
