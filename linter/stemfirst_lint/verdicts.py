@@ -127,9 +127,10 @@ def declared(name: str, tier: Tier, place: Location | None = None) -> Verdict:
 def kept(verdict: Verdict, name: str) -> Verdict:
     """Return the verdict of a value that was judged by a name, under a name that says a setting.
 
-    A language that was detected in a document seldom differs from the last one.
+    A language that was detected in a document seldom differs from the last one. What belongs to a
+    customer belongs to that customer under any name.
     """
-    is_by_name = verdict.kind in (Kind.NAMED, Kind.PARAMETER)
+    is_by_name = verdict.kind in (Kind.NAMED, Kind.PARAMETER) and verdict.tier is not Tier.TENANT
     return UNKNOWN if is_by_name and naming.is_setting(name) else verdict
 
 
