@@ -242,7 +242,7 @@ class _Masked(ast.NodeTransformer):
         others = [part for part in shown if part != mark]
         if len(others) == len(shown):
             return ast.Tuple(visited)  # no sum of texts
-        return ast.Name("string " + " ".join(others))
+        return ast.Name(" ".join(["string", *others]))  # of strings alone: as one of them
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         return ast.Name("string")

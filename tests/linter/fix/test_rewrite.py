@@ -329,6 +329,13 @@ def test_a_proof_sees_a_change_outside_and_a_file_that_does_not_parse() -> None:
         prove_file(old, 'x = 1\nP = f"{b}\n', [Edit(10, 16, 'f"{b}')])
 
 
+def test_a_sum_of_strings_may_become_one_string() -> None:
+    old = 'P = f"\\n" + f"{a} b"\n'
+    prove_file(old, 'P = f"\\nb {a}"\n', [Edit(4, len(old) - 1, 'f"\\nb {a}"')])
+    with pytest.raises(ProofError, match="code outside"):
+        prove_file('P = "b" + a\n', 'P = "b"\n', [Edit(4, 11, '"b"')])
+
+
 def test_a_file_too_deep_to_compare_proves_nothing() -> None:
     rest = "x = " + " + ".join(["1"] * 20_000) + "\n"
     edit = Edit(4, 10, 'f"{b}"')
