@@ -55,9 +55,8 @@ def test_figures_of_a_run_are_the_servers_own(
     assert found["errors"] == {}
     assert found["output_tokens"] == 48
     assert found["hit_ratio"] >= least_hits
-    if found["prefill_ms_saved"]:  # none on a machine too busy to be measured
-        assert found["prefill_ms_saved"] > 0
-        assert found["saved"] > 0
+    assert found["prefill_ms_saved"] > 0
+    assert found["saved"] > 0
     for name in ("ttft_ms", "tpot_ms", "e2e_ms"):
         spread = found[name]
         assert spread["count"] == 12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -73,10 +74,14 @@ def test_the_report_accounts_for_every_token_and_says_what_was_saved(
     assert time["ttft"] >= time["prefill"] > 0
     assert time["tpot"] == pytest.approx(time["decode"] / 3, abs=0.01)
     assert "random weights" in report["notice"]
-    saved, cost = time["prefill_ms_saved"], report["cost"]
-    if saved is None:  # a machine so busy that its measurements tell nothing
-        assert cost is None
-        return
+    deadline = monotonic() + 60
+    while report["time"]["prefill_ms_saved"] is None:
+        # A machine that was busy at the start: every prefill that follows tells the law more.
+        assert report["cost"] is None
+        assert monotonic() < deadline, "the server never came to an estimate"
+        ask(client, policy, "Once more", extra_body={"cache_salt": str(monotonic())})
+        report = report_of(ask(client, policy, "Two, and some more"))
+    saved, cost = report["time"]["prefill_ms_saved"], report["cost"]
     assert saved["lo"] <= saved["est"] <= saved["hi"]
     assert saved["est"] > 10
     assert cost["saved"] == pytest.approx(saved["est"] * 2 / 3_600_000, rel=1e-3)
