@@ -252,8 +252,8 @@ def test_a_body_of_100_mb_is_refused_early_and_leaves_no_memory(small: Served) -
 # A long life.
 
 
-async def live(url: str, *, requests: int, clients: int, seed: int) -> Counter[str]:
-    """Ask for one to four tokens many times; some leave, some share, some are wrong."""
+async def live(url: str, *, requests: int, clients: int, seed: int, longest: int) -> Counter[str]:
+    """Ask for few tokens many times, up to `longest` sentences; some leave, share, are wrong."""
     left = iter(range(requests))
     seen: Counter[str] = Counter()
 
@@ -262,8 +262,8 @@ async def live(url: str, *, requests: int, clients: int, seed: int) -> Counter[s
         connection = await Connection.open(url)
         for _ in left:
             kind = chance.random()
-            policy = "Refunds are paid. " * chance.randint(0, 60)
-            text = f"Policy {chance.randint(0, 39)}. {policy}"
+            policy = "Refunds are paid. " * chance.randint(0, longest)
+            text = f"Policy {chance.randint(0, 2400 // longest)}. {policy}"
             body = said(text, max_tokens=chance.randint(1, 4), stream=kind < 0.3)
             if kind > 0.9:
                 await connection.post_and_leave(CHAT, body, after_bytes=chance.choice([0, 30]))
@@ -285,14 +285,14 @@ async def live(url: str, *, requests: int, clients: int, seed: int) -> Counter[s
     return seen
 
 
-def check_life(served: Served, *, requests: int, rss_mb: float) -> str:
+def check_life(served: Served, *, requests: int, rss_mb: float, longest: int = 60) -> str:
     """Live twice: what is held at the end is what was held in the middle."""
     marks: list[tuple[dict[str, float], Footprint]] = []
     seen: Counter[str] = Counter()
     began = time.monotonic()
     for seed, share in enumerate((0.4, 0.6)):
-        part = live(served.url, requests=int(requests * share), clients=8, seed=seed)
-        seen += asyncio.run(part)
+        count = int(requests * share)
+        seen += asyncio.run(live(served.url, requests=count, clients=8, seed=seed, longest=longest))
         marks.append((wait_until_idle(served.url), footprint(served.process.pid)))
     took_s = time.monotonic() - began
     (middle, before), (end, after) = marks
@@ -318,7 +318,7 @@ def test_a_short_life_leaves_nothing_over(small: Served) -> None:
 @pytest.mark.timeout(7200)
 def test_a_life_of_100_000_requests_leaves_nothing_over(start: Callable[..., Any]) -> None:
     requests = int(os.environ.get("STEMFIRST_SOAK_REQUESTS", "100000"))
-    check_life(start(*FLAGS).wait_until_ready(), requests=requests, rss_mb=30)
+    check_life(start(*FLAGS).wait_until_ready(), requests=requests, rss_mb=30, longest=10)
 
 
 # Whatever the API's own description allows.
