@@ -22,7 +22,7 @@ from stemfirst_server.engine.request import (
     token_array,
 )
 from stemfirst_server.errors import ConfigError
-from stemfirst_server.model.loading import LoadedModel
+from stemfirst_server.model.loading import LoadedModel, load_model
 from stemfirst_server.tiers.block import Block, BlockIndex
 from stemfirst_server.tiers.settings import TierSettings
 from stemfirst_server.tiers.tiers import Tiers
@@ -75,10 +75,10 @@ def start(load_small: Callable[[str], LoadedModel]) -> Iterator[Callable[..., Ti
 
     def make(
         *, host: int | None = 4 * MIB, disk: Path | None = None, disk_bytes: int = 64 * MIB,
-        model: str = "llama", **config: Any,
+        model: str = "llama", loaded: LoadedModel | None = None, **config: Any,
     ) -> Tiered:  # fmt: skip
         settings = TierSettings(host, disk, disk_bytes)
-        started.append(Tiered(load_small(model), settings, **config))
+        started.append(Tiered(loaded or load_small(model), settings, **config))
         return started[-1]
 
     yield make
@@ -175,6 +175,32 @@ def test_other_weights_never_find_what_was_left(
     finally:
         with torch.no_grad():
             weight.copy_(kept)
+
+
+def test_the_same_weights_under_another_configuration_never_find_what_was_left(
+    start: Callable[..., Tiered], save_small: Callable[..., Path], tmp_path: Path
+) -> None:
+    """One name, one namespace, one disk, every weight the same: positions alone differ."""
+    disk = tmp_path / "disk"
+
+    def served(base: float) -> Tiered:
+        rope = {"rope_type": "default", "rope_theta": base}
+        folder = save_small("llama", rope_parameters=rope)
+        place = tmp_path / str(len(list(tmp_path.iterdir()))) / "model"
+        place.parent.mkdir()
+        folder.rename(place)
+        return start(disk=disk, loaded=load_model(str(place), device="cpu"))
+
+    before = served(10_000.0)
+    first = before.ask(prompt(1))
+    assert before.end() > 0
+    other = served(500_000.0)
+    answer = other.ask(prompt(1))
+    assert answer.finish.report.cached_tokens == 0
+    assert logprobs(answer) != pytest.approx(logprobs(first), abs=1e-3), "wrong KV would be seen"
+    other.end()
+    # The same checkpoint is found wherever it lies.
+    assert served(10_000.0).report(prompt(1)).disk_tokens == 192
 
 
 DAMAGE: dict[str, Callable[[bytearray], None]] = {

@@ -5,7 +5,8 @@ Knows models; does not know tiers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import torch
 import xxhash
@@ -18,11 +19,14 @@ _STEP_NUMBERS = 2**24
 
 
 def fingerprint(model: torch.nn.Module, pool: KVPool, config: EngineConfig) -> str:
-    """Return 32 hex characters that stand for weights, shapes and the way to compute.
+    """Return 32 hex characters that stand for weights, configuration and the way to compute.
 
-    Every byte of the weights counts: a second or two for 10 GB.
+    Every byte of the weights counts: a second or two for 10 GB. So does every setting of the
+    model, since positions and norms make other KV of the same weights; where it lies does not.
     """
     total = xxhash.xxh3_128()
+    settings = json.loads(model.config.to_json_string(use_diff=False))  # type: ignore[operator,union-attr]
+    total.update(json.dumps(_without_names(settings), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         flat = tensor.detach().contiguous().flatten()
@@ -37,3 +41,14 @@ def fingerprint(model: torch.nn.Module, pool: KVPool, config: EngineConfig) -> s
     total.update(f"{device} {torch.__version__} {shapes} {config.page}".encode())
     total.update(f"{config.is_deterministic} {config.chunk_tokens}".encode())
     return total.hexdigest()
+
+
+def _without_names(settings: Any) -> Any:
+    """Return a configuration, and those within it, without the paths that they came from."""
+    if isinstance(settings, dict):
+        return {
+            key: _without_names(value) for key, value in settings.items() if key != "_name_or_path"
+        }
+    if isinstance(settings, list):
+        return [_without_names(value) for value in settings]
+    return settings
