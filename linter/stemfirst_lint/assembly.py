@@ -19,6 +19,7 @@ from stemfirst_lint.jinja import read_jinja
 from stemfirst_lint.literals import FormatField, FormatText, Run, read_format
 from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Template
 from stemfirst_lint.model import Text as TextPiece
+from stemfirst_lint.origins import Origins
 from stemfirst_lint.pieces import (
     Literal,
     end_offset_in,
@@ -29,6 +30,7 @@ from stemfirst_lint.pieces import (
     text_of,
 )
 from stemfirst_lint.scopes import Use, is_own
+from stemfirst_lint.serialised import unsorted_json
 from stemfirst_lint.verdicts import kept, named_verdict, of_field, with_format_spec
 
 
@@ -51,6 +53,7 @@ class Assembler:
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
+        self.origins = Origins(flow.project)
 
     def constant(self, literal: Literal) -> Template | None:
         """Return the template that a constant alone is, or None if it is empty."""
@@ -98,6 +101,7 @@ class Assembler:
         constant = constant_text(self.flow.project, node, use) if verdict.is_stable else None
         if constant is not None:
             verdict = replace(verdict, kind=Kind.CONSTANT)
+        is_open = verdict.tier is None or (verdict.is_stable and constant is None)
         return Hole(
             source=ast.unparse(node),
             name=name_of(node),
@@ -106,6 +110,7 @@ class Assembler:
             value_location=location,
             set_location=set_location,
             constant_text=constant,
+            unsorted_json=unsorted_json(self.origins, node, use) if is_open else None,
         )
 
     def operand(self, node: ast.expr, use: Use, call: Call | None) -> list[Piece]:

@@ -128,6 +128,8 @@ class Callees:
                 return UNKNOWN
             mixed = Evidence(f"`{shown(node)}` draws anew in every call", place)
             return Verdict(Tier.VOLATILE, Kind.SHUFFLED, (mixed,))
+        if dotted in known.COMPLETIONS:
+            return self.flow.containers.completion(node, use)
         if dotted in known.LISTINGS:
             return self.flow.containers.listing(node, use)
         around = known.ENVIRONMENT_CALLS.get(dotted)
@@ -192,6 +194,8 @@ class Callees:
                 for argument in arguments:
                     self.flow.containers.carry(node, argument, found)
             return pure(found)
+        if name in known.COMPLETION_METHODS:
+            return self.flow.containers.completion(node, use)
         if name in known.LISTING_METHODS and receiver.kind not in ORDERLESS:
             return self.flow.containers.listing(node, use)
         if known.REQUEST_CALLS.match(name):

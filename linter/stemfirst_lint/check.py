@@ -142,12 +142,27 @@ def _checked(
         cache.save()
     failures += [UnreadableFile(*failed) for part in judged for failed in part.failures]
     findings = [finding for part in judged for finding in part.findings]
+    findings += _of_target(config)
     findings.sort(key=lambda finding: (finding.location, finding.code))
     sites = sorted(
         (site for part in judged for site in part.sites), key=lambda s: s.template.location
     )
     prompts = sum(part.prompts for part in judged)
     return Report(tuple(findings), tuple(sites), tuple(failures), scanned.files, prompts)
+
+
+def _of_target(config: Config) -> list[Finding]:
+    """What is to be said of the target's chat template, once a run."""
+    if config.model is None or not os.path.exists(config.model):
+        return []
+    from stemfirst_lint.chat_templates import of_model
+    from stemfirst_lint.plugins import rules_of
+
+    template = of_model(config.model)
+    if template is None:
+        return []
+    wanted = [rule() for rule in rules_of(config) if config.wants(rule.code)]
+    return [finding for rule in wanted for finding in rule.check_template(template)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +237,8 @@ class _Island:
 def _judged(
     sites: list[Site], project: Project, config: Config, folders: tuple[str, ...]
 ) -> tuple[Finding, ...]:
+    from stemfirst_lint.chat_templates import in_modules
+    from stemfirst_lint.conditions import conditional_requests
     from stemfirst_lint.flow import Flow
     from stemfirst_lint.gain import Counter
     from stemfirst_lint.plugins import rules_of
@@ -231,11 +248,21 @@ def _judged(
     limits = Limits(Counter(config.model), config.min_gain)
     rules = [rule() for rule in rules_of(config) if config.wants(rule.code)]
     found = [finding for site in sites for rule in rules for finding in rule.check(site, limits)]
+    flow = Flow(project, config.tiers)
+    requests = RequestFinder(flow).requests(project.callers)
+    if config.wants("SF303"):
+        requests += conditional_requests(flow, sites)
     found += [
         finding
-        for request in RequestFinder(Flow(project, config.tiers)).requests(project.callers)
+        for request in requests
         for rule in rules
         for finding in rule.check_request(request, limits)
+    ]
+    found += [
+        finding
+        for template in in_modules(project.callers)
+        for rule in rules
+        for finding in rule.check_template(template)
     ]
     kept = _unsuppressed(found, project, config, folders)
     planned = [

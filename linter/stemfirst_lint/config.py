@@ -19,10 +19,16 @@ DEFAULT_MIN_GAIN_TOKENS = 128
 
 CODES = (
     "SF101", "SF102", "SF103", "SF104", "SF105", "SF106", "SF107", "SF108", "SF109",
-    "SF201", "SF202", "SF203", "SF205", "SF301", "SF304", "SF401", "SF402",
-    "SF407", "SF501", "SF503", "SF505", "SF507", "SF508", "SF901", "SF902",
+    "SF201", "SF202", "SF203", "SF204", "SF205", "SF206",
+    "SF301", "SF302", "SF303", "SF304",
+    "SF401", "SF402", "SF403", "SF404", "SF405", "SF407",
+    "SF501", "SF502", "SF503", "SF504", "SF505", "SF506", "SF507", "SF508",
+    "SF701", "SF702", "SF703", "SF901", "SF902",
 )  # fmt: skip
 """Every code that can be selected; a test holds it to the rules."""
+
+OPT_IN = frozenset({"SF204", "SF405"})
+"""Codes that are looked for only where they are named in full; a test holds it to the rules."""
 
 
 CLOCKS = ("move", "day", "session")
@@ -71,8 +77,11 @@ class Config:
     def wants(self, code: str) -> bool:
         """Return True if findings of a code are asked for: the longest prefix decides.
 
-        Without `select` all are; where `select` and `ignore` say the same, `ignore` wins.
+        Without `select` all are but those that must be named in full, `OPT_IN`. Where `select` and
+        `ignore` say the same, `ignore` wins.
         """
+        if code in OPT_IN and code not in (*self.select, *self.extend_select):
+            return False
         chosen = _longest(code, (*(self.select or ("",)), *self.extend_select))
         return chosen is not None and (_longest(code, self.ignore) or -1) < max(chosen, 0)
 

@@ -16,14 +16,14 @@ from stemfirst_lint import known
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Verdict
 from stemfirst_lint.project import External, Values
-from stemfirst_lint.scopes import Bind, Binding, ScopeKind, Use, last_name
+from stemfirst_lint.scopes import Bind, Binding, CallUse, ScopeKind, Use, last_name
 from stemfirst_lint.syntax import is_container, is_seeded, place_of, shown
 from stemfirst_lint.verdicts import CONSTANT, join
 
 if TYPE_CHECKING:
     from stemfirst_lint.flow import Flow
 
-ORDERLESS = (Kind.SET, Kind.LISTING)
+ORDERLESS = (Kind.SET, Kind.LISTING, Kind.COMPLETION)
 """Kinds whose values are in no order that one could rely on."""
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
 _MAX_HOPS = 24
@@ -64,6 +64,11 @@ class Containers:
                 continue
             if method in ("insert", "setdefault"):
                 arguments = arguments[1:]
+            elif method in ("append", "extend") and not _is_sorted(name, site):
+                for argument in arguments:
+                    ready = self._ready(argument, site.use, call, 0)
+                    if ready is not None:
+                        return ready
             found = [self.flow.verdict(argument, site.use, call) for argument in arguments]
             # All rounds of a loop hold every count; a set inside a list need not show its order.
             added.extend(
@@ -103,6 +108,29 @@ class Containers:
             f"`{shown(node)}` lists in the order of the file system", place_of(node, use)
         )
         return Verdict(Tier.VOLATILE, Kind.LISTING, (told,))
+
+    def completion(self, node: ast.expr, use: Use) -> Verdict:
+        """Return the verdict of a call that gives results in the order in which they get ready."""
+        told = Evidence(f"`{shown(node)}` gives what is ready first, first", place_of(node, use))
+        return Verdict(Tier.VOLATILE, Kind.COMPLETION, (told,))
+
+    def _ready(self, node: ast.expr, use: Use, call: Call | None, hops: int) -> Verdict | None:
+        """The verdict of a loop over such a call, if a value is one of its elements."""
+        for inner in ast.walk(node):
+            if not isinstance(inner, ast.Name):
+                continue
+            for binding in self.project.reaching(inner.id, use) or ():
+                if binding.value is None or binding.use.scope is not use.scope:
+                    continue
+                if binding.how is Bind.ELEMENT:
+                    found = self.flow.verdict(binding.value, binding.use, call)
+                    if found.kind is Kind.COMPLETION:
+                        return found
+                elif binding.how is Bind.ASSIGN and hops < 2 and binding.use.loops:
+                    ready = self._ready(binding.value, binding.use, call, hops + 1)
+                    if ready is not None:
+                        return ready
+        return None
 
     def set_found(self, node: ast.expr, use: Use, text: str) -> Verdict:
         """Return the verdict of a set, and remember its place; `text` is the evidence."""
@@ -160,6 +188,8 @@ class Containers:
         if isinstance(node, ast.SetComp):
             return self.set_found(node, use, "a set comprehension has no order")
         for iterable, verdict in iterated.items():
+            if verdict.kind is Kind.COMPLETION and isinstance(node, ast.DictComp):
+                return UNKNOWN  # it is read by its keys
             if verdict.kind in ORDERLESS:
                 return self.carry(node, iterable, verdict)
         return join((*iterated.values(), made))
@@ -181,3 +211,13 @@ class Containers:
                     if only.how is Bind.ASSIGN and only.value is not None:
                         return self.members(only.value, only.use, None, hops + 1)
         return UNKNOWN
+
+
+def _is_sorted(name: str, site: CallUse) -> bool:
+    """True if the function that fills a list sorts it."""
+    return any(
+        other.use.scope is site.use.scope
+        and isinstance(other.node.func, ast.Attribute)
+        and last_name(other.node.func.value) == name
+        for other in site.use.scope.module.calls.get("sort", ())
+    )

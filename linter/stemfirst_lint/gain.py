@@ -1,7 +1,7 @@
 """Counts tokens: with the target's tokenizer where one can be had, else from bytes.
 
-Of hosted models it asks `hosted`. Knows tokenizer files, tiktoken's cache and the place of tools in
-a chat template. Never opens a connection. Loads a tokenizer only when something is counted.
+Of hosted models it asks `hosted`, of chat templates `chat_templates`. Knows tokenizer files and
+tiktoken's cache. Never opens a connection. Loads a tokenizer only when something is counted.
 """
 
 from __future__ import annotations
@@ -118,8 +118,9 @@ class Counter:
             return False
         if self.hosted is not None:
             return self.hosted.renders_tools_first
-        template = _chat_template(self.model)
-        return template is not None and _renders_tools_first(template)
+        from stemfirst_lint.chat_templates import renders_tools_first
+
+        return renders_tools_first(self.model)
 
 
 def _hosted(model: str) -> Hosted | None:
@@ -154,6 +155,11 @@ def _hugging_face(path: str) -> Callable[[str], int]:
 
 def rank_files() -> list[str]:
     """Return the files that may be the ranks of o200k_base, as tiktoken caches them."""
+    return [path for path in rank_places() if os.path.isfile(path)]
+
+
+def rank_places() -> list[str]:
+    """Return where the ranks of o200k_base may lie, whether they do or not."""
     import tempfile
 
     folders = [
@@ -165,8 +171,7 @@ def rank_files() -> list[str]:
     folders += [
         os.path.join(p, "llama_index", "core", "_static", "tiktoken_cache") for p in sys.path
     ]
-    found = [os.path.join(folder, _O200K_NAME) for folder in folders if folder]
-    return [path for path in found if os.path.isfile(path)]
+    return [os.path.join(folder, _O200K_NAME) for folder in folders if folder]
 
 
 def _rank_folder() -> str | None:
@@ -185,58 +190,3 @@ def _sha256(path: str) -> str:
 
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _chat_template(model: str) -> str | None:
-    import json
-
-    folder = model if os.path.isdir(model) else os.path.dirname(model)
-    try:
-        with open(os.path.join(folder, "chat_template.jinja"), encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        pass  # older checkpoints keep it in tokenizer_config.json
-    try:
-        with open(os.path.join(folder, "tokenizer_config.json"), encoding="utf-8") as file:
-            found = json.load(file).get("chat_template")
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, str) else None
-
-
-def _renders_tools_first(template: str) -> bool:
-    """Render a probe where Jinja is installed; else see what the template mentions first."""
-    try:
-        from jinja2.exceptions import TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-    except ImportError:
-        import re
-
-        tools = re.search(r"\{[{%][^}]*\btool(s|\.|\s*\|)", template)
-        system = re.search(r"\{\{[^}]*\b(system_message|content)\b", template)
-        return bool(tools and system and tools.start() < system.start())
-
-    def refuse(message: str) -> str:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    # What `transformers` offers to templates; it would load torch where that is installed.
-    environment.globals.update(raise_exception=refuse, strftime_now=lambda layout: layout)
-    probe = {"type": "function", "function": {"name": "probe_tool", "description": "d"}}
-    try:
-        text = environment.from_string(template).render(
-            messages=[
-                {"role": "system", "content": "probe_system"},
-                {"role": "user", "content": "probe_user"},
-            ],
-            tools=[probe],
-            add_generation_prompt=True,
-            bos_token="",
-            eos_token="",
-        )
-    except (TemplateError, TypeError, ValueError, KeyError):
-        return False  # the template asks for what we do not know
-    tools_at, system_at = text.find("probe_tool"), text.find("probe_system")
-    return 0 <= tools_at < system_at

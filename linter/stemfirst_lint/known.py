@@ -67,6 +67,10 @@ SHUFFLES = frozenset({"random.shuffle", "numpy.random.shuffle"})
 SAMPLES = frozenset({"random.sample", "random.choices", "numpy.random.permutation"})
 """Functions that return some members in a random order."""
 
+COMPLETIONS = frozenset({"concurrent.futures.as_completed", "asyncio.as_completed"})
+COMPLETION_METHODS = frozenset({"imap_unordered"})
+"""Calls that give results in the order in which they get ready."""
+
 LISTINGS = frozenset({"os.listdir", "os.scandir", "glob.glob", "glob.iglob", "os.walk"})
 LISTING_METHODS = frozenset({"iterdir", "rglob"})
 """Calls that list files in no order that one could rely on."""

@@ -11,6 +11,7 @@ from enum import Enum
 
 from stemfirst.tiers import Tier
 
+from stemfirst_lint.habits import Habit
 from stemfirst_lint.places import Cell as Cell
 from stemfirst_lint.places import Location as Location
 
@@ -31,6 +32,7 @@ class Kind(Enum):
     SET = "set"
     LISTING = "listing"
     SHUFFLED = "shuffled"
+    COMPLETION = "completion"
     COUNTER = "counter"
     IDENTITY = "identity"
     ENVIRONMENT = "environment"
@@ -105,6 +107,7 @@ class Hole:
         is_positional: True for a `.format` field without a name (`{}`, `{0}`).
         is_debug: True for an f-string's `{x=}`, whose source text is part of the output.
         value_location: where `source` stands; differs from `location` for `.format`.
+        unsorted_json: where an object that came from outside is written as JSON as it came.
         set_location: for `Kind.SET` the expression that is a set and wants `sorted(...)` around
             it, if it stands in this file's text and nowhere else.
         constant_text: the value's text where it is a constant string that could be resolved; it
@@ -122,6 +125,7 @@ class Hole:
     value_location: Location | None = None
     set_location: Location | None = None
     constant_text: str | None = None
+    unsorted_json: Location | None = None
 
 
 Piece = Text | Hole
@@ -300,6 +304,7 @@ class Request:
         edits: messages that were sent before and are written anew.
         toggles: parameters that are part of the cache's key and change inside a loop.
         explicit: where caching is limited to breakpoints, if none is set.
+        habits: what else it does that can cost.
     """
 
     location: Location
@@ -310,6 +315,7 @@ class Request:
     edits: tuple[Edit, ...] = ()
     toggles: tuple[Argument, ...] = ()
     explicit: Location | None = None
+    habits: tuple[Habit, ...] = ()
 
 
 class Severity(Enum):

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 
 from stemfirst_lint.edits import Edits
 from stemfirst_lint.flow import Flow
+from stemfirst_lint.histories import Histories
 from stemfirst_lint.index import ModuleIndex
+from stemfirst_lint.marking import Marking
 from stemfirst_lint.model import (
     UNKNOWN,
     Argument,
@@ -49,6 +51,8 @@ class RequestFinder:
         self.project = flow.project
         self.origins = Origins(flow.project)
         self.edits = Edits(flow)
+        self.marking = Marking(self.origins)
+        self.histories = Histories(flow)
 
     def requests(self, modules: list[ModuleIndex]) -> list[Request]:
         """Return the requests of modules that hold something to judge, in order of place."""
@@ -65,6 +69,11 @@ class RequestFinder:
             for module in modules:
                 edits = self.edits.of(module)
                 found.extend(Request(edit.location, edits=(edit,)) for edit in edits)
+                habits = (
+                    *self.histories.in_module(module),
+                    *self.marking.lost_in_messages(module),
+                )
+                found.extend(Request(habit.location, habits=(habit,)) for habit in habits)
         finally:
             sys.setrecursionlimit(before)
         return sorted(found, key=lambda request: request.location)
@@ -85,7 +94,11 @@ class RequestFinder:
         windows = tuple(self._windows(listed, call.use, 0)) if listed is not None else ()
         toggles = tuple(self._toggles(callee, call, keywords))
         explicit = self._explicit(keywords, call)
-        if not (tools or keys or markers or windows or toggles or explicit):
+        habits = (
+            *self.marking.of(call, keywords, markers),
+            *(self.histories.in_request(listed, call) if listed is not None else ()),
+        )
+        if not (tools or keys or markers or windows or toggles or explicit or habits):
             return None
         return Request(
             call.use.scope.module.source.place(call.node),
@@ -95,6 +108,7 @@ class RequestFinder:
             markers,
             toggles=toggles,
             explicit=explicit,
+            habits=habits,
         )
 
     def _toggles(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from stemfirst_lint import chat_templates
 from stemfirst_lint.check import check_paths
 from stemfirst_lint.config import Config
 from stemfirst_lint.errors import TokenizerError
@@ -85,6 +86,41 @@ def test_tools_count_where_the_chat_template_puts_them_behind_the_system_message
     first = check_paths((str(path),), config).findings[0]
     assert first.forfeited_tokens == tokens
     assert not first.forfeited_is_estimate
+
+
+@pytest.mark.parametrize("template", [TOOLS_FIRST, TOOLS_LAST], ids=["tools before", "behind"])
+def test_transformers_and_our_own_jinja_tell_the_same_order(
+    template: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("transformers")
+    (model / "chat_template.jinja").write_text(template)
+    (model / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"})
+    )
+    rendered = chat_templates.through_transformers(str(model))
+    assert rendered is not None
+    assert rendered.index("probe_user") > 0
+    by_transformers = chat_templates.renders_tools_first(str(model))
+    chat_templates.renders_tools_first.cache_clear()
+    monkeypatch.setattr(chat_templates, "through_transformers", lambda folder: None)
+    assert chat_templates.renders_tools_first(str(model)) == by_transformers
+    assert by_transformers == (template == TOOLS_FIRST)
+
+
+def test_a_chat_template_that_runs_wild_is_left_alone(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    for wild in (
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{% for i in range(900000000) %}x{% endfor %}",
+        "{{ 'x' * 1000000000 }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ messages[99].content }}",
+        "{% if %}",
+    ):
+        (tmp_path / "chat_template.jinja").write_text(wild)
+        found = chat_templates.of_model(str(tmp_path))
+        assert found is None or not (found.clock or found.rewrites_turns)
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

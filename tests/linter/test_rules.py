@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from stemfirst_lint import rules
 from stemfirst_lint.check import check_paths
 from stemfirst_lint.cli.rule import rule as rule_command
-from stemfirst_lint.config import CODES, Config
+from stemfirst_lint.config import CODES, OPT_IN, Config
 from stemfirst_lint.manual import pages
 from stemfirst_lint.rules import RULES, Case, Rule
 
@@ -26,9 +26,29 @@ def test_each_case_of_a_rule_finds_what_it_says(
 ) -> None:
     path = tmp_path / "app.py"
     path.write_text(case.source)
-    report = check_paths((str(path),), Config(root=str(tmp_path)))
+    model = None
+    if case.chat_template is not None:
+        pytest.importorskip("jinja2")
+        pytest.importorskip("tokenizers")
+        model = str(a_model(tmp_path / "model", case.chat_template))
+    elif rule.code.startswith("SF70"):
+        pytest.importorskip("jinja2")
+    config = Config(root=str(tmp_path), extend_select=(rule.code,), model=model)
+    report = check_paths((str(path),), config)
     assert report.failures == ()
     assert [f.code for f in report.findings].count(rule.code) == case.finds
+
+
+def a_model(folder: Path, chat_template: str) -> Path:
+    """Write the folder of a model: a tokenizer of single words and a chat template."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder.mkdir()
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text(chat_template)
+    return folder
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -44,6 +64,17 @@ def test_every_rule_file_is_in_the_tuple() -> None:
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "rule"}
     assert {rule.name.replace("-", "_") for rule in RULES} == files
     assert (*(rule.code for rule in RULES), "SF901", "SF902") == CODES
+
+
+def test_rules_that_must_be_named_are_silent_unless_they_are() -> None:
+    assert {rule.code for rule in RULES if rule.is_opt_in} == OPT_IN
+    for code in OPT_IN:
+        assert not Config().wants(code)
+        assert not Config(select=(code[:3],)).wants(code)
+        assert Config(select=(code,)).wants(code)
+        assert Config(extend_select=(code,)).wants(code)
+        assert not Config(extend_select=(code,), ignore=(code,)).wants(code)
+        assert "named" in pages()[code] or "names the code in full" in pages()[code]
 
 
 def test_names_name_the_fault() -> None:

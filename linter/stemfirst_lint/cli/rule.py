@@ -16,6 +16,7 @@ def rule(code: str | None, every: bool) -> None:
     CODE is a rule's code or name, such as SF301 or hole-before-static; without it the rules are
     listed.
     """
+    from stemfirst_lint.config import OPT_IN
     from stemfirst_lint.manual import pages
 
     found = pages()
@@ -24,8 +25,9 @@ def rule(code: str | None, every: bool) -> None:
         return
     titles = {key: text.partition("\n")[0][2:] for key, text in found.items()}
     if code is None:
-        for title in titles.values():
-            click.echo(title.replace("`", ""))
+        for key, title in titles.items():
+            off = "  (off unless it is named in full)" if key in OPT_IN else ""
+            click.echo(title.replace("`", "") + off)
         return
     wanted = code.strip().lower()
     for key, title in titles.items():

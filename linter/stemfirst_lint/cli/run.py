@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, fields, replace
 
 from stemfirst_lint.check import Report, check_paths
-from stemfirst_lint.config import Config, load_config, read_config
+from stemfirst_lint.config import OPT_IN, Config, load_config, read_config
 from stemfirst_lint.errors import ConfigError
 from stemfirst_lint.files import python_files
 from stemfirst_lint.source import OVERLAY
@@ -126,6 +126,9 @@ class Request:
                 continue
             key = _KEY_OF.get(setting.name, setting.name.replace("_", "-"))
             yield f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        off = [code for code in sorted(OPT_IN) if not self.config.wants(code)]
+        if off:
+            yield f"# off unless select or extend-select names them in full: {', '.join(off)}"
         tables: dict[str, dict[str, object]] = {
             "per-file-ignores": {name: list(codes) for name, codes in self.config.per_file_ignores},
             "tiers": {name: tier.label for name, tier in self.config.tiers.items()},

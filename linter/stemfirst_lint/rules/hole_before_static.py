@@ -25,6 +25,7 @@ _OWN_RULES = (
     Kind.SET,
     Kind.LISTING,
     Kind.SHUFFLED,
+    Kind.COMPLETION,
     Kind.COUNTER,
     Kind.IDENTITY,
     Kind.ENVIRONMENT,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from stemfirst.tiers import Tier
 
@@ -24,14 +24,21 @@ from stemfirst_lint.model import (
     Text,
 )
 
+if TYPE_CHECKING:
+    from stemfirst_lint.chat_templates import ChatTemplate
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An example of a rule: what it shows, the source of a module, how often the rule speaks."""
+    """An example of a rule: what it shows, the source of a module, how often the rule speaks.
+
+    `chat_template` is the target's, for the rules that are about it.
+    """
 
     title: str
     source: str
     finds: int = 0
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class Rule:
     name: ClassVar[str]
     cases: ClassVar[tuple[Case, ...]] = ()
     severity: ClassVar[Severity] = Severity.WARNING
+    is_opt_in: ClassVar[bool] = False
+    """Spoken of only where `select` or `extend-select` gives the whole code."""
 
     def check(self, site: Site, limits: Limits) -> Iterator[Finding]:
         """Yield the findings of this rule at a site."""
@@ -58,16 +67,40 @@ class Rule:
         """Yield the findings of this rule at a call that sends messages."""
         yield from ()
 
+    def check_template(self, template: ChatTemplate) -> Iterator[Finding]:
+        """Yield the findings of this rule in a chat template."""
+        yield from ()
+
     def finding_at(
-        self, location: Location, message: str, remedy: str, about: Argument | None = None
+        self,
+        location: Location,
+        message: str,
+        remedy: str,
+        about: Argument | None = None,
+        *,
+        site: Site | None = None,
+        count: Count | None = None,
     ) -> Finding:
-        """Return a finding of this rule at a request, which no rewriting of a text can mend."""
+        """Return a finding of this rule that no rewriting of a text can mend.
+
+        Args:
+            location: where.
+            message: what varies, and what it costs.
+            remedy: what a person can do.
+            about: the value whose evidence is shown.
+            site: the prompt that it belongs to, if it belongs to one.
+            count: what is forfeited, if that can be told.
+        """
         return Finding(
             code=self.code,
             name=self.name,
             message=message,
             location=location,
+            forfeited_tokens=count.tokens if count is not None else 0,
+            forfeited_is_estimate=count is not None and count.is_estimate,
             evidence=about.verdict.evidence if about is not None else (),
+            template=site.template if site is not None else None,
+            site=site,
             remedy=remedy,
             severity=self.severity,
         )
