@@ -19,10 +19,7 @@ _ASK = (
     '                 "cache_control": {"type": "ephemeral"}}])\n'
 )
 _SURE = 0.6
-"""Other vendors' tokenizers make up to 1.6 times as many tokens of a text as o200k_base.
-
-Source: English and JSON through the tokenizers that came with published open models, November 2026.
-"""
+"""A wide margin: the provider's tokenizer is not public and may make more tokens of a text."""
 
 
 class PrefixBelowMinimum(Rule):
