@@ -17,7 +17,7 @@ from stemfirst_lint.scopes import ScopeKind, Use, last_name
 from stemfirst_lint.source import Source, read_bytes
 
 _SUFFIXES = (".txt", ".md", ".j2", ".jinja", ".jinja2", ".prompt", ".tmpl", ".mustache", ".xml")
-_FOLDERS = ("", "prompts", "templates", "prompt", "prompt_templates", "resources")
+_FOLDERS = ("", "prompts", "templates", "prompt", "prompt_templates", "resources", "config")
 _READS = frozenset({"read_text", "read", "open", "read_file"})
 _LOADS = ("prompt", "template", "load", "read", "render")
 _ANCESTORS = 5
@@ -33,8 +33,8 @@ class DataFiles:
         self.project = origins.project
         self._sources: dict[str, Source | None] = {}
 
-    def read_by(self, origin: Origin) -> Source | None:
-        """Return the text file whose contents a call returns, or None."""
+    def read_by(self, origin: Origin, wanted: tuple[str, ...] = _SUFFIXES) -> Source | None:
+        """Return the file of certain suffixes whose contents a call returns, or None."""
         node, use = origin.node, origin.use
         if not isinstance(node, ast.Call):
             return None
@@ -42,7 +42,9 @@ class DataFiles:
         module = use.scope.module
         if callee in _READS:
             parts = self._parts(node, use, 0)
-            return self._source(module, parts, ("",)) if parts else None
+            return self._source(module, parts, ("",), wanted) if parts else None
+        if wanted is not _SUFFIXES:
+            return None
         if callee in ("get_template", "select_template"):
             return self._named(module, node, ("",))
         meaning = self.project.meaning(node.func, use)
@@ -120,7 +122,11 @@ class DataFiles:
         return parts
 
     def _source(
-        self, module: ModuleIndex, parts: list[str], suffixes: tuple[str, ...]
+        self,
+        module: ModuleIndex,
+        parts: list[str],
+        suffixes: tuple[str, ...],
+        wanted: tuple[str, ...] = _SUFFIXES,
     ) -> Source | None:
         """The file of these parts, or of the last of them, near a module."""
         folder = os.path.dirname(os.path.abspath(module.path))
@@ -130,7 +136,7 @@ class DataFiles:
                 for below in _FOLDERS:
                     for suffix in suffixes:
                         path = os.path.join(folder, below, tail + suffix)
-                        if path.endswith(_SUFFIXES) and os.path.isfile(path):
+                        if path.endswith(wanted) and os.path.isfile(path):
                             return self._at(module, path)
             if os.path.exists(os.path.join(folder, ".git")):
                 break

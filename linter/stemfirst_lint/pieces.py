@@ -20,22 +20,28 @@ from stemfirst_lint.verdicts import join
 class Literal:
     """A constant string where it stands, and the name that it is bound to.
 
-    `is_file` tells that it is the whole text of a file that is no source.
+    `is_file` tells that it is the whole text of a file that is no source; `run` is the place of one
+    value in such a file.
     """
 
     node: ast.Constant
     source: Source
     name: str | None
     is_file: bool = False
+    run: Run | None = None
 
     @property
     def span(self) -> tuple[int, int]:
         """The offsets of its beginning and end."""
+        if self.run is not None:
+            return self.run.start, self.run.end
         return (0, len(self.source.text)) if self.is_file else self.source.span(self.node)
 
 
 def runs_of(literal: Literal) -> list[Run] | None:
     """Return the text of a literal with its offsets, or None if the source does not show it."""
+    if literal.run is not None:
+        return [literal.run] if literal.run.text else None
     if literal.is_file:
         text = literal.source.text
         return [Run(text, 0, len(text), ((0, 0),))] if text else None

@@ -13,6 +13,7 @@ from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.assembly import Assembler, Filling
 from stemfirst_lint.constants import constant_text
 from stemfirst_lint.data_files import DataFiles
+from stemfirst_lint.data_values import DataValues
 from stemfirst_lint.fillings import Given, given_in, replaced_in
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.growth import Grown, grown_list
@@ -39,6 +40,7 @@ class Reader:
         self.origins = Origins(flow.project)
         self.assembler = Assembler(flow)
         self.files = DataFiles(self.origins)
+        self.values = DataValues(self.files)
         self._steps = 0
 
     def templates(
@@ -260,7 +262,10 @@ class Reader:
                 found.append(Literal(origin.node, source, origin.name))
             elif (file := self.files.read_by(origin)) is not None:
                 found.append(Literal(ast.Constant(file.text), file, None, is_file=True))
-        return found
+        return found or [
+            Literal(ast.Constant(value.run.text), value.source, value.name, run=value.run)
+            for value in self.values.of(node, use)
+        ]
 
     def unfilled(
         self, node: ast.expr, use: Use, given: Given | None = None, form: Form = Form.FORMAT

@@ -1,0 +1,150 @@
+"""Finds the strings that code takes out of YAML, JSON and TOML files by their keys.
+
+Knows the loaders of these formats, and how a value is taken out of what they return: items, `get`,
+attributes of the object, functions of the project that return it. Knows nothing of templates.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stemfirst_lint.data_files import DataFiles
+from stemfirst_lint.literals import Run
+from stemfirst_lint.project import Defined, External, Values
+from stemfirst_lint.scopes import Bind, ScopeKind, Use, last_name
+from stemfirst_lint.source import Source
+from stemfirst_lint.value_files import VALUE_SUFFIXES, Keys, values_in
+
+_LOADERS = frozenset({"safe_load", "load", "loads", "full_load", "unsafe_load", "parse"})
+_FORMATS = ("yaml", "json", "tomllib", "tomli", "toml", "ruamel", "orjson", "ujson", "rtoml")
+_Wanted = tuple[str | int | None, ...]
+"""Keys, outermost first; None for one that is not known."""
+_MAX_HOPS = 12
+_MAX_STEPS = 200
+_MAX_FOUND = 12
+
+
+@dataclass(frozen=True, slots=True)
+class FileValue:
+    """A string of a file, the file, and the last of its keys."""
+
+    source: Source
+    run: Run
+    name: str | None
+
+
+class DataValues:
+    """The values that code of one project takes out of files; each file is read once."""
+
+    def __init__(self, files: DataFiles) -> None:
+        self.files = files
+        self.project = files.project
+        self._values: dict[str, dict[Keys, Run]] = {}
+        self._steps = 0
+
+    def of(self, node: ast.expr, use: Use) -> list[FileValue]:
+        """Return the strings that an expression may take out of files."""
+        self._steps = 0
+        found: list[FileValue] = []
+        for value in self._follow(node, use, (), 0):
+            if value not in found:
+                found.append(value)
+            if len(found) == _MAX_FOUND:
+                break
+        return found
+
+    def _follow(self, node: ast.expr, use: Use, keys: _Wanted, hops: int) -> Iterator[FileValue]:
+        self._steps += 1
+        if hops > _MAX_HOPS or self._steps > _MAX_STEPS:
+            return
+        match node:
+            case ast.Subscript(slice=ast.Constant(value=str() | int() as key)):
+                yield from self._follow(node.value, use, (key, *keys), hops + 1)
+            case ast.Subscript(slice=ast.Slice()):
+                return
+            case ast.Subscript():
+                yield from self._follow(node.value, use, (None, *keys), hops + 1)
+            case ast.Await() | ast.NamedExpr():
+                yield from self._follow(node.value, use, keys, hops + 1)
+            case ast.BoolOp(op=ast.Or()):
+                for value in node.values:
+                    yield from self._follow(value, use, keys, hops + 1)
+            case ast.Name() | ast.Attribute():
+                yield from self._bound(node, use, keys, hops)
+            case ast.Call(func=ast.Attribute(attr="get", value=base), args=[key, *_]):
+                at = key.value if isinstance(key, ast.Constant) else None
+                known = at if isinstance(at, str | int) else None
+                yield from self._follow(base, use, (known, *keys), hops + 1)
+            case ast.Call(
+                func=ast.Attribute(attr="strip" | "rstrip" | "lstrip", value=base), args=[]
+            ):
+                yield from self._follow(base, use, keys, hops + 1)
+            case ast.Call():
+                yield from self._called(node, use, keys, hops)
+
+    def _bound(
+        self,
+        node: ast.Name | ast.Attribute,
+        use: Use,
+        keys: _Wanted,
+        hops: int,
+    ) -> Iterator[FileValue]:
+        if isinstance(node, ast.Name):
+            bindings = self.project.reaching(node.id, use) or ()
+        else:
+            meaning = self.project.meaning(node, use)
+            bindings = meaning.bindings if isinstance(meaning, Values) else ()
+        for binding in bindings:
+            if binding.how is Bind.IMPORT:
+                imported = self.project.of_bindings((binding,), 0)
+                for inner in imported.bindings if isinstance(imported, Values) else ():
+                    if inner.how is Bind.ASSIGN and inner.value is not None:
+                        yield from self._follow(inner.value, inner.use, keys, hops + 1)
+            elif binding.how is Bind.ASSIGN and binding.value is not None:
+                yield from self._follow(binding.value, binding.use, keys, hops + 1)
+            elif binding.how is Bind.PARAMETER and isinstance(node, ast.Name):
+                for origin in self.files.origins.of(node, use):
+                    if origin.node is not node:
+                        yield from self._follow(origin.node, origin.use, keys, hops + 2)
+
+    def _called(self, node: ast.Call, use: Use, keys: _Wanted, hops: int) -> Iterator[FileValue]:
+        meaning = self.project.meaning(node.func, use)
+        if isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION:
+            for value, value_use in meaning.scope.returns:
+                yield from self._follow(value, value_use, keys, hops + 1)
+            return
+        name = last_name(node.func)
+        is_loader = name in _LOADERS and (
+            (isinstance(meaning, External) and meaning.dotted.startswith(_FORMATS))
+            or (isinstance(node.func, ast.Attribute) and _is_format(node.func.value))
+        )
+        if is_loader and node.args:
+            for source in self._sources(node.args[0], use):
+                yield from self._values_of(source, keys)
+
+    def _sources(self, node: ast.expr, use: Use) -> Iterator[Source]:
+        """The files that a loader's argument is, or is the text of."""
+        for origin in self.files.origins.of(node, use):
+            source = self.files.read_by(origin, VALUE_SUFFIXES)
+            if source is not None:
+                yield source
+
+    def _values_of(self, source: Source, keys: _Wanted) -> Iterator[FileValue]:
+        if source.path not in self._values:
+            self._values[source.path] = values_in(source.path, source.text)
+        for found, run in self._values[source.path].items():
+            if len(found) == len(keys) and all(
+                wanted is None or wanted == given for wanted, given in zip(keys, found, strict=True)
+            ):
+                name = next((str(key) for key in reversed(found) if isinstance(key, str)), None)
+                yield FileValue(source, run, name)
+
+
+def _is_format(node: ast.expr) -> bool:
+    """True for `yaml`, and for `YAML()` of ruamel."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    name = last_name(node)
+    return name is not None and name.lower() in _FORMATS
