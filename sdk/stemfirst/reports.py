@@ -62,6 +62,8 @@ class Times:
     decode: float
     tpot: float | None
     prefill_ms_saved: Estimate | None
+    unestimated: str | None = None
+    """Why `prefill_ms_saved` is None, in the server's words; None where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Miss:
     at: MissPlace | None = None
     ms: Estimate | None = None
     cost: float | None = None
+    unestimated: str | None = None
+    """Why `ms` is None, in the server's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,8 @@ class Report:
     notice: str | None = None
     ref: PrefixHeld | None = None
     """The prefix that the server holds now for this client to name."""
+    unpriced: str | None = None
+    """Why `cost` is None, in the server's words."""
 
 
 def report_to_json(report: Report) -> dict[str, Any]:
@@ -168,6 +174,7 @@ def _report(value: Mapping[str, Any]) -> Report:
         source=_read(_source, value.get("source")),
         notice=_read(_text, value.get("notice")),
         ref=held_from_json(value.get("ref")),
+        unpriced=_read(_text, value.get("unpriced")),
     )
 
 
@@ -192,6 +199,7 @@ def _times(value: Mapping[str, Any]) -> Times:
         decode=_number(value["decode"]),
         tpot=_read(_number, value.get("tpot")),
         prefill_ms_saved=_read(_estimate, value.get("prefill_ms_saved")),
+        unestimated=_read(_text, value.get("unestimated")),
     )
 
 
@@ -220,6 +228,7 @@ def _miss(value: Mapping[str, Any]) -> Miss:
         _read(_miss_place, value.get("at")),
         _read(_estimate, value.get("ms")),
         _read(_number, value.get("cost")),
+        _read(_text, value.get("unestimated")),
     )
 
 

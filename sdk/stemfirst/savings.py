@@ -64,6 +64,8 @@ class Missed:
     """Where the prompt left the one that this process sent before under the same title."""
     ms: Estimate | None = None
     """The prefill that they took although they might have been cached; from our server."""
+    unestimated: str | None = None
+    """Why `ms` is None, where our server could not estimate it."""
     cost: float | None = None
     """Its price, in the currency of the call's `cost`."""
     why: Cause | None = None
@@ -168,7 +170,9 @@ class Savings:
         """Why `prefill_ms_saved` is None; None where it is known."""
         if self.time is None:
             return "not reported"
-        return None if self.time.prefill_ms_saved else "prefill was not measured well enough"
+        if self.time.prefill_ms_saved is not None:
+            return None
+        return self.time.unestimated or "prefill was not measured well enough"
 
     @classmethod
     def of(
@@ -262,8 +266,10 @@ class Savings:
 
     def _milliseconds(self) -> str | None:
         saved = self.prefill_ms_saved
-        if saved is None or not self.cached_tokens:
+        if not self.cached_tokens or self.time is None:
             return None
+        if saved is None:
+            return f"an unknown time of prefill ({self.unestimated})"
         return f"about {saved.est:,.0f} ms of prefill [{saved.lo:,.0f} to {saved.hi:,.0f}]"
 
     def _money(self) -> str | None:
@@ -316,7 +322,7 @@ def _of_report(
         output_tokens=usage.output_tokens,
         time=report.time,
         cost=report.cost,
-        unpriced=None if report.cost else "the server was given no price",
+        unpriced=None if report.cost else report.unpriced or "the server was given no price",
         missed=_missed(report, rendered),
         tiers=report.tiers,
         segments=report.segments,
@@ -331,12 +337,15 @@ def _missed(report: Report, rendered: Rendered | None) -> Missed | None:
         return None
     wanted = miss.at.segment if miss.at else None
     known = (miss.tokens, miss.reason, miss.at)
+    measured: dict[str, Any] = {
+        "ms": miss.ms, "unestimated": miss.unestimated, "cost": miss.cost
+    }  # fmt: skip
     for segment in rendered.segments if rendered and wanted else ():
         if segment.id == wanted:
             label = segment.name or f"{segment.tier.label} text"
             place = (label, segment.tier, segment.origin)
-            return Missed(*known, *place, ms=miss.ms, cost=miss.cost)
-    return Missed(*known, ms=miss.ms, cost=miss.cost)
+            return Missed(*known, *place, **measured)
+    return Missed(*known, **measured)
 
 
 def _compared(

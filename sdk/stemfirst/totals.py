@@ -6,8 +6,9 @@ Knows how tokens, estimates and costs add. Does not know where the calls come fr
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stemfirst.savings import Savings, money
@@ -35,6 +36,10 @@ class Totals:
     cost: Cost | None
     priced: int
     """Calls with a cost."""
+    timed_cached_tokens: int = 0
+    """Of the cached tokens, those of the calls with an estimate: what `prefill_ms_saved` is of."""
+    unestimated: Mapping[str, int] = field(default_factory=dict)
+    """Calls without an estimate that our server answered, by its reason."""
 
     @property
     def computed_tokens(self) -> int:
@@ -61,6 +66,8 @@ class Totals:
             timed=self.timed + other.timed,
             cost=_sum_of_costs(costs),
             priced=self.priced + other.priced,
+            timed_cached_tokens=self.timed_cached_tokens + other.timed_cached_tokens,
+            unestimated=dict(Counter(self.unestimated) + Counter(other.unestimated)),
         )
 
 
@@ -88,6 +95,12 @@ def totals_of(calls: Iterable[Savings], *, incomplete: int = 0, failed: int = 0)
         timed=len(timed),
         cost=_sum_of_costs(paid),
         priced=len(paid),
+        timed_cached_tokens=sum(
+            saved.cached_tokens or 0 for saved in done if saved.prefill_ms_saved
+        ),
+        unestimated=dict(
+            Counter(saved.unestimated for saved in done if saved.time and saved.unestimated)
+        ),
     )
 
 
@@ -250,16 +263,22 @@ def rows_of(totals: Totals) -> list[tuple[str, str, str]]:
     saved = totals.prefill_ms_saved
     if saved:
         interval = f"[{saved.lo:,.0f} to {saved.hi:,.0f}]"
-        part = "" if totals.timed == totals.requests else f", {totals.timed:,} calls"
+        part = "" if totals.timed == totals.requests else f", {_part(totals.timed, totals)}"
         rows.append(("prefill saved", f"{saved.est:,.0f} ms", f"{interval} estimate{part}"))
         if saved.shadows and saved.error is not None:
             off = f"{100 * saved.error:.0f} %"
             rows.append(("  off by", off, f"median of {saved.shadows:,} runs without the cache"))
+    for reason, calls in sorted(totals.unestimated.items(), key=lambda pair: -pair[1]):
+        rows.append(("  not estimated", f"{calls:,} call{'' if calls == 1 else 's'}", reason))
     if totals.cost:
-        part = "" if totals.priced == totals.requests else f", {totals.priced:,} calls"
+        part = "" if totals.priced == totals.requests else f", {_part(totals.priced, totals)}"
         whole = money(totals.cost.without_cache)
         rows.append(("money saved", money(totals.cost.saved), f"of {whole}{part}"))
     return rows
+
+
+def _part(calls: int, totals: Totals) -> str:
+    return f"{calls:,} of {totals.requests:,} calls"
 
 
 def _clipped(text: str, width: int) -> str:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from stemfirst_server.savings.costmodel import SavedTime
 from stemfirst_server.tiers.stats import TierCollector
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from stemfirst_server.engine.request import EngineStats, FinishReason, RequestReport
-    from stemfirst_server.savings.costmodel import SavedTime
+    from stemfirst_server.savings.costmodel import Unestimated
     from stemfirst_server.tiers.stats import TierStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -97,7 +98,7 @@ class Metrics:
         self,
         counted: RequestReport,
         reason: FinishReason,
-        saved: SavedTime | None,
+        saved: SavedTime | Unestimated,
         missed: str | None,
     ) -> None:
         """Count a request that ended; called once for each."""
@@ -113,8 +114,8 @@ class Metrics:
         self._histograms["total"].observe(counted.total_ms / 1000)
         if missed is not None:
             self._missed.labels(self._model, missed).inc(counted.computed_tokens)
-        if saved is not None and reason.value in ("stop", "length"):
-            self._saved.add(saved.ms)
+        if isinstance(saved, SavedTime) and reason.value in ("stop", "length"):
+            self._saved.add(saved.ms - counted.load_ms)
 
     def refused(self, reason: str) -> None:
         """Count a request that was told to come again later."""

@@ -36,8 +36,11 @@ class Sum:
         cached_tokens: of those, found.
         computed_tokens: of those, computed.
         output_tokens: written.
-        estimated_requests: of the requests, those that the next figure knows.
+        estimated_requests: of the requests, those that the next figures know.
         prefill_ms_saved: estimated prefill that hits avoided.
+        estimated_cached_tokens: of the cached tokens, those of the estimated requests.
+        prefill_ms_saved_low: sum of the estimates' lower bounds.
+        prefill_ms_saved_high: sum of their upper bounds.
     """
 
     requests: int = 0
@@ -47,6 +50,9 @@ class Sum:
     output_tokens: int = 0
     estimated_requests: int = 0
     prefill_ms_saved: float = 0.0
+    estimated_cached_tokens: int = 0
+    prefill_ms_saved_low: float = 0.0
+    prefill_ms_saved_high: float = 0.0
 
     def __add__(self, other: Sum) -> Sum:
         return Sum(*(getattr(self, name) + getattr(other, name) for name in _NAMES))
@@ -104,6 +110,10 @@ class DailySums:
                 f"CREATE TABLE IF NOT EXISTS sums"
                 f" (day TEXT, tenant TEXT, {columns}, PRIMARY KEY (day, tenant))"
             )
+            known = {row[1] for row in self._base.execute("PRAGMA table_info(sums)")}
+            for name in _NAMES:
+                if name not in known:  # a file of an older version
+                    self._base.execute(f"ALTER TABLE sums ADD COLUMN {name} NOT NULL DEFAULT 0")
             self._base.commit()
         except sqlite3.Error as error:
             raise ConfigError(f"the savings in {place} cannot be used: {error}") from error
@@ -150,7 +160,7 @@ class DailySums:
             # A lock of its own: the engine adds while the disk writes.
             with self._base_lock, self._base:
                 self._base.executemany(
-                    f"INSERT INTO sums VALUES ({marks})"  # noqa: S608
+                    f"INSERT INTO sums (day, tenant, {', '.join(_NAMES)}) VALUES ({marks})"  # noqa: S608
                     f" ON CONFLICT (day, tenant) DO UPDATE SET {sums}",
                     [
                         (*key, *(getattr(more, name) for name in _NAMES))

@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("rich")
 
-from stemfirst.demo.comparison import Call, percentile, predicted_tokens, totals
-from stemfirst.demo.display import rows, seconds, times
+from stemfirst.demo.comparison import Call, gain, percentile, predicted_tokens, totals
+from stemfirst.demo.display import estimated, rows, seconds, times
 
 
 def call(kind: str = "agent", prompt: int = 100, cached: int = 0, ttft: float = 10.0) -> Call:
@@ -27,6 +27,29 @@ def test_what_no_call_reported_is_unknown_not_zero() -> None:
     assert sums.tpot_ms is None
     assert sums.saved_ms is None
     assert totals([call(), Call("agent", 10, 0, 1.0, None, 1.0, None)]).saved_ms == (1.0, 0.5, 2.0)
+
+
+def test_what_is_estimated_and_what_is_measured_speak_of_the_same_calls() -> None:
+    before = [Call("agent", 100, 0, 9.0, 2.0, took, (0.0, 0.0, 0.0)) for took in (90.0, 80.0, 70.0)]
+    after = [
+        Call("agent", 100, 64, 9.0, 2.0, 10.0, (75.0, 60.0, 90.0)),
+        Call("agent", 100, 64, 9.0, 2.0, 20.0, None, "outside the measured range"),
+        Call("agent", 100, 64, 9.0, 2.0, 10.0, (55.0, 40.0, 70.0)),
+    ]
+    won = gain(before, after)
+    assert (won.pairs, won.of) == (2, 3)
+    assert (won.low_ms, won.estimated_ms, won.high_ms) == (100.0, 130.0, 160.0)
+    assert won.measured_ms == (90 - 10) + (70 - 10)
+    assert won.unestimated == ("outside the measured range",)
+    assert estimated(totals(after)) == "0.1 s (2 calls)"
+    assert estimated(totals(before)) == "0.0 s"
+
+
+def test_an_interval_of_a_difference_holds_both_errors() -> None:
+    before = [Call("agent", 100, 16, 9.0, 2.0, 50.0, (10.0, 5.0, 15.0))]
+    after = [Call("agent", 100, 64, 9.0, 2.0, 20.0, (40.0, 30.0, 50.0))]
+    won = gain(before, after)
+    assert (won.low_ms, won.estimated_ms, won.high_ms) == (15.0, 30.0, 45.0)
 
 
 def test_percentiles_stay_within_the_values() -> None:

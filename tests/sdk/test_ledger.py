@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -39,6 +40,22 @@ def make(savings: Savings | None = None) -> None:
     entry = open_entry()
     if savings:
         entry.close(Status.COMPLETE, savings)
+
+
+def test_estimated_sums_say_of_how_many_calls_they_speak_and_why_not_of_all():
+    estimated = Times(0, 1, 0, 1, 1, 1, Estimate(50.0, 40.0, 60.0, 30))
+    outside = Times(0, 1, 0, 1, 1, 1, None, "outside the measured range")
+    with ledger() as book:
+        make(call(cached=64, time=estimated))
+        make(call(cached=80, time=outside))
+        make(call(cached=80, time=outside))
+    assert (book.totals.timed, book.totals.timed_cached_tokens) == (1, 64)
+    shown = str(book)
+    assert "[40 to 60] estimate, 1 of 3 calls" in shown
+    assert re.search(r"not estimated +2 calls +outside the measured range", shown)
+    assert Ledger.merged([book.to_json(), book.to_json()]).totals.unestimated == {
+        "outside the measured range": 4
+    }
 
 
 def test_calls_inside_the_block_count_and_others_do_not():

@@ -198,3 +198,13 @@ def test_a_cause_is_named_only_where_the_server_says_that_the_prompt_parted(byte
     assert (missed.why and missed.why.rule.code) == code
     assert (missed.difference is None) == (code is None)
     assert "3 ms [2 to 4]" in str(missed)
+
+
+def test_what_our_server_could_not_estimate_has_its_reason():
+    why = "outside the measured range"
+    unknown = Times(0.0, 10.0, 0.0, 11.0, 5.0, 1.0, None, why)
+    missed = Miss(40, "prompt_changed", unestimated=why)
+    answer = {"stemfirst": report_to_json(Report(100, 60, 40, unknown, missed, unpriced=why))}
+    savings = Savings.of(answer)
+    assert savings.unestimated == savings.unpriced == savings.missed.unestimated == why
+    assert "an unknown time of prefill (outside the measured range)" in str(savings)

@@ -50,6 +50,7 @@ REPORTS = st.builds(
         tpot=st.none() | figures,
         prefill_ms_saved=st.none()
         | st.builds(Estimate, figures, figures, figures, counts, st.none() | figures),
+        unestimated=st.none() | st.text(max_size=3),
     ),
     missed=st.none()
     | st.builds(
@@ -64,6 +65,7 @@ REPORTS = st.builds(
             st.none() | counts,
             st.none() | st.just("s0"),
         ),
+        unestimated=st.none() | st.text(max_size=3),
     ),
     cost=st.none() | st.builds(Cost, figures, figures, figures, st.text(max_size=3)),
     tiers=st.none() | st.dictionaries(st.text(max_size=3), st.builds(SegmentUse, counts, counts)),
@@ -71,6 +73,7 @@ REPORTS = st.builds(
     | st.dictionaries(st.text(max_size=3), st.builds(SegmentUse, counts, counts)),
     source=st.none() | st.dictionaries(st.text(max_size=3), counts, min_size=1),
     notice=st.none() | st.text(max_size=3),
+    unpriced=st.none() | st.text(max_size=3),
 )
 
 

@@ -18,7 +18,8 @@ from stemfirst_server.engine.request import (
     RequestReport,
     token_array,
 )
-from stemfirst_server.savings.costmodel import FEWEST_SHADOWS, CostModel, Sample
+from stemfirst_server.savings.costmodel import FEWEST_SHADOWS, CostModel
+from stemfirst_server.savings.law import Sample
 from stemfirst_server.savings.shadows import ShadowRuns
 
 CHUNK = 512

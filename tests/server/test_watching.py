@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,24 @@ def test_a_tenant_sees_its_own_savings_and_an_operator_all(guarded: Any) -> None
 
 
 ONE = Sum(1, 10, 4, 6, 2, 1, 3.5)
+
+
+def test_sums_of_an_older_version_are_read_on(tmp_path: Path) -> None:
+    old = "requests prompt_tokens cached_tokens computed_tokens output_tokens estimated_requests"
+    columns = [*old.split(), "prefill_ms_saved"]
+    with closing(sqlite3.connect(tmp_path / "savings.sqlite3")) as base, base:
+        names = ", ".join(f"{name} NOT NULL" for name in columns)
+        base.execute(
+            f"CREATE TABLE sums (day TEXT, tenant TEXT, {names}, PRIMARY KEY (day, tenant))"
+        )
+        day = datetime.now(UTC).date().isoformat()
+        base.execute("INSERT INTO sums VALUES (?, 'a', 1, 10, 4, 6, 2, 1, 3.5)", [day])
+    sums = DailySums(tmp_path)
+    sums.add("a", Sum(1, estimated_requests=1, prefill_ms_saved=2.0, prefill_ms_saved_high=3.0))
+    (row,) = sums.read(days=1)
+    sums.close()
+    assert row.sum.requests == 2
+    assert (row.sum.prefill_ms_saved, row.sum.prefill_ms_saved_high) == (5.5, 3.0)
 
 
 def test_sums_outlive_the_process_and_a_kill(tmp_path: Path) -> None:

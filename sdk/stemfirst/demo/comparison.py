@@ -5,6 +5,7 @@ Knows arithmetic over records of calls. Does not know how they were made or how 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
@@ -22,6 +23,9 @@ class Call:
     tpot_ms: float | None
     prefill_ms: float
     saved_ms: tuple[float, float, float] | None
+    """Estimate, lower and upper bound of the prefill that the cache saved."""
+    unestimated: str | None = None
+    """Why there is none."""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Call:
@@ -35,6 +39,7 @@ class Call:
             record["tpot_ms"],
             record["prefill_ms"],
             (saved[0], saved[1], saved[2]) if saved else None,
+            record.get("unestimated"),
         )
 
 
@@ -50,7 +55,9 @@ class Totals:
     tpot_ms: float | None
     prefill_ms: float
     saved_ms: tuple[float, float, float] | None
-    """Estimate and interval of the calls together; None if the server gave none."""
+    """Estimate and interval of the estimated calls together; None if the server gave none."""
+    estimated: int
+    """Calls with an estimate."""
 
     @property
     def hit_ratio(self) -> float:
@@ -79,6 +86,58 @@ def totals(calls: Sequence[Call]) -> Totals:
         )
         if estimates
         else None,
+        estimated=len(estimates),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a rewrite saved in prefill, estimated and measured over the same calls.
+
+    Attributes:
+        pairs: calls that both versions made, and whose saving was estimated in both.
+        of: calls that both made.
+        estimated_ms: the estimates' difference.
+        low_ms: its interval, at one end with all errors against it.
+        high_ms: and at the other.
+        measured_ms: the difference of these calls' prefill.
+        unestimated: why the others have no estimate, the most frequent reason first.
+    """
+
+    pairs: int
+    of: int
+    estimated_ms: float
+    low_ms: float
+    high_ms: float
+    measured_ms: float
+    unestimated: tuple[str, ...]
+
+
+def gain(before: Sequence[Call], after: Sequence[Call]) -> Gain:
+    """Return what the rewrite saved; both versions replayed the same recording in its order.
+
+    A call that was not estimated in one version is left out of every sum, so that what was
+    estimated and what was measured speak of the same calls.
+    """
+    pairs = list(zip(before, after, strict=False))
+    estimates: list[tuple[float, float, float]] = []
+    measured = 0.0
+    reasons: Counter[str] = Counter()
+    for old, new in pairs:
+        if old.saved_ms is None or new.saved_ms is None:
+            reasons[new.unestimated or old.unestimated or "not reported"] += 1
+            continue
+        (was, was_low, was_high), (now, low, high) = old.saved_ms, new.saved_ms
+        estimates.append((now - was, low - was_high, high - was_low))
+        measured += old.prefill_ms - new.prefill_ms
+    return Gain(
+        pairs=len(estimates),
+        of=len(pairs),
+        estimated_ms=sum(each[0] for each in estimates),
+        low_ms=sum(each[1] for each in estimates),
+        high_ms=sum(each[2] for each in estimates),
+        measured_ms=measured,
+        unestimated=tuple(reason for reason, _ in reasons.most_common()),
     )
 
 

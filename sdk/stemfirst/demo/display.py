@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from stemfirst.demo.comparison import Totals
+from stemfirst.demo.comparison import Gain, Totals
 from stemfirst.savings import money
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ class Display:
             yield lambda _line: None
 
     @contextmanager
-    def progress(self, version: str, total: int) -> Iterator[Callable[[], None]]:
-        """Show a bar, or in a pipe one line at the end; yields the callback for one more call."""
+    def progress(self, title: str, total: int) -> Iterator[Callable[[], None]]:
+        """Show a bar, or in a pipe one line at the end; yields the callback for one more pair."""
         columns = (
-            TextColumn("{task.description:<8}"),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=40),
             MofNCompleteColumn(),
             TextColumn("calls"),
@@ -105,7 +105,7 @@ class Display:
         )
         done = 0
         with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as bar:
-            task = bar.add_task(version, total=total)
+            task = bar.add_task(title, total=total)
 
             def advance() -> None:
                 nonlocal done
@@ -114,7 +114,7 @@ class Display:
 
             yield advance
         if not self.console.is_terminal:
-            self._say(f"{version}: {done} calls")
+            self._say(f"{title}: {done} calls each")
 
     def table(self, before: Totals, after: Totals, gpu_price_per_hour: float) -> None:
         """Show what the same traffic cost before and after."""
@@ -125,16 +125,24 @@ class Display:
         for label, values, change in rows(before, after, gpu_price_per_hour):
             table.add_row(label, *values, change)
         self.console.print(table)
-        measured = before.prefill_ms - after.prefill_ms
-        if before.saved_ms and after.saved_ms:
-            est, low, high = (a - b for a, b in zip(after.saved_ms, before.saved_ms, strict=True))
-            low, high = min(low, high), max(low, high)
+
+    def gain(self, gain: Gain, measured_ms: float) -> None:
+        """Hold what the server estimated against what it measured, over the same calls."""
+        if gain.pairs:
+            of = f"all {gain.of}" if gain.pairs == gain.of else f"{gain.pairs} of {gain.of}"
+            low, high = gain.low_ms / 1000, gain.high_ms / 1000
             self._say(
-                f"Prefill saved by the rewrite: estimated {est / 1000:.1f} s "
-                f"[{low / 1000:.1f} to {high / 1000:.1f}], measured {measured / 1000:.1f} s."
+                f"Prefill saved by the rewrite, over {of} calls: estimated "
+                f"{gain.estimated_ms / 1000:.1f} s [{low:.1f} to {high:.1f}], "
+                f"measured {gain.measured_ms / 1000:.1f} s."
             )
-        else:
-            self._say(f"Prefill saved by the rewrite: measured {measured / 1000:.1f} s.")
+        if gain.pairs < gain.of:
+            few = gain.of - gain.pairs
+            self._say(
+                f"{few} call{' has' if few == 1 else 's have'} no estimate "
+                f"({'; '.join(gain.unestimated)}); measured over all {gain.of}: "
+                f"{measured_ms / 1000:.1f} s."
+            )
 
     def prediction(self, predicted: int, measured: int) -> None:
         """Hold the linter's prediction against what the server counted."""
@@ -182,7 +190,7 @@ def rows(before: Totals, after: Totals, gpu_price_per_hour: float) -> list[Row]:
         ("TPOT p50", both(lambda t: "-" if t.tpot_ms is None else f"{t.tpot_ms:.1f} ms"), ""),
         ("prefill, all calls", both(lambda t: f"{t.prefill_ms / 1000:.1f} s"),
          times(before.prefill_ms, after.prefill_ms)),
-        ("prefill saved by the cache, estimated", both(lambda t: seconds(t.saved_ms)), ""),
+        ("prefill saved by the cache, estimated", both(estimated), ""),
     ]  # fmt: skip
     label = f"prefill at {money(gpu_price_per_hour)} a GPU hour"
     costs = both(lambda t: f"${t.prefill_ms / MS_PER_HOUR * gpu_price_per_hour:.4f}")
@@ -201,6 +209,14 @@ def times(before: float, after: float) -> str:
 def seconds(saved_ms: tuple[float, float, float] | None) -> str:
     """Return an estimate in seconds, or what stands for none; the interval is said below."""
     return "-" if saved_ms is None else f"{saved_ms[0] / 1000:.1f} s"
+
+
+def estimated(totals: Totals) -> str:
+    """Return a version's estimate in seconds, and of how many calls it speaks if not of all."""
+    text = seconds(totals.saved_ms)
+    if totals.saved_ms is None or totals.estimated == totals.calls:
+        return text
+    return f"{text} ({totals.estimated} calls)"
 
 
 def _short(path: Path) -> str:

@@ -1,7 +1,9 @@
 """Replay recorded conversations through an app on disk, and print what each call saved.
 
 Run as a process of its own, `python -m stemfirst.demo.replay APP --base-url URL`, so that two
-versions of one app never meet in one interpreter. Prints a JSON object a line and call.
+versions of one app never meet in one interpreter. Prints a JSON object a line and call. With
+`--in-turn`, each call waits for a line of input, so that two replays can be led through the same
+minutes of a machine that does other things, too.
 
 The app imports and runs as it is. Only three things around it are recorded: what customers
 wrote, what the help centre and the tools returned, and what a model once replied; the served
@@ -28,9 +30,10 @@ Step = dict[str, Any]
 class Recording:
     """Stands for the shop and the model: gives back what was recorded, in order."""
 
-    def __init__(self, client: Client, salt: str) -> None:
+    def __init__(self, client: Client, salt: str, *, waits: bool) -> None:
         self._client = client
         self._salt = salt
+        self._waits = waits
         self._steps: Iterator[Step] = iter(())
         self._step: Step = {}
         self._articles: list[str] = []
@@ -44,6 +47,8 @@ class Recording:
 
     def create(self, **arguments: Any) -> Any:
         """Send what the app wants to send; return the answer with the recorded reply in it."""
+        if self._waits and not sys.stdin.readline():
+            raise SystemExit("whoever led this replay is gone")
         completion = self._client.chat.completions.create(
             **arguments, extra_body={"cache_salt": self._salt}
         )
@@ -86,6 +91,7 @@ def record(savings: Savings) -> dict[str, Any]:
         "tpot_ms": time.tpot if time else None,
         "prefill_ms": time.prefill if time else None,
         "saved_ms": [saved.est, saved.lo, saved.hi] if saved else None,
+        "unestimated": savings.unestimated,
     }
 
 
@@ -109,11 +115,13 @@ def main() -> None:
     parser.add_argument("app", type=Path)
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--salt", required=True, help="keeps two versions' caches apart")
+    parser.add_argument("--in-turn", action="store_true", help="wait for a line before each call")
     options = parser.parse_args()
     recorded = json.loads((options.app / "recording.json").read_text("utf-8"))
     with Client(base_url=options.base_url, api_key="demo", max_retries=0, timeout=120) as client:
         model = client.models.list().data[0].id
-        replay(options.app, recorded, Recording(client, options.salt), model)
+        recording = Recording(client, options.salt, waits=options.in_turn)
+        replay(options.app, recorded, recording, model)
 
 
 if __name__ == "__main__":

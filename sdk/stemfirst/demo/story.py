@@ -12,22 +12,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stemfirst.demo.comparison import Call, predicted_tokens, totals
+from stemfirst.demo.comparison import Call, gain, predicted_tokens, totals
 from stemfirst.demo.display import Display
-from stemfirst.errors import StemfirstError
+from stemfirst.demo.led import DemoError, LedReplay
 from stemfirst.server_process import ServerProcess
 
 FILE_OF_KIND = {"agent": "prompts.py", "triage": "triage.py"}
 """Kind of call -> the file that holds its prompt."""
-
-
-class DemoError(StemfirstError):
-    """A step of the demo failed; the message has what the failed command said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +79,14 @@ def run(options: Options, display: Display) -> None:
         with _server(options, display) as server:
             display.served(server.url, options.model)
             display.step("Replay the recorded conversations through both versions")
-            calls_before = _replay(options.app, "before", server, display)
-            calls_after = _replay(copy, "after", server, display)
+            apps = {"before": options.app, "after": copy}
+            calls_before, calls_after = _replay(apps, server, display)
         display.step("Compare")
-        display.table(totals(calls_before), totals(calls_after), options.gpu_price_per_hour)
+        before_total, after_total = totals(calls_before), totals(calls_after)
+        display.table(before_total, after_total, options.gpu_price_per_hour)
+        display.gain(
+            gain(calls_before, calls_after), before_total.prefill_ms - after_total.prefill_ms
+        )
         display.prediction(
             predicted_tokens(calls_after, before, after),
             sum(call.cached_tokens for call in calls_after)
@@ -171,31 +171,22 @@ def _server(options: Options, display: Display) -> Iterator[ServerProcess]:
         server.__exit__(None, None, None)
 
 
-def _replay(app: Path, version: str, server: ServerProcess, display: Display) -> list[Call]:
-    """Return the calls that the app in this folder made for the recorded conversations."""
-    command = [sys.executable, "-m", "stemfirst.demo.replay", str(app)]
-    command += ["--base-url", server.base_url, "--salt", version]
-    calls: list[Call] = []
-    with (
-        display.progress(version, _recorded_calls(app)) as advance,
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                calls.append(Call.of(json.loads(line)))
-                advance()
-            process.wait()
-        finally:
-            process.kill()  # a replay outlives neither its reader nor Ctrl-C
-        if process.returncode:
-            errors.seek(0)
-            said = errors.read().decode("utf-8", "replace").strip().splitlines()
-            raise DemoError(f"the replay of {app} failed: {said[-1] if said else 'no message'}")
-    if not calls:
-        raise DemoError(f"the app in {app} made no call")
-    return calls
+def _replay(apps: Mapping[str, Path], server: ServerProcess, display: Display) -> list[list[Call]]:
+    """Return the calls of each version, made in turn.
+
+    Each call of one version is followed by the same call of the other, so that whatever else the
+    machine does meanwhile slows both alike.
+    """
+    with ExitStack() as stack:
+        replays = [
+            stack.enter_context(LedReplay(app, version, server.base_url))
+            for version, app in apps.items()
+        ]
+        most = max(_recorded_calls(app) for app in apps.values())
+        advance = stack.enter_context(display.progress(" and ".join(apps), most))
+        while sum(replay.step() for replay in replays):  # each of them, whatever the others did
+            advance()
+        return [replay.calls for replay in replays]
 
 
 def _recorded_calls(app: Path) -> int:

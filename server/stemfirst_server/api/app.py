@@ -27,6 +27,8 @@ from stemfirst_server.api.steering import add_steering
 from stemfirst_server.api.tokenizing import DetokenizeRequest, TokenizeRequest
 from stemfirst_server.errors import OverloadedError, ServerError
 from stemfirst_server.metrics import CONTENT_TYPE
+from stemfirst_server.savings.costmodel import Unestimated
+from stemfirst_server.savings.report import NO_PRICE
 from stemfirst_server.tenants import Keys
 
 if TYPE_CHECKING:
@@ -207,15 +209,17 @@ def _capabilities(service: Service) -> dict[str, Any]:
         "parameters": info.parameters,
         "has_prefix_cache": service.config.has_prefix_cache,
         "price": {"per_hour": price.per_hour, "currency": price.currency} if price else None,
-        "price_reason": None if price else "the server was started without --gpu-price-per-hour",
+        "price_reason": None if price else NO_PRICE,
         "cost_model": {
             "law": "a + b*new + c*new*(context + new/2) + d*context, milliseconds a chunk",
             "a": fit.a,
             "b": fit.b,
             "c": fit.c,
             "d": fit.d,
-            "drift": fit.drift,
+            "pace": service.cost_model.pace,
+            "drift": service.cost_model.drift,
             "spread": fit.spread,
+            "jitter_ms": fit.jitter_ms,
             "shadows": {"runs": verdict.runs, "error": verdict.error, "inside": verdict.inside},
             "most_prompt": fit.most_prompt,
             "most_new": fit.most_new,
@@ -224,6 +228,7 @@ def _capabilities(service: Service) -> dict[str, Any]:
         }
         if fit
         else None,
+        "cost_model_reason": None if fit else Unestimated.TOO_FEW.value,
         "demo": served.is_demo,
         "notice": served.notice,
     }

@@ -56,6 +56,13 @@ def _shown(counts: Sum, price: Price | None) -> dict[str, Any]:
         "prefill_ms_saved": round(counts.prefill_ms_saved, 3)
         if counts.estimated_requests
         else None,
+        "prefill_ms_saved_interval": [
+            round(counts.prefill_ms_saved_low, 3),
+            round(counts.prefill_ms_saved_high, 3),
+        ]
+        if counts.estimated_requests
+        else None,
         "estimated_requests": counts.estimated_requests,
+        "estimated_cached_tokens": counts.estimated_cached_tokens,
         "saved": price.of(counts.prefill_ms_saved) if price and counts.estimated_requests else None,
     }

@@ -23,12 +23,19 @@ from stemfirst_server.engine.request import FinishEvent, FinishReason, token_arr
 from stemfirst_server.errors import ContextLengthError, InvalidRequestError
 from stemfirst_server.metrics import Metrics
 from stemfirst_server.namespaces import tenant_of
-from stemfirst_server.savings.costmodel import CostModel, Sample
-from stemfirst_server.savings.report import Price, build_report, missed_tokens, reason_of
+from stemfirst_server.savings.costmodel import CostModel, SavedTime, Unestimated
+from stemfirst_server.savings.law import Sample
+from stemfirst_server.savings.report import (
+    Price,
+    build_report,
+    missed_tokens,
+    reason_of,
+    sum_of,
+)
 from stemfirst_server.savings.shadows import ShadowRuns
 from stemfirst_server.steering.prefixes import PINNED_SHARE, TENANT_SHARE, Prefixes
 from stemfirst_server.steering.references import References
-from stemfirst_server.sums import DailySums, Sum
+from stemfirst_server.sums import DailySums
 from stemfirst_server.tokens import hints
 from stemfirst_server.tokens.detokenize import Vocabulary
 from stemfirst_server.tokens.encoder import Encoded, Encoder, printable
@@ -55,7 +62,6 @@ if TYPE_CHECKING:
         RequestReport,
         SamplingParams,
     )
-    from stemfirst_server.savings.costmodel import SavedTime
     from stemfirst_server.tenants import Tenant
 
 _Made = TypeVar("_Made")
@@ -363,23 +369,12 @@ class Service:
         saved = self._saved(counted)
         self.metrics.finished(counted, event.reason, saved, self._reason(counted))
         if event.reason in (FinishReason.STOP, FinishReason.LENGTH):
-            self.sums.add(
-                tenant_of(request.namespace),
-                Sum(
-                    requests=1,
-                    prompt_tokens=counted.prompt_tokens,
-                    cached_tokens=counted.cached_tokens,
-                    computed_tokens=counted.computed_tokens,
-                    output_tokens=counted.output_tokens,
-                    estimated_requests=0 if saved is None else 1,
-                    prefill_ms_saved=0.0 if saved is None else saved.ms - counted.load_ms,
-                ),
-            )
+            self.sums.add(tenant_of(request.namespace), sum_of(counted, saved))
 
-    def _saved(self, counted: RequestReport) -> SavedTime | None:
+    def _saved(self, counted: RequestReport) -> SavedTime | Unestimated:
         return self.cost_model.saved(counted.cached_tokens, counted.computed_tokens)
 
-    def _missed(self, counted: RequestReport) -> SavedTime | None:
+    def _missed(self, counted: RequestReport) -> SavedTime | Unestimated:
         context, lost, rest = missed_tokens(counted, self.config.page)
         return self.cost_model.avoided(context, lost, rest)
 

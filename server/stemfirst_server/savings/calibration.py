@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from stemfirst_server.savings.costmodel import FEWEST_SAMPLES, Sample
+from stemfirst_server.savings.law import FEWEST_SAMPLES, Sample
 
 Measure: TypeAlias = Callable[[int, int], float]
 """Takes context and new tokens, computes such a chunk, returns milliseconds."""

@@ -1,11 +1,8 @@
-"""The law of prefill time on this machine, fitted to its own measurements.
+"""What a hit saved, from the law of prefill time and the machine's present pace.
 
-    T(context, new) = a + b·new + c·new·(context + new/2) + d·context    ms, for one chunk
-
-`a` is the price of a step, `b` of a token through the layers, `c` of a token looking at another,
-`d` of reading what is there of one token once. A long prefill is the sum over its chunks. Knows
-nothing of requests or clocks; samples are given to it, and what runs without the cache really
-saved. What lies outside the range of the samples is not estimated.
+Keeps samples, fits the law to them, follows how much slower than it the machine is just now, and
+adjusts its intervals by what runs without the cache really saved. Knows nothing of requests or
+clocks; what lies outside the range of the samples is not estimated, and says so.
 """
 
 from __future__ import annotations
@@ -13,120 +10,38 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from itertools import combinations
+from enum import Enum
 from threading import Lock
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from stemfirst_server.savings.law import COVERAGE, Z_COVERAGE, Chunk, Fit, Sample, fit_law
+from stemfirst_server.savings.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-FEWEST_SAMPLES = 9
-"""Samples below which nothing is estimated: four coefficients and something to judge them by."""
-
 FEWEST_SHADOWS = 20
 """Shadow runs below which they change no interval."""
-
-COVERAGE = 0.9
-"""Share of the samples that an interval must hold."""
-
-Z_COVERAGE = 1.645
-"""Standard deviations on either side of a normal distribution that hold `COVERAGE` of it."""
 
 NEGLIGIBLE = 0.05
 """Share of a prompt's whole prefill below which an interval is narrow whatever it holds."""
 
-_LEAST_DRIFT = 0.02
 _STRETCHES = (0.2, 20.0)
-_BLOCK = 8
-"""Samples that are looked at together for drift: about the chunks of one long prompt."""
-
 _KEPT_SHADOWS = 200
 _KEPT_SAMPLES = 512
 _REFIT_EVERY = 16
-
-Chunk: TypeAlias = tuple[int, int]
-"""Context and new tokens of one chunk."""
-
-FloatArray = npt.NDArray[np.float64]
+_PACED = 128
+"""Newest samples from which the pace is reckoned anew for a new law; older ones do not show."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One measured prefill chunk that had the device for itself."""
+class Unestimated(Enum):
+    """Why there is no estimate; the value is what a client reads."""
 
-    context_tokens: int
-    new_tokens: int
-    ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """Coefficients, and what the samples say about them.
-
-    Attributes:
-        a: milliseconds a step.
-        b: milliseconds a new token.
-        c: milliseconds a pair of a new token and a token before it.
-        d: milliseconds a token that was there.
-        error: median of |measured/predicted - 1| over the samples.
-        spread: the same at `COVERAGE`: how far a single chunk may be off.
-        drift: how far a run of neighbouring samples is off together, one standard deviation:
-            a machine that is busy for a while slows all chunks of a prompt.
-        covariance: of the coefficients, for relative errors of size 1; 4 rows of 4.
-        most_prompt: furthest token that a sample reached: its context and new tokens together.
-        fewest_new: smallest chunk among the samples.
-        most_new: largest chunk among the samples.
-        samples: their number.
-    """
-
-    a: float
-    b: float
-    c: float
-    d: float
-    error: float
-    spread: float
-    drift: float
-    covariance: tuple[tuple[float, ...], ...]
-    most_prompt: int
-    fewest_new: int
-    most_new: int
-    samples: int
-
-    @property
-    def even_tokens(self) -> float:
-        """Context at which attention doubles what a token costs; infinite if it costs nothing."""
-        return max(1.0, self.b / self.c) if self.c > 0 else math.inf
-
-    def chunk_ms(self, context_tokens: int, new_tokens: int) -> float:
-        """Return the predicted milliseconds of one chunk, inside the range or not."""
-        reached = context_tokens + new_tokens / 2
-        return (
-            self.a + self.b * new_tokens + self.c * new_tokens * reached + self.d * context_tokens
-        )
-
-    def covers(self, context_tokens: int, new_tokens: int) -> bool:
-        """Whether prompts as long and chunks as large as this were measured."""
-        reaches = context_tokens + new_tokens
-        return reaches <= self.most_prompt and new_tokens <= self.most_new
-
-    def margin_ms(self, longer: Sequence[Chunk], shorter: Sequence[Chunk]) -> float:
-        """Return how far the difference of two prefills may be off, at `COVERAGE`.
-
-        Three errors that do not depend on each other: of the coefficients, of each chunk, and
-        of the time at which it would have run.
-        """
-        chunk_error = self.spread / Z_COVERAGE
-        terms = _terms(longer).sum(axis=0) - _terms(shorter).sum(axis=0)
-        of_law = chunk_error**2 * float(terms @ np.array(self.covariance) @ terms)
-        more, less = ([self.chunk_ms(*chunk) for chunk in chunks] for chunks in (longer, shorter))
-        of_chunks = sum((chunk_error * span) ** 2 for span in (*more, *less))
-        # The two would run soon after one another: half of what slows one slows the other.
-        together = sum(more) ** 2 + sum(less) ** 2 - sum(more) * sum(less)
-        of_time = self.drift**2 * together
-        return Z_COVERAGE * float(np.sqrt(max(0.0, of_law) + of_chunks + of_time))
+    TOO_FEW = "not enough samples"
+    OUTSIDE = "outside the measured range"
+    TOO_UNCERTAIN = "the samples scatter too much to tell a gain from a loss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +108,7 @@ class CostModel:
         self._online: deque[Sample] = deque(maxlen=_KEPT_SAMPLES)
         self._since_fit = 0
         self._fit: Fit | None = None
+        self._pace = Pace.at_start(0.0, 1.0)
         self._shadows: deque[Shadow] = deque(maxlen=_KEPT_SHADOWS)
         self._verdict = Verdict()
         self._lock = Lock()
@@ -201,6 +117,16 @@ class CostModel:
     def fit(self) -> Fit | None:
         """The present coefficients; None before there are enough samples."""
         return self._fit
+
+    @property
+    def pace(self) -> float:
+        """Times the law's prediction that prefill takes now; 1 before anything was measured."""
+        return self._pace.factor
+
+    @property
+    def drift(self) -> float:
+        """How far a run of chunks is off together, one standard deviation of the ratio."""
+        return self._pace.drift
 
     @property
     def verdict(self) -> Verdict:
@@ -219,6 +145,7 @@ class CostModel:
             return
         with self._lock:
             self._online.append(sample)
+            self._follow(sample)
             self._since_fit += 1
             if self._since_fit >= _REFIT_EVERY:
                 self._refit()
@@ -243,42 +170,48 @@ class CostModel:
         chunks = self._chunks(context_tokens, new_tokens)
         if fit is None or not all(fit.covers(*chunk) for chunk in chunks):
             return None
-        return sum(fit.chunk_ms(*chunk) for chunk in chunks)
+        return self._pace.factor * sum(fit.chunk_ms(*chunk) for chunk in chunks)
 
-    def saved(self, cached_tokens: int, computed_tokens: int) -> SavedTime | None:
-        """Return what it saved that `cached_tokens` of a prompt were not computed.
+    def saved(self, cached_tokens: int, computed_tokens: int) -> SavedTime | Unestimated:
+        """Return what it saved that `cached_tokens` of a prompt were not computed, or why not.
 
-        An estimate of device time: queueing is not counted. May be negative. None outside the
-        measured range, before enough samples, and where they scatter too much (`avoided`).
+        An estimate of device time: queueing is not counted. May be negative.
         """
         return self.avoided(0, cached_tokens, computed_tokens)
 
-    def avoided(self, context_tokens: int, more_tokens: int, rest_tokens: int) -> SavedTime | None:
+    def avoided(
+        self, context_tokens: int, more_tokens: int, rest_tokens: int
+    ) -> SavedTime | Unestimated:
         """Return what it saves that `more_tokens` behind a context need not be computed.
 
-        None, too, where the measurements scatter so much that the interval holds zero and more
-        than `NEGLIGIBLE` of the whole prefill: it would not tell a gain from a loss.
+        No estimate outside the measured range, before enough samples, and where the
+        measurements scatter so much that the interval holds zero and more than `NEGLIGIBLE` of
+        the whole prefill: it would not tell a gain from a loss.
 
         Args:
             context_tokens: cached in either case.
             more_tokens: cached in one case, computed in the other.
             rest_tokens: computed in either case.
         """
-        fit, verdict = self._fit, self._verdict
-        if fit is None:
-            return None
+        with self._lock:
+            fit, verdict, pace = self._fit, self._verdict, self._pace
+            if fit is None:
+                return Unestimated.TOO_FEW
+            factor = pace.factor
+            # The pace itself is known from the newest chunks, which jitter.
+            drift = math.hypot(pace.drift, pace.doubt(fit.jitter_ms / Z_COVERAGE))
         error = fit.error if verdict.error is None else verdict.error
         if more_tokens == 0:
             return SavedTime(0.0, 0.0, 0.0, fit.samples, error, verdict.runs)
         longer = self._chunks(context_tokens, more_tokens + rest_tokens)
         shorter = self._chunks(context_tokens + more_tokens, rest_tokens)
         if not all(fit.covers(*chunk) for chunk in (*longer, *shorter)):
-            return None
-        whole = sum(fit.chunk_ms(*chunk) for chunk in longer)
-        saved = whole - sum(fit.chunk_ms(*chunk) for chunk in shorter)
-        margin = fit.margin_ms(longer, shorter) * verdict.stretch
+            return Unestimated.OUTSIDE
+        whole = factor * sum(fit.chunk_ms(*chunk) for chunk in longer)
+        saved = whole - factor * sum(fit.chunk_ms(*chunk) for chunk in shorter)
+        margin = factor * fit.margin_ms(longer, shorter, drift=drift) * verdict.stretch
         if margin > max(abs(saved), NEGLIGIBLE * whole):
-            return None
+            return Unestimated.TOO_UNCERTAIN
         return SavedTime(
             saved,
             saved - margin,
@@ -298,10 +231,22 @@ class CostModel:
             done += new
         return made
 
+    def _follow(self, sample: Sample) -> None:
+        if self._fit is not None:
+            predicted_ms = self._fit.chunk_ms(sample.context_tokens, sample.new_tokens)
+            self._pace.observe(max(predicted_ms, 1e-6), sample.ms)
+
     def _refit(self) -> None:
         self._since_fit = 0
-        self._fit = fit_law([*self._calibrated, *self._online])
-        if self._fit is not None and self._on_fit is not None:
+        samples = [*self._calibrated, *self._online]
+        self._fit = fit_law(samples)
+        if self._fit is None:
+            return
+        self._pace = Pace.at_start(self._fit.spread / Z_COVERAGE, self._fit.mean_ms)
+        # Calibration is over, and so is what disturbed it.
+        for sample in list(self._online)[-_PACED:]:
+            self._follow(sample)
+        if self._on_fit is not None:
             self._on_fit(self._fit)
 
 
@@ -340,89 +285,3 @@ def verdict_of(shadows: Sequence[Shadow]) -> Verdict:
         inside=float(np.mean([shadow.reach <= 1 for shadow in shadows])),
         stretch=float(np.clip(np.quantile(reaches, rank), *_STRETCHES)),
     )
-
-
-def fit_law(samples: list[Sample]) -> Fit | None:
-    """Return the law that fits the samples best in relative error, or None with too few.
-
-    Coefficients are not negative: where least squares would make one so, it is left out. Half
-    of a machine's measurements that are far off (another process took the device) would drag a
-    plain fit, so samples are weighed down by how far off they are, in a few rounds.
-
-    Source: iteratively reweighted least squares with Huber's weights (1964).
-    """
-    if len(samples) < FEWEST_SAMPLES:
-        return None
-    chunks = [(sample.context_tokens, sample.new_tokens) for sample in samples]
-    measured = np.array([sample.ms for sample in samples], dtype=np.float64)
-    if len(set(chunks)) < 4:
-        return None  # four coefficients need four different points
-    terms = _terms(chunks)
-    weights = np.ones_like(measured)
-    coefficients = np.zeros(4)
-    for _ in range(8):
-        coefficients = _non_negative(terms, measured, weights / measured)
-        predicted = np.maximum(terms @ coefficients, 1e-9)
-        off = np.abs(measured - predicted) / measured
-        scale = max(1.5 * float(np.median(off)), 1e-6)
-        weights = np.sqrt(np.minimum(1.0, scale / np.maximum(off, 1e-12)))
-    predicted = np.maximum(terms @ coefficients, 1e-9)
-    ratio = measured / predicted
-    off = np.abs(ratio - 1)
-    used = np.flatnonzero(coefficients)
-    scaled = terms[:, used] / measured[:, None] * weights[:, None]
-    covariance = np.zeros((4, 4))
-    covariance[np.ix_(used, used)] = np.linalg.pinv(scaled.T @ scaled)
-    a, b, c, d = (float(value) for value in coefficients)
-    return Fit(
-        a,
-        b,
-        c,
-        d,
-        error=float(np.median(off)),
-        spread=float(np.quantile(off, COVERAGE)),
-        drift=_drift(ratio),
-        covariance=tuple(tuple(map(float, row)) for row in covariance),
-        most_prompt=max(context + new for context, new in chunks),
-        fewest_new=min(new for _, new in chunks),
-        most_new=max(new for _, new in chunks),
-        samples=len(samples),
-    )
-
-
-def _terms(chunks: Sequence[Chunk]) -> FloatArray:
-    """Return what each coefficient is multiplied by: a row of four for each chunk."""
-    pairs = np.array(chunks, dtype=np.float64).reshape(-1, 2)
-    context, new = pairs[:, 0], pairs[:, 1]
-    return np.stack([np.ones_like(new), new, new * (context + new / 2), context], axis=1)
-
-
-def _drift(ratio: FloatArray) -> float:
-    """Return how far blocks of neighbouring samples are off together: one standard deviation."""
-    count = len(ratio) // _BLOCK
-    if count < 2:
-        return _LEAST_DRIFT
-    blocks = np.median(ratio[: count * _BLOCK].reshape(count, _BLOCK), axis=1)
-    spread = float(np.std(blocks, ddof=1))
-    # A few blocks say little of a machine that wanders: Student's factor, roughly.
-    return max(_LEAST_DRIFT, spread * (1 + 1.3 / (count - 1)))
-
-
-def _non_negative(terms: FloatArray, measured: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return the best coefficients that are not negative; four terms, so all subsets are tried."""
-    best = np.zeros(terms.shape[1])
-    best_error = np.inf
-    count = terms.shape[1]
-    for size in range(1, count + 1):
-        for chosen in combinations(range(count), size):
-            columns = list(chosen)
-            scaled = terms[:, columns] * weights[:, None]
-            solved, *_ = np.linalg.lstsq(scaled, measured * weights, rcond=None)
-            if (solved < 0).any():
-                continue
-            error = float((((scaled @ solved) - measured * weights) ** 2).sum())
-            if error < best_error:
-                best_error = error
-                best = np.zeros(count)
-                best[columns] = solved
-    return best

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING
 
 from stemfirst.wire import Cost, Estimate, Miss, MissPlace, Report, Times
 
+from stemfirst_server.savings.costmodel import SavedTime, Unestimated
+from stemfirst_server.sums import Sum
+
 if TYPE_CHECKING:
     from stemfirst_server.engine.request import RequestReport
-    from stemfirst_server.savings.costmodel import SavedTime
     from stemfirst_server.tokens.hints import Uses
 
 MS_PER_HOUR = 3_600_000
+
+NO_PRICE = "the server was started without --gpu-price-per-hour"
+"""Why there is no money in a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,8 @@ def missed_tokens(counted: RequestReport, page: int) -> tuple[int, int, int]:
 
 def build_report(
     counted: RequestReport,
-    saved: SavedTime | None,
-    lost: SavedTime | None = None,
+    saved: SavedTime | Unestimated,
+    lost: SavedTime | Unestimated = Unestimated.TOO_FEW,
     *,
     reason: str | None,
     place: MissPlace | None,
@@ -81,8 +86,8 @@ def build_report(
 
     Args:
         counted: the engine's account.
-        saved: the cost model's estimate; None where it has none to give.
-        lost: its estimate of what the missed tokens took; None where it has none.
+        saved: the cost model's estimate, or why it has none to give.
+        lost: its estimate of what the missed tokens took, or why it has none.
         reason: why tokens were computed; None if nothing was missed.
         place: where the prompt left everything cached.
         uses: tokens by tier and segment; None without valid hints.
@@ -102,9 +107,11 @@ def build_report(
             decode=round(counted.decode_ms, 3),
             tpot=round(counted.decode_ms / decoded, 3) if decoded > 0 else None,
             prefill_ms_saved=_estimate(saved, counted.load_ms),
+            unestimated=_why_not(saved),
         ),
         missed=_miss(counted, lost, reason, place, price) if reason is not None else None,
         cost=_cost(counted, saved, price),
+        unpriced=NO_PRICE if price is None else _why_not(saved),
         tiers=uses.tiers if uses else None,
         segments=uses.segments if uses else None,
         source={
@@ -116,19 +123,45 @@ def build_report(
     )
 
 
+def sum_of(counted: RequestReport, saved: SavedTime | Unestimated) -> Sum:
+    """Return what one request adds to its day's sums."""
+    sums = Sum(
+        requests=1,
+        prompt_tokens=counted.prompt_tokens,
+        cached_tokens=counted.cached_tokens,
+        computed_tokens=counted.computed_tokens,
+        output_tokens=counted.output_tokens,
+    )
+    estimate = _estimate(saved, counted.load_ms)
+    if estimate is None:
+        return sums
+    return sums + Sum(
+        estimated_requests=1,
+        estimated_cached_tokens=counted.cached_tokens,
+        prefill_ms_saved=estimate.est,
+        prefill_ms_saved_low=estimate.lo,
+        prefill_ms_saved_high=estimate.hi,
+    )
+
+
 def _miss(
     counted: RequestReport,
-    lost: SavedTime | None,
+    lost: SavedTime | Unestimated,
     reason: str,
     place: MissPlace | None,
     price: Price | None,
 ) -> Miss:
-    cost = price.of(lost.ms) if lost is not None and price is not None else None
-    return Miss(counted.computed_tokens, reason, place, _estimate(lost, 0.0), cost)
+    cost = price.of(lost.ms) if isinstance(lost, SavedTime) and price is not None else None
+    estimate = _estimate(lost, 0.0)
+    return Miss(counted.computed_tokens, reason, place, estimate, cost, _why_not(lost))
 
 
-def _estimate(saved: SavedTime | None, load_ms: float) -> Estimate | None:
-    if saved is None:
+def _why_not(saved: SavedTime | Unestimated) -> str | None:
+    return saved.value if isinstance(saved, Unestimated) else None
+
+
+def _estimate(saved: SavedTime | Unestimated, load_ms: float) -> Estimate | None:
+    if isinstance(saved, Unestimated):
         return None
     return Estimate(
         est=round(saved.ms - load_ms, 3),
@@ -140,8 +173,10 @@ def _estimate(saved: SavedTime | None, load_ms: float) -> Estimate | None:
     )
 
 
-def _cost(counted: RequestReport, saved: SavedTime | None, price: Price | None) -> Cost | None:
-    if saved is None or price is None:
+def _cost(
+    counted: RequestReport, saved: SavedTime | Unestimated, price: Price | None
+) -> Cost | None:
+    if isinstance(saved, Unestimated) or price is None:
         return None
     actual = price.of(counted.prefill_ms + counted.load_ms)
     gained = price.of(saved.ms - counted.load_ms)

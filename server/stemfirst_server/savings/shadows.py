@@ -24,6 +24,7 @@ from stemfirst_server.engine.request import (
     SamplingParams,
 )
 from stemfirst_server.errors import ServerError
+from stemfirst_server.savings.costmodel import SavedTime
 
 if TYPE_CHECKING:
     from stemfirst_server.savings.costmodel import CostModel
@@ -124,7 +125,7 @@ class ShadowRuns:
         if not is_whole or cold.cached_tokens or not all(chunk.is_alone for chunk in cold.chunks):
             return
         said = self._cost_model.saved(warm.cached_tokens, warm.computed_tokens)
-        if said is not None:
+        if isinstance(said, SavedTime):
             self._cost_model.compare(cold.prefill_ms - warm.prefill_ms, said)
 
     def _forget(self, name: str) -> None:
