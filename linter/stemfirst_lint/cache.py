@@ -17,20 +17,28 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stemfirst_lint.source import OBSERVERS, OVERLAY
+from stemfirst_lint.again import SUFFIX, TRACES
+from stemfirst_lint.footprint import (
+    Changed,
+    Look,
+    digest_of,
+    file_digest,
+    folder_time_ns,
+    places,
+    settled_ns,
+)
+from stemfirst_lint.source import OBSERVERS, OVERLAY, PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stemfirst_lint.check import Judged
     from stemfirst_lint.config import Config
+    from stemfirst_lint.footprint import Place
     from stemfirst_lint.scan import Candidate
 
 FOLDER = ".stemfirst_cache"
 _MAX_ENTRIES = 64
-_COARSE_NS = 2_000_000_000
-"""A file that was changed so shortly before may be changed again at what looks like the same time;
-file systems count in steps of up to two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +64,15 @@ class Cache:
         self._files: dict[str, list[Any]] = {}
         self._states: dict[str, tuple[int, int]] = {}
         self._islands: dict[str, Any] = {}
+        self._outside: dict[str, list[Any]] = {}
+        self._look: Look | None = None
         self._now_ns = time.time_ns()
 
     @property
     def _entry(self) -> _Loaded:
         if self._loaded is None:  # most runs of a hook have nothing to look up
             key = "\0".join((os.getcwd(), *self._paths, repr(self._config)))
-            name = f"{_digest(key.encode(errors='surrogateescape'))}.json"
+            name = f"{digest_of(key.encode(errors='surrogateescape'))}.json"
             path = os.path.join(self._folder, name)
             stamp = _stamp(self._config)
             self._loaded = _Loaded(path, stamp, _load(path, stamp))
@@ -83,7 +93,7 @@ class Cache:
     def is_clean(self, path: str, data: bytes) -> bool:
         """Return True if a file's bytes are known to parse and to hold no prompt."""
         noted = self._entry.files.get(path)
-        if noted is None or noted[3] is not None or noted[2] != _digest(data):
+        if noted is None or noted[3] is not None or noted[2] != digest_of(data):
             return False
         self.learn(path, data, None)
         return True
@@ -96,10 +106,11 @@ class Cache:
             data: its bytes.
             imports: the modules that it imports; None if it parses and holds no prompt.
         """
-        digest = _digest(data)
+        digest = digest_of(data)
         size_bytes, time_ns = self._states.get(path, (len(data), 0))
-        if size_bytes != len(data) or time_ns > self._now_ns - _COARSE_NS:
+        if size_bytes != len(data):
             time_ns = 0  # no file's time: it will be read again
+        time_ns = settled_ns(time_ns, self._now_ns)
         self._files[path] = [len(data), time_ns, digest, imports]
         return digest
 
@@ -109,11 +120,16 @@ class Cache:
         run = self._entry.content.get("islands", {}).get(key)
         if run is None or run["candidates"] != _digests(island):
             return None
-        if any(_file_digest(path) != digest for path, digest in run["modules"].items()):
+        if self._look is None:
+            self._look = Look(self._entry.content.get("folders", {}))
+        if any(self._file(path) != digest for path, digest in run["modules"].items()):
             return None
-        from stemfirst_lint.project import module_file
-
-        if any(module_file(folder, dotted) != found for folder, dotted, found in run["lookups"]):
+        look = self._look
+        folders: dict[str, Place] = {
+            folder: (_split(asked), _split(present))
+            for folder, (asked, present) in run["folders"].items()
+        }
+        if not all(look.is_same(folder, *place) for folder, place in folders.items()):
             return None
         from stemfirst_lint.check import Judged
         from stemfirst_lint.packing import unpack
@@ -125,11 +141,28 @@ class Cache:
             tuple((path, reason) for path, reason in run["failures"]),
             run["prompts"],
             run["modules"],
-            tuple((folder, dotted, found) for folder, dotted, found in run["lookups"]),
+            folders,
         )
+
+    def _file(self, path: str) -> str | None:
+        """The digest of a file that was not asked for; the known one if size and time are."""
+        if path not in self._outside:
+            state = _size_and_time(path)
+            if state is None:
+                return None
+            noted = self._entry.content.get("outside", {}).get(path)
+            if noted is None or (noted[0], noted[1]) != state:
+                digest = file_digest(path)
+                noted = [state[0], settled_ns(state[1], self._now_ns), digest]
+            self._outside[path] = noted
+        digest = self._outside[path][2]
+        assert digest is None or isinstance(digest, str)
+        return digest
 
     def keep(self, island: Sequence[Candidate], judged: Judged) -> None:
         """Take in a result; `save` writes it."""
+        if judged.folders is None:
+            return  # something changed meanwhile
         from stemfirst_lint.packing import pack, without_pieces
 
         own = {os.path.abspath(candidate.path) for candidate in island}
@@ -137,17 +170,55 @@ class Cache:
         self._islands[_key(island)] = {
             "candidates": _digests(island),
             "modules": modules,
-            "lookups": [list(lookup) for lookup in judged.lookups],
+            "folders": {
+                folder: ["\0".join(asked), "\0".join(present)]
+                for folder, (asked, present) in judged.folders.items()
+            },
             "findings": [pack(without_pieces(finding)) for finding in judged.findings],
             "failures": [list(failure) for failure in judged.failures],
             "prompts": judged.prompts,
         }
 
+    def _outside_files(self) -> dict[str, list[Any]]:
+        """Size, time and digest of the files that results hang on besides those asked for."""
+        found: dict[str, list[Any]] = {}
+        for run in self._islands.values():
+            for path, digest in run["modules"].items():
+                if path not in found and self._file(path) == digest and digest is not None:
+                    found[path] = self._outside[path]
+        return found
+
+    def _folder_times(self) -> dict[str, int]:
+        """When the folders changed that results hang on, as far as that can be relied on."""
+        found: dict[str, int] = {}
+        for folder in {folder for run in self._islands.values() for folder in run["folders"]}:
+            look = self._look
+            seen = look.times.get(folder) if look is not None else None
+            time_ns = seen if seen is not None else folder_time_ns(folder)
+            if time_ns is not None and settled_ns(time_ns, self._now_ns):
+                found[folder] = time_ns
+        return found
+
+    def tell(self, judged: Sequence[Judged]) -> None:
+        """Tell the traces of this process what results hang on that it did not see itself."""
+        for trace in TRACES:
+            trace.is_told = bool(self._files or self._islands)
+            for path, (size_bytes, time_ns, digest, _) in self._files.items():
+                trace.known[path] = (size_bytes, time_ns, digest)
+            for part in judged:
+                trace.take(part.modules, part.folders)
+
     def save(self) -> None:
         """Write the entry, where the folder lets us; a cache that is not there costs only time."""
         if not self._files and not self._islands:
             return
-        content = {"stamp": self._entry.stamp, "files": self._files, "islands": self._islands}
+        content = {
+            "stamp": self._entry.stamp,
+            "files": self._files,
+            "islands": self._islands,
+            "outside": self._outside_files(),
+            "folders": self._folder_times(),
+        }
         if content == self._entry.content:
             return
         import json
@@ -167,17 +238,31 @@ class Cache:
 
 
 @contextlib.contextmanager
-def noting(modules: dict[str, str | None]) -> Iterator[None]:
-    """Note the digest of what is read meanwhile, or None where it cannot be read."""
+def noting(modules: dict[str, str | None], probes: dict[str, bool]) -> Iterator[None]:
+    """Note the digest of what is read meanwhile, or None, and the places that are looked at."""
 
     def note(path: str, data: bytes | None) -> None:
-        modules[os.path.abspath(path)] = _digest(data) if data is not None else None
+        modules[os.path.abspath(path)] = digest_of(data) if data is not None else None
 
     OBSERVERS.append(note)
+    PROBES.append(probes)
     try:
         yield
     finally:
         OBSERVERS.remove(note)
+        PROBES[:] = [noted for noted in PROBES if noted is not probes]
+
+
+def places_of(probes: dict[str, bool]) -> dict[str, Place] | None:
+    """Return what `places` does; None if something changed meanwhile."""
+    try:
+        return places(probes)
+    except Changed:
+        return None
+
+
+def _split(joined: str) -> tuple[str, ...]:
+    return tuple(joined.split("\0")) if joined else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,19 +299,13 @@ def cache_for(paths: tuple[str, ...], config: Config, folder: str | None) -> Cac
     return Cache(folder or os.path.join(config.root, FOLDER), paths, config)
 
 
-def _digest(data: bytes) -> str:
-    import xxhash
-
-    return xxhash.xxh3_128_hexdigest(data)
-
-
 def _digests(island: Sequence[Candidate]) -> dict[str, str | None]:
     return {candidate.path: candidate.digest for candidate in island}
 
 
 def _key(island: Sequence[Candidate]) -> str:
     paths = sorted(candidate.path for candidate in island)
-    return _digest("\0".join(paths).encode(errors="surrogateescape"))
+    return digest_of("\0".join(paths).encode(errors="surrogateescape"))
 
 
 def _size_and_time(path: str) -> tuple[int, int] | None:
@@ -237,42 +316,39 @@ def _size_and_time(path: str) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def _file_digest(path: str) -> str | None:
-    try:
-        with open(path, "rb") as file:
-            return _digest(file.read())
-    except OSError:
-        return None
-
-
 def _stamp(config: Config) -> str:
     """A digest of the interpreter, this program, the plugins and the tokenizers on this machine."""
-    from stemfirst_lint.gain import rank_files
+    state = [sys.version, *map(_state, program_files(config))]
+    return digest_of(repr(state).encode(errors="surrogateescape"))
 
-    here = os.path.dirname(os.path.abspath(__file__))
-    state: list[object] = [sys.version]
-    pending = [here]
+
+def program_files(config: Config) -> list[str]:
+    """Return the files that every answer hangs on: this program, plugins, tokenizers."""
+    from stemfirst_lint.gain import rank_places
+
+    found: list[str] = []
+    pending = [os.path.dirname(os.path.abspath(__file__))]
     while pending:
         for entry in sorted(os.scandir(pending.pop()), key=lambda entry: entry.name):
             if entry.is_dir():
                 pending.append(entry.path)
             elif entry.name.endswith(".py"):
-                state.append(_state(entry.path))
-    state += [_state(path) for path in rank_files()]
+                found.append(entry.path)
+    found += rank_places()
     if config.model is not None:
         names = ("", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-        state += [_state(os.path.join(config.model, name)) for name in names]
+        found += [os.path.join(config.model, name) for name in names]
         import stemfirst
 
         sdk = os.path.dirname(os.path.abspath(stemfirst.__file__))
-        state += [_state(os.path.join(sdk, name)) for name in ("prices.json", "providers.py")]
+        found += [os.path.join(sdk, name) for name in ("prices.json", "providers.py")]
     if config.plugins:
         from stemfirst_lint.plugins import rules_of
 
         for rule in rules_of(config):
             module = sys.modules.get(rule.__module__)
-            state.append(_state(getattr(module, "__file__", None) or ""))
-    return _digest(repr(state).encode(errors="surrogateescape"))
+            found.append(getattr(module, "__file__", None) or "")
+    return found
 
 
 def _state(path: str) -> tuple[str, int, int] | None:
@@ -291,7 +367,9 @@ def _prepare(folder: str) -> None:
             file.write("*\n")
         with open(os.path.join(folder, "CACHEDIR.TAG"), "w", encoding="utf-8") as file:
             file.write("Signature: 8a477f597d28d172789f06886806bc55\n")
-    entries = [entry for entry in os.scandir(folder) if entry.name.endswith((".json", ".tmp"))]
+    entries = [
+        entry for entry in os.scandir(folder) if entry.name.endswith((".json", ".tmp", SUFFIX))
+    ]
     if len(entries) > _MAX_ENTRIES:
         entries.sort(key=lambda entry: entry.stat().st_mtime_ns)
         for entry in entries[: len(entries) - _MAX_ENTRIES]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from stemfirst_lint.cache import Cache
     from stemfirst_lint.config import Config
+    from stemfirst_lint.footprint import Place
     from stemfirst_lint.gain import Counter
     from stemfirst_lint.model import Finding, Site
     from stemfirst_lint.project import Project
@@ -140,6 +141,7 @@ def _checked(
                 cache.keep(done_job.candidates, result)
     if cache is not None:
         cache.save()
+        cache.tell(judged)
     failures += [UnreadableFile(*failed) for part in judged for failed in part.failures]
     findings = [finding for part in judged for finding in part.findings]
     findings += _of_target(config)
@@ -175,7 +177,7 @@ class Judged:
         failures: path and reason of each file that could not be checked.
         prompts: how many prompts were seen.
         modules: digests of the files that were read on the way, by path; None: not readable.
-        lookups: folder, dotted name, and the file that was found there or None.
+        folders: those that names were looked for in; None if one changed meanwhile.
     """
 
     findings: tuple[Finding, ...]
@@ -183,7 +185,7 @@ class Judged:
     failures: tuple[tuple[str, str], ...]
     prompts: int
     modules: dict[str, str | None]
-    lookups: tuple[tuple[str, str, str | None], ...]
+    folders: dict[str, Place] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +211,13 @@ class _Island:
 
     def __call__(self) -> Judged:
         modules: dict[str, str | None] = {}
+        probes: dict[str, bool] = {}
         failures: list[UnreadableFile] = []
         noted: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if self.is_noted:
             from stemfirst_lint.cache import noting
 
-            noted = noting(modules)
+            noted = noting(modules, probes)
         with noted:
             project, sites = find_sites(
                 self.candidates,
@@ -224,13 +227,18 @@ class _Island:
                 on_progress=self.on_progress,
             )
             findings = _judged(sites, project, self.config, self.folders)
+        folders: dict[str, Place] | None = {}
+        if self.is_noted:
+            from stemfirst_lint.cache import places_of
+
+            folders = places_of(probes)
         return Judged(
             findings,
             tuple(sites),
             tuple((failure.path, failure.reason) for failure in failures),
             len(sites),
             modules,
-            tuple((*asked, found) for asked, found in project.lookups.items()),
+            folders,
         )
 
 

@@ -13,6 +13,7 @@ from stemfirst.tiers import Tier
 
 from stemfirst_lint.errors import ConfigError
 from stemfirst_lint.files import matches
+from stemfirst_lint.source import OBSERVERS, is_file
 
 DEFAULT_MIN_GAIN_TOKENS = 128
 """Eight pages of the bundled server."""
@@ -153,7 +154,7 @@ def load_config(start: str) -> Config:
         folder = os.path.dirname(folder)
     while True:
         path = os.path.join(folder, "pyproject.toml")
-        if os.path.isfile(path):
+        if is_file(path):
             return read_config(path)
         parent = os.path.dirname(folder)
         if parent == folder:
@@ -172,6 +173,8 @@ def read_config(path: str) -> Config:
             data = file.read()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
+    for observe in OBSERVERS:
+        observe(path, data)
     root = os.path.dirname(path)
     if b"stemfirst" not in data:
         return Config(root=root, source=path)

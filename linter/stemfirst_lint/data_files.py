@@ -11,10 +11,12 @@ import os
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.index import ModuleIndex
+from stemfirst_lint.jinja import composed
 from stemfirst_lint.origins import Origin, Origins
+from stemfirst_lint.pieces import Literal
 from stemfirst_lint.project import Defined
 from stemfirst_lint.scopes import ScopeKind, Use, last_name
-from stemfirst_lint.source import Source, read_bytes
+from stemfirst_lint.source import Source, is_file, is_there, read_bytes
 
 _SUFFIXES = (".txt", ".md", ".j2", ".jinja", ".jinja2", ".prompt", ".tmpl", ".mustache", ".xml")
 _FOLDERS = ("", "prompts", "templates", "prompt", "prompt_templates", "resources", "config")
@@ -55,6 +57,24 @@ class DataFiles:
         ):
             found = self._named(module, node, ("", *_SUFFIXES))
             return found or self._named(meaning.scope.module, node, ("", *_SUFFIXES))
+        return None
+
+    def jinja(self, file: Source) -> Literal:
+        """Return a file as the Jinja template that it is, with the files that belong to it."""
+        parts = composed(file, self._beside) if "{%" in file.text else None
+        return Literal(
+            ast.Constant(file.text), file, None, is_file=True,
+            parts=tuple(parts) if parts is not None else None,
+        )  # fmt: skip
+
+    def _beside(self, file: Source, name: str) -> Source | None:
+        """The template that another names: from its own folder on upwards."""
+        folder = os.path.dirname(os.path.abspath(file.path))
+        for _ in range(_ANCESTORS):
+            path = os.path.join(folder, name)
+            if path.endswith(_SUFFIXES) and is_file(path):
+                return self._at(file.path, path)
+            folder = os.path.dirname(folder)
         return None
 
     def _named(
@@ -136,15 +156,15 @@ class DataFiles:
                 for below in _FOLDERS:
                     for suffix in suffixes:
                         path = os.path.join(folder, below, tail + suffix)
-                        if path.endswith(wanted) and os.path.isfile(path):
-                            return self._at(module, path)
-            if os.path.exists(os.path.join(folder, ".git")):
+                        if path.endswith(wanted) and is_file(path):
+                            return self._at(module.path, path)
+            if is_there(os.path.join(folder, ".git")):
                 break
             folder = os.path.dirname(folder)
         return None
 
-    def _at(self, module: ModuleIndex, path: str) -> Source | None:
-        is_absolute = os.path.isabs(module.path)
+    def _at(self, near: str, path: str) -> Source | None:
+        is_absolute = os.path.isabs(near)
         shown = path if is_absolute else self.project.spelled(os.path.relpath(path))
         if shown not in self._sources:
             self._sources[shown] = None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from stemfirst_lint.errors import UnreadableFile
+from stemfirst_lint.footprint import listed_names
 from stemfirst_lint.source import OVERLAY
 
 TYPE_CHECKING = False  # `typing` costs start-up time
@@ -36,6 +37,10 @@ _HINT = re.compile(
     rb"""|initiate_chat|generate_content|\b(?:a?invoke|complete|llm|LLM|chat|ask|generate)\(|content=f"""
     rb"""|chat_template|CHAT_TEMPLATE"""
 )
+
+
+LISTED: list[dict[str, tuple[str, ...]]] = []
+"""Where to note the folders that were listed, and the names in them."""
 
 
 def may_hold_prompts(data: bytes) -> bool:
@@ -68,11 +73,13 @@ def python_files(
     seen: set[str] = set()
     for path in paths:
         if os.path.isdir(path):
-            for found in _walk(path, config, failures):
-                real = os.path.realpath(found)
+            top = os.path.realpath(path)
+            for found, is_link in _walk(path, config, failures):
+                relative = found[len(path) :].lstrip(os.sep)
+                real = os.path.realpath(found) if is_link else os.path.join(top, relative)
                 if real not in seen:
                     seen.add(real)
-                    yield found, is_test(os.path.relpath(found, path))
+                    yield found, is_test(relative)
         elif os.path.lexists(path) or (OVERLAY and os.path.realpath(path) in OVERLAY):
             real = os.path.realpath(path)
             if real not in seen and not (config.forces_exclude and is_excluded(path, config)):
@@ -112,7 +119,8 @@ def matches(path: str, pattern: str, root: str) -> bool:
     )
 
 
-def _walk(top: str, config: Config, failures: list[UnreadableFile]) -> Iterator[str]:
+def _walk(top: str, config: Config, failures: list[UnreadableFile]) -> Iterator[tuple[str, bool]]:
+    """Yield the files below a folder, and whether each is a link."""
     ignored = None
     if config.respects_gitignore:
         from stemfirst_lint.gitignore import Ignored
@@ -126,8 +134,12 @@ def _walk(top: str, config: Config, failures: list[UnreadableFile]) -> Iterator[
         except OSError as error:
             failures.append(UnreadableFile(folder, (error.strerror or str(error)).lower()))
             continue
+        for noted in LISTED:
+            noted[os.path.abspath(folder)] = listed_names(entries)
+        is_open = ignored is None
         if ignored is not None:
             ignored.enter(folder, has_own=any(entry.name == ".gitignore" for entry in entries))
+            is_open = ignored.leaves_all(folder)
         folders: list[str] = []
         for entry in entries:
             try:
@@ -140,16 +152,19 @@ def _walk(top: str, config: Config, failures: list[UnreadableFile]) -> Iterator[
                     continue
                 if any(matches(entry.path, pattern, config.root) for pattern in config.exclude):
                     continue
-                if ignored is not None and ignored.is_ignored(entry.path, is_folder=is_folder):
-                    continue
+                if not is_open:
+                    assert ignored is not None
+                    if ignored.is_ignored(entry.path, is_folder=is_folder):
+                        continue
                 if is_folder:
                     folders.append(entry.path)
                     continue
-                if entry.is_symlink():
+                is_link = entry.is_symlink()
+                if is_link:
                     entry.stat()  # raises on a loop or a dangling link
                 elif not entry.is_file():
                     continue
-                yield entry.path
+                yield entry.path, is_link
             except OSError as error:
                 failures.append(UnreadableFile(entry.path, (error.strerror or str(error)).lower()))
         pending.extend(reversed(folders))

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 
+from stemfirst_lint.errors import UnreadableFile
+from stemfirst_lint.source import is_there, read_bytes
+
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -37,6 +40,10 @@ class Ignored:
             chain = (*chain, *_read(place, os.path.join(place, ".gitignore")))
         self._chains[place] = chain
 
+    def leaves_all(self, folder: str) -> bool:
+        """Return True if nothing is ignored in a folder that was entered, nor below it so far."""
+        return not self._chains[os.path.abspath(folder)]
+
     def is_ignored(self, path: str, *, is_folder: bool) -> bool:
         """Return True if git ignores an entry of a folder that was entered."""
         place = os.path.abspath(path)
@@ -48,7 +55,7 @@ class Ignored:
         """The specs of the folders above `top`, up to the repository's root; none outside one."""
         folders: list[str] = []
         folder = top
-        while not os.path.exists(os.path.join(folder, ".git")):
+        while not is_there(os.path.join(folder, ".git")):
             parent = os.path.dirname(folder)
             if parent == folder:
                 return ()
@@ -62,9 +69,8 @@ class Ignored:
 
 def _read(folder: str, path: str) -> Chain:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
-    except OSError:  # none there, or not ours to read: nothing is ignored by it
+        lines = read_bytes(path).decode("utf-8", "replace").splitlines()
+    except UnreadableFile:  # none there, or not ours to read: nothing is ignored by it
         return ()
     if not any(line.strip() and not line.startswith("#") for line in lines):
         return ()

@@ -48,12 +48,17 @@ def islands(
             leader[unit] = unit = leader[leader[unit]]
         return unit
 
-    units = {path: _unit(folder, path) for path in imports}
+    below = {path: path[len(folder) :].lstrip(os.sep) for path in imports}
+    units = {path: _unit(relative) for path, relative in below.items()}
+    known: dict[tuple[str, int], list[str]] = {}
     for path, names in imports.items():
         own = units[path]
-        depth = os.path.relpath(path, folder).count(os.sep)
+        depth = below[path].count(os.sep)
         for name in names:
-            for other in _leads_to(folder, name, depth, listed):
+            key = (name, depth if name.startswith(".") else 0)
+            if key not in known:
+                known[key] = _leads_to(folder, name, depth, listed)
+            for other in known[key]:
                 if other != own:
                     leader[lead(other)] = lead(own)
     groups: dict[str, list[str]] = {}
@@ -62,9 +67,9 @@ def islands(
     return list(groups.values())
 
 
-def _unit(folder: str, path: str) -> str:
-    """The entry of the folder that a path is, or lies in."""
-    first = os.path.relpath(path, folder).split(os.sep, 1)[0]
+def _unit(relative: str) -> str:
+    """The entry of the folder that a path below it is, or lies in."""
+    first = relative.split(os.sep, 1)[0]
     return first.removesuffix(".py").removesuffix(".pyi")
 
 

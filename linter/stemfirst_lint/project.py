@@ -15,7 +15,15 @@ from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.reaching import reaching_at
 from stemfirst_lint.scopes import Bind, Binding, CallUse, Scope, ScopeKind, Use
-from stemfirst_lint.source import Source, decode, parse, read_bytes, read_source
+from stemfirst_lint.source import (
+    Source,
+    decode,
+    is_file,
+    is_there,
+    parse,
+    read_bytes,
+    read_source,
+)
 
 _MAX_HOPS = 8
 _ANCESTORS = 6
@@ -63,11 +71,10 @@ Meaning = External | Values | Defined | Instance | Module
 def module_file(folder: str, dotted: str) -> str | None:
     """Return the file of a module or package, looked for from one folder."""
     base = os.path.join(folder, *dotted.split(".")) if dotted else folder
-    if dotted and os.path.isfile(base + ".py"):
+    if dotted and is_file(base + ".py"):
         return base + ".py"
-    if os.path.isfile(os.path.join(base, "__init__.py")):
-        return os.path.join(base, "__init__.py")
-    return None
+    package = os.path.join(base, "__init__.py")
+    return package if is_file(package) else None
 
 
 class Project:
@@ -80,7 +87,7 @@ class Project:
         self.modules: dict[str, ModuleIndex | None] = {}
         self.callers: list[ModuleIndex] = []
         self._caller_paths: set[str] = set()
-        self.lookups: dict[tuple[str, str], str | None] = {}
+        self._files: dict[tuple[str, str], str | None] = {}
         self._calls: dict[int, list[tuple[CallUse, bool]]] = {}
         self._calls_named: dict[str, list[CallUse]] | None = None
         self._imported: dict[tuple[str, str, int], ModuleIndex | None] = {}
@@ -150,7 +157,7 @@ class Project:
             path = self._file(folder, dotted)
             if path is not None and path != importer:
                 return path
-            if os.path.exists(os.path.join(folder, ".git")):
+            if is_there(os.path.join(folder, ".git")):
                 break
             source = self._file(os.path.join(folder, "src"), dotted)
             if source is not None:
@@ -167,9 +174,9 @@ class Project:
 
     def _file(self, folder: str, dotted: str) -> str | None:
         key = (folder, dotted)
-        if key not in self.lookups:
-            self.lookups[key] = module_file(folder, dotted)
-        return self.lookups[key]
+        if key not in self._files:
+            self._files[key] = module_file(folder, dotted)
+        return self._files[key]
 
     # Names
 

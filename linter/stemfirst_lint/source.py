@@ -36,6 +36,26 @@ OBSERVERS: list[Callable[[str, bytes | None], None]] = []
 """Told of every file that is read, with its bytes, or None if it cannot be; the cache listens."""
 
 
+PROBES: list[dict[str, bool]] = []
+"""Where to note, by absolute path, whether a file was there when it was looked for."""
+
+
+def is_there(path: str) -> bool:
+    """Return True if an absolute path is a file or a folder, and note that it was asked."""
+    found = os.path.exists(path)
+    for noted in PROBES:
+        noted[path] = found
+    return found
+
+
+def is_file(path: str) -> bool:
+    """Return True if an absolute path is a file, and note that it was asked."""
+    found = os.path.isfile(path)
+    for noted in PROBES:
+        noted[path] = found
+    return found
+
+
 def read_bytes(path: str) -> bytes:
     """Return a file's bytes, or those that stand in for it; observers are told.
 

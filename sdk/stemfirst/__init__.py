@@ -6,8 +6,8 @@ Names are resolved when they are first used, so that `import stemfirst` stays li
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
     from stemfirst.calls import sending as sending
     from stemfirst.client import AsyncClient as AsyncClient

@@ -1,7 +1,8 @@
 """The command `stemfirst`: a table of subcommands, each imported when it is named.
 
 Knows where each subcommand lives. Does not import any of them, nor any package of theirs,
-before one is asked for: `check` must start as fast as Python does.
+before one is asked for: `check` must start as fast as Python does. What `check` showed before is
+shown again without the parser of options, if nothing changed since.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-import click
+TYPE_CHECKING = False  # `typing` costs start-up time
+if TYPE_CHECKING:
+    import click
 
 COMMANDS = {
     "check": (
@@ -38,40 +41,13 @@ COMMANDS = {
 }
 """Subcommand -> (where it lives, what its line in `stemfirst --help` says)."""
 
+_CHECK = COMMANDS["check"]
+
 EXTRA_OF = {"torch": "server", "transformers": "server", "fastapi": "server", "uvicorn": "server",
             "pydantic": "server", "prometheus_client": "server", "tokenizers": "server",
             "jinja2": "server", "numpy": "server", "llguidance": "server", "openai": "client",
             "rich": "demo", "pygls": "lsp", "lsprotocol": "lsp"}  # fmt: skip
 """Top-level module -> the extra of this distribution that brings it."""
-
-
-class LazyGroup(click.Group):
-    """A click group whose subcommands are imported when they are called.
-
-    A name that the table lacks is looked up among the entry points of the group
-    `stemfirst.commands`, so that other distributions can add subcommands; that scan costs
-    more than `check` takes to start, and so it comes last.
-    """
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the built-in subcommands in the order in which a user meets them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one subcommand, or None where nobody offers that name."""
-        if cmd_name in COMMANDS:
-            return load(COMMANDS[cmd_name][0])
-        from importlib.metadata import entry_points
-
-        for point in entry_points(group="stemfirst.commands", name=cmd_name):
-            command = point.load()
-            return command if isinstance(command, click.Command) else None
-        return None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table's own lines, so that `--help` imports no subcommand."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 def load(target: str) -> click.Command:
@@ -81,6 +57,8 @@ def load(target: str) -> click.Command:
         click.ClickException: a package that the command needs is not installed; the message
             names the extra that brings it.
     """
+    import click
+
     module_name, _, attribute = target.partition(":")
     try:
         command = getattr(import_module(module_name), attribute)
@@ -98,19 +76,35 @@ def _missing_extra(error: ModuleNotFoundError) -> click.ClickException | None:
     missing = (error.name or "").partition(".")[0]
     if missing not in EXTRA_OF:
         return None
+    import click
+
     return click.ClickException(
         f'this command needs the package {missing!r}: pip install "stemfirst[{EXTRA_OF[missing]}]"'
     )
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(None, "-V", "--version", package_name="stemfirst", prog_name="stemfirst")
-def app() -> None:
-    """Keep the stable part of every prompt first, and see what that saved."""
+REPEATED = {"check": "stemfirst_lint.again:repeated"}
+"""Subcommand -> what shows its last output and returns its exit code, or None if that is stale."""
+
+
+def _shown_again() -> int | None:
+    if sys.argv[1:2] != ["check"] or COMMANDS["check"] is not _CHECK:
+        return None
+    module_name, _, attribute = REPEATED["check"].partition(":")
+    found = getattr(import_module(module_name), attribute)(sys.argv[2:])
+    assert found is None or isinstance(found, int)
+    return found
 
 
 def main() -> None:
     """Run the command line; usage errors and our own failures exit with 2."""
+    exit_code = _shown_again()
+    if exit_code is not None:
+        sys.exit(exit_code)
+    import click
+
+    from stemfirst.command import app
+
     try:
         # An exit code, where the subcommand set one.
         result = app(prog_name="stemfirst", standalone_mode=False)

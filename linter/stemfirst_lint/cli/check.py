@@ -77,20 +77,34 @@ def check(**options: Any) -> None:
 
     PATHS are files and folders; the current folder if none is given; - is standard input.
     """
+    from stemfirst_lint.again import Tracing
     from stemfirst_lint.cli.run import Options, Request
-    from stemfirst_lint.errors import LintError
+    from stemfirst_lint.errors import LintError, UnreadableFile
 
     asked = Options(**options)
     try:
-        request = Request.of(asked)
-        if asked.show_settings or asked.show_files:
-            lines = request.settings_lines() if asked.show_settings else request.files()
-            sys.exit(0 if write("\n".join(lines), asked.output_file) else 2)
-        if asked.is_watch:
-            from stemfirst_lint.cli.watch import watch_files
+        with Tracing() as trace:
+            request = Request.of(asked)
+            if asked.show_settings or asked.show_files:
+                lines = request.settings_lines() if asked.show_settings else request.files()
+                sys.exit(0 if write("\n".join(lines), asked.output_file) else 2)
+            if asked.is_watch:
+                from stemfirst_lint.cli.watch import watch_files
 
-            watch_files(request, lambda: _show(request.run(), asked))
-        code = _show(request.run(), asked)
+                watch_files(request, lambda: _show(request.run(), asked))
+            outcome = request.run()
+            shown: list[str] = []
+            code = _show(outcome, asked, shown)
+            if (
+                trace is not None
+                and request.is_repeatable(trace.asked.folder)
+                and all(
+                    isinstance(failure, UnreadableFile) and trace.has_read(failure.path)
+                    for failure in outcome.report.failures
+                )
+            ):
+                notes = "".join(f"{line}\n" for line in _notes(outcome))
+                trace.shown("".join(shown), notes, code, request.program())
         gc.freeze()  # Python would look through every syntax tree for cycles before it ends
         sys.exit(code)
     except LintError as error:
@@ -98,15 +112,21 @@ def check(**options: Any) -> None:
         sys.exit(2)
 
 
-def _show(outcome: Outcome, options: Options) -> int:
-    """Write an outcome where it goes, and return the exit code."""
+def _notes(outcome: Outcome) -> list[str]:
+    """What goes to standard error, line by line."""
+    return [*(f"error: {failure}" for failure in outcome.report.failures), *outcome.notes]
+
+
+def _show(outcome: Outcome, options: Options, shown: list[str] | None = None) -> int:
+    """Write an outcome where it goes, and return the exit code.
+
+    What went to standard output is appended to `shown`.
+    """
     from stemfirst_lint.output.formats import rendered, rendered_statistics
 
     report = outcome.report
-    for failure in report.failures:
-        click.echo(f"error: {failure}", err=True)
-    for note in outcome.notes:
-        click.echo(note, err=True)
+    for line in _notes(outcome):
+        click.echo(line, err=True)
     if options.statistics:
         text = rendered_statistics(report, is_json=options.output_format == "json")
     else:
@@ -121,6 +141,8 @@ def _show(outcome: Outcome, options: Options) -> int:
         sys.stdout.buffer.write(outcome.rewritten)
     elif not write(text, options.output_file):
         return 2
+    elif shown is not None and text:
+        shown.append(text + "\n")
     if report.failures:
         return 2
     is_clean = all(finding.severity.value == "info" for finding in report.findings)

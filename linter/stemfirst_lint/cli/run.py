@@ -166,6 +166,39 @@ class Request:
             )
         return self._without_known(self._without_unchanged(outcome))
 
+    @property
+    def _told_folder(self) -> str | None:
+        return self.options.cache_dir or os.environ.get("STEMFIRST_CACHE_DIR")
+
+    def is_repeatable(self, folder: str) -> bool:
+        """Return True if the same command would show the same while the same files stand.
+
+        Args:
+            folder: where a record of the command would be looked for.
+        """
+        from stemfirst_lint.cache import FOLDER
+
+        asked = self.options
+        own = self._told_folder or os.path.join(self.config.root, FOLDER)
+        return (
+            os.path.abspath(own) == os.path.abspath(folder)
+            and not (asked.no_cache or asked.is_fix or asked.is_watch)
+            and all(
+                option is None
+                for option in (asked.add_ignore, asked.since, asked.output_file,
+                               asked.write_baseline, self.stdin, self.config.model)
+            )
+            and not self.config.plugins
+            and not self.config.prompts
+        )  # fmt: skip
+
+    def program(self) -> list[str]:
+        """Return the files besides the source that the output hangs on."""
+        from stemfirst_lint.cache import program_files
+
+        baseline = self.config.baseline
+        return [*program_files(self.config), *([baseline] if baseline is not None else [])]
+
     def _checked(self) -> Report:
         from stemfirst_lint.cli.progress import progress
 
@@ -173,8 +206,7 @@ class Request:
         if not self.options.no_cache and not OVERLAY:
             from stemfirst_lint.cache import cache_for
 
-            folder = self.options.cache_dir or os.environ.get("STEMFIRST_CACHE_DIR")
-            cache = cache_for(self.paths, self.config, folder)
+            cache = cache_for(self.paths, self.config, self._told_folder)
         with progress() as show:
             return check_paths(self.paths, self.config, cache=cache, on_progress=show)
 
