@@ -62,7 +62,25 @@ def test_small_products_stay_with_torch_if_only_large_ones_gain(
     times = iter([(2.0, 1.0), (2.0, 1.0), (1.0, 1.0)])
     monkeypatch.setattr(linear, "_seconds", lambda *_: next(times))
     monkeypatch.setattr(linear, "_one_dnn", lambda hidden, weight, *_: hidden @ weight.T)
-    assert faster_from(torch.ones(8, 8)) == 64
+    assert faster_from([torch.ones(8, 8)]) == 64
+
+
+def test_few_rows_are_measured_with_weights_that_no_cache_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = [torch.ones(4 + index, 8) for index in range(5)]
+    monkeypatch.setattr(linear, "_COLD_BYTES", sum(weight.nbytes for weight in weights[:4]))
+    read: list[tuple[int, int]] = []
+
+    def seconds(plain: Callable[[], list[torch.Tensor]], _: object) -> tuple[float, float]:
+        products = plain()
+        read.append((len(products[0]), len(products)))
+        return 2.0, 1.0
+
+    monkeypatch.setattr(linear, "_seconds", seconds)
+    monkeypatch.setattr(linear, "_one_dnn", lambda hidden, weight, *_: hidden @ weight.T)
+    assert faster_from(weights) == 1
+    assert read == [(256, 1), (64, 1), (16, 4), (4, 4), (1, 4)]
 
 
 @pytest.mark.parametrize(

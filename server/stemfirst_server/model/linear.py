@@ -2,8 +2,8 @@
 
 Knows: torch gives products in float32 to the BLAS that it was built with, which on some processors
 reaches half of what oneDNN does that torch carries too: 95 against 210 GFLOP/s a core on a Zen 5
-with MKL, and single rows are slower. So it is measured from how many rows on it is faster. The same
-weights are used where they lie. Does not know the model.
+with MKL, which also reads the weights for a single row with one thread. So it is measured from how
+many rows on it is faster. The same weights are used where they lie. Does not know the model.
 
 In half precision torch calls oneDNN itself.
 """
@@ -13,6 +13,8 @@ from __future__ import annotations
 import logging
 import math
 import time
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,11 +22,16 @@ import torch.nn.functional as F
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _log = logging.getLogger("stemfirst.model")
 
 _ROWS = (256, 64, 16, 4, 1)
+# Few rows are a matter of reading the weights, and a step finds none of them in a cache: measured
+# on one weight again and again, single rows seemed slower through oneDNN, and were twice as fast.
+_MOST_COLD_ROWS = 16
+_COLD_BYTES = 256 * 2**20
+_MOST_EXACT_ROWS = 4
 _ROUNDS = 5
 _LEAST_GAIN = 1.05
 # Sums in another order differ by this share of the numbers' size, at most.
@@ -63,9 +70,7 @@ def take_over(model: nn.Module) -> int | None:
     ]
     if _one_dnn is None or not layers:
         return None
-    # The middle one in size: neither a router of a few rows nor the vocabulary.
-    sizes = sorted(layers, key=lambda layer: layer.weight.numel())
-    least_rows = faster_from(sizes[len(sizes) // 2].weight)
+    least_rows = faster_from([layer.weight for layer in layers])
     if least_rows is None:
         return None
     for layer in layers:
@@ -75,32 +80,45 @@ def take_over(model: nn.Module) -> int | None:
     return least_rows
 
 
-def faster_from(weight: torch.Tensor) -> int | None:
-    """Return the number of rows from which oneDNN is faster with this weight; None if never.
+def faster_from(weights: Sequence[torch.Tensor]) -> int | None:
+    """Return the number of rows from which oneDNN is faster with these weights; None if never.
 
     None too if it cannot do it, or gives other numbers.
     """
+    # The middle one in size: neither a router of a few rows nor the vocabulary.
+    middle = sorted(weights, key=torch.numel)[len(weights) // 2]
     least: int | None = None
     with torch.inference_mode():
         for rows in _ROWS:
-            hidden = torch.randn(
-                rows, weight.shape[1], generator=torch.Generator().manual_seed(rows)
-            )
+            measured = [middle] if rows > _MOST_COLD_ROWS else _that_fill(weights, _COLD_BYTES)
+            inputs = {width: _random(rows, width) for width in {w.shape[1] for w in measured}}
+            pairs = [(inputs[weight.shape[1]], weight) for weight in measured]
+            hidden = _random(rows, middle.shape[1])
             try:
-                got = _product(hidden, weight, None)
+                got = _product(hidden, middle, None)
             except (RuntimeError, NotImplementedError, TypeError):
                 return None
-            expected = F.linear(hidden, weight)
-            if (got - expected).abs().max() > _TOLERANCE * weight.shape[1] * weight.abs().max():
+            expected = F.linear(hidden, middle)
+            if (got - expected).abs().max() > _TOLERANCE * middle.shape[1] * middle.abs().max():
                 return None
             plain, one_dnn = _seconds(
-                lambda hidden=hidden: F.linear(hidden, weight),  # type: ignore[misc]
-                lambda hidden=hidden: _product(hidden, weight, None),  # type: ignore[misc]
+                lambda pairs=pairs: [F.linear(x, weight) for x, weight in pairs],  # type: ignore[misc]
+                lambda pairs=pairs: [_product(x, weight, None) for x, weight in pairs],  # type: ignore[misc]
             )
             if plain < one_dnn * _LEAST_GAIN:
                 break
             least = rows
     return least
+
+
+def _that_fill(weights: Sequence[torch.Tensor], most_bytes: int) -> list[torch.Tensor]:
+    """Return the first weights that are not more than so many bytes together; at least one."""
+    sizes = list(accumulate(weight.nbytes for weight in weights))
+    return list(weights[: max(1, bisect_right(sizes, most_bytes))])
+
+
+def _random(rows: int, width: int) -> torch.Tensor:
+    return torch.randn(rows, width, generator=torch.Generator().manual_seed(rows))
 
 
 def ways(
@@ -117,7 +135,10 @@ def padded_rows(rows: int) -> int:
 
     oneDNN keeps compiled code for every shape that it has seen (1,024 of them, hundreds of MB where
     each step has another number of rows). Eight numbers to an octave are few, and soon all seen.
+    Up to four rows nothing is added: a lone request decodes in one.
     """
+    if rows <= _MOST_EXACT_ROWS:
+        return rows
     step = max(4, 1 << max(rows.bit_length() - 4, 0))
     return -(-rows // step) * step
 
