@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from stemfirst_lint import naming
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.constants import constant_text
-from stemfirst_lint.fillings import Given, read_dollar, read_markers
+from stemfirst_lint.fillings import Given, read_dollar, read_markers, read_percent
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.jinja import read_jinja
@@ -43,7 +43,7 @@ class Filling:
 
     form: Form
     given: Given
-    call: ast.Call | None
+    call: ast.expr | None
     use: Use
     outer: Call | None
 
@@ -145,8 +145,12 @@ class Assembler:
         parts: tuple[FormatText | FormatField, ...] | None
         if filling.form is Form.DOLLAR:
             parts = read_dollar(text)
+        elif filling.form is Form.PERCENT:
+            parts = read_percent(text)
         elif filling.form is Form.REPLACE:
             parts = read_markers(text, tuple(filling.given.named))
+        elif filling.form is Form.JINJA and literal.parts is not None:
+            parts = tuple(part for _, part in literal.parts)
         elif filling.form is Form.JINJA:
             parts = read_jinja(text)
         else:
@@ -155,9 +159,15 @@ class Assembler:
             return None
         pieces: list[Piece] = []
         automatic = 0
-        for part in parts:
-            start, end = offset_in(runs, part.start), end_offset_in(runs, part.end)
-            place = literal.source.location(start, end)
+        placed = (
+            literal.parts if literal.parts is not None else [(literal.source, p) for p in parts]
+        )
+        for file, part in placed:
+            if file is literal.source:
+                start, end = offset_in(runs, part.start), end_offset_in(runs, part.end)
+            else:
+                start, end = part.start, part.end
+            place = file.location(start, end)
             if not isinstance(part, FormatField):
                 pieces.append(TextPiece(part.text, place))
                 continue

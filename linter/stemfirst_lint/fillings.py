@@ -14,6 +14,9 @@ from stemfirst_lint.origins import Origins
 from stemfirst_lint.scopes import Use, last_name
 
 _DOLLAR = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+_PERCENT = re.compile(
+    r"%(?:(?P<sign>%)|(?:\((?P<name>[^()]*)\))?[-#0 +]*\d*(?:\.\d+)?[hlL]?[diouxXeEfFgGcrsa])"
+)
 
 
 @dataclass(slots=True)
@@ -95,6 +98,45 @@ def read_dollar(template: str) -> tuple[FormatText | FormatField, ...]:
     if at < len(template):
         parts.append(FormatText(template[at:], at, len(template)))
     return tuple(parts)
+
+
+def read_percent(template: str) -> tuple[FormatText | FormatField, ...] | None:
+    """Return the parts of a text for `%`, or None where a `%` is none of its fields.
+
+    Fields without a name have the empty one, as those of `format`.
+    """
+    parts: list[FormatText | FormatField] = []
+    at = 0
+    for match in _PERCENT.finditer(template):
+        if match.start() > at:
+            parts.append(FormatText(template[at : match.start()], at, match.start()))
+        if match["sign"]:
+            parts.append(FormatText("%", match.start(), match.end()))
+        else:
+            parts.append(FormatField(match["name"] or "", match.start(), match.end(), None, None))
+        at = match.end()
+    if at < len(template):
+        parts.append(FormatText(template[at:], at, len(template)))
+    texts = (part for part in parts if isinstance(part, FormatText))
+    is_whole = all("%" not in part.text or part.end - part.start == 2 for part in texts)
+    return tuple(parts) if is_whole else None
+
+
+def given_to_percent(node: ast.expr, use: Use, origins: Origins) -> Given:
+    """Return what the right side of `text % values` gives."""
+    given = Given()
+    if isinstance(node, ast.Tuple):
+        if any(isinstance(element, ast.Starred) for element in node.elts):
+            given.is_open = True
+        given.positional.extend(node.elts)
+    elif isinstance(node, ast.Dict) or (
+        isinstance(node, ast.Name)
+        and any(isinstance(origin.node, ast.Dict) for origin in origins.of(node, use))
+    ):
+        _add_mapping(node, use, origins, given)
+    else:
+        given.positional.append(node)
+    return given
 
 
 def read_markers(template: str, markers: tuple[str, ...]) -> tuple[FormatText | FormatField, ...]:

@@ -140,6 +140,7 @@ class Form(Enum):
     JOIN = "joined list"
     REPLACE = "text with replaced markers"
     DOLLAR = "string.Template"
+    PERCENT = "% formatting"
     JINJA = "Jinja template"
     CONSTANT = "constant"
 

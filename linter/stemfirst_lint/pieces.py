@@ -9,7 +9,7 @@ import ast
 from dataclasses import dataclass, replace
 
 from stemfirst_lint.known import PURE_CALLS, PURE_METHODS
-from stemfirst_lint.literals import Field, Run, read_literal
+from stemfirst_lint.literals import Field, FormatField, FormatText, Run, read_literal
 from stemfirst_lint.model import Hole, Piece, Template, Text
 from stemfirst_lint.scopes import last_name
 from stemfirst_lint.source import Source
@@ -29,6 +29,7 @@ class Literal:
     name: str | None
     is_file: bool = False
     run: Run | None = None
+    parts: tuple[tuple[Source, FormatText | FormatField], ...] | None = None
 
     @property
     def span(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from stemfirst_lint.assembly import Assembler, Filling
 from stemfirst_lint.constants import constant_text
 from stemfirst_lint.data_files import DataFiles
 from stemfirst_lint.data_values import DataValues
-from stemfirst_lint.fillings import Given, given_in, replaced_in
+from stemfirst_lint.fillings import Given, given_in, given_to_percent, replaced_in
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.growth import Grown, grown_list
 from stemfirst_lint.model import Form, Piece, Template, Text
@@ -70,6 +70,9 @@ class Reader:
             case ast.BinOp(op=ast.Add()):
                 found = self._sum(node, use, call, name)
                 return [found] if found else []
+            case ast.BinOp(op=ast.Mod()):
+                given = given_to_percent(node.right, use, self.origins)
+                return self._filled(node.left, use, Filling(Form.PERCENT, given, node, use, call))
             case ast.Await() | ast.NamedExpr():
                 return self.templates(node.value, use, call, name, hops + 1)
             case ast.IfExp():
@@ -231,7 +234,7 @@ class Reader:
             if last_name(made.func) == "get_template":
                 file = self.files.read_by(origin)
                 if file is not None:
-                    literal = Literal(ast.Constant(file.text), file, None, is_file=True)
+                    literal = self.files.jinja(file)
                     template = self.assembler.filled(literal, filling)
                     found += [template] if template is not None else []
             elif self._real_name(made.func, origin.use) in ("Template", "from_string"):

@@ -78,6 +78,16 @@ FORMS = {
         + "    text = QA.substitute(question=question)\n"
         + SEND
     ),
+    "per cent": (
+        'QA = "%s costs 100%%. LONG_TEXT"\n\n' + ASK + "    text = QA % question\n" + SEND
+    ),
+    "per cent with a tuple": (ASK + '    text = "%d. %s LONG_TEXT" % (1, question)\n' + SEND),
+    "per cent with names": (
+        'QA = "%(question)s LONG_TEXT"\n\n'
+        + ASK
+        + '    values = {"question": question}\n    text = QA % values\n'
+        + SEND
+    ),
     "markers that are replaced": (
         'QA = "__QUESTION__ LONG_TEXT __END__"\n\n'
         + ASK
@@ -221,6 +231,73 @@ def test_a_jinja_file_is_found_by_its_name(check: Check, tmp_path: Path) -> None
     )
     (finding,) = check(source).findings
     assert finding.location.path.endswith("qa.j2")
+
+
+JINJA_FILES = {
+    "an include": {"ask.j2": "{{ question }}\n{% include 'rules.md' %}", "rules.md": RULES},
+    "a folder further up": {
+        "qa/ask.j2": "{{ question }}\n{% include 'rules/short.j2' %}",
+        "rules/short.j2": RULES,
+    },
+    "a block of a child before the parent's text": {
+        "ask.j2": "{% extends 'base.j2' %}{% block data %}Q: {{ question }}{% endblock %}",
+        "base.j2": "Be kind.\n{% block data %}{% endblock %}\n" + RULES,
+    },
+    "the parent's own block": {
+        "ask.j2": "{% extends 'base.j2' %}{% block rules %}" + RULES + "{% endblock %}",
+        "base.j2": "{% block data %}Q: {{ question }}{% endblock %}\n"
+        "{% block rules %}none{% endblock rules %}",
+    },
+    "raw text": {"ask.j2": "{{ question }}\n{% raw %}Write {{ x }}. " + RULES + "{% endraw %}"},
+    "macros that are set aside": {
+        "ask.j2": "{% macro item(x) -%}- {{ x }}{%- endmacro %}{% from 'm.j2' import y %}"
+        "{{ question }}\n{{ item(1) }} " + RULES
+    },
+}
+
+
+@pytest.mark.parametrize("files", JINJA_FILES.values(), ids=JINJA_FILES.keys())
+def test_jinja_is_read_over_files(files: dict[str, str], check: Check, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / "prompts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "prompts" / name).write_text(text)
+    first = next(iter(files))
+    report = check(
+        "from jinja2 import Environment, FileSystemLoader\n\n"
+        'ENV = Environment(loader=FileSystemLoader("prompts"))\n\n'
+        + ASK
+        + f'    text = ENV.get_template("{first}").render(question=question)\n'
+        + SEND
+    )
+    assert [finding.code for finding in report.findings] == ["SF301"]
+    found = report.findings[0]
+    file = next(text for name, text in files.items() if found.location.path.endswith(name))
+    line = file.splitlines()[found.location.line - 1]
+    assert line[found.location.column - 1 : found.location.end_column - 1] == "{{ question }}"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"ask.j2": "{% include 'rules.j2' %}{{ question }}", "rules.j2": RULES},
+        {"ask.j2": "{{ question }}{% include 'ask.j2' %}"},
+        {"ask.j2": "{% extends 'ask.j2' %}"},
+        {"ask.j2": "{% extends 'none.j2' %}{% block a %}{{ question }}" + RULES + "{% endblock %}"},
+        {"ask.j2": "{{ question }}{% filter upper %}" + RULES + "{% endfilter %}"},
+    ],
+)
+def test_jinja_over_files_that_is_right_or_cannot_be_told_is_silent(
+    files: dict[str, str], check: Check, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    report = check(
+        "import jinja2\n\nENV = jinja2.Environment()\n\n"
+        + ASK
+        + '    text = ENV.get_template("ask.j2").render(question=question)\n'
+        + SEND
+    )
+    assert report.findings == ()
 
 
 def test_a_file_that_is_not_there_is_no_prompt(check: Check) -> None:

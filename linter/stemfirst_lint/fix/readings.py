@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stemfirst_lint.fillings import read_dollar, read_markers
+from stemfirst_lint.fillings import read_dollar, read_markers, read_percent
 from stemfirst_lint.fix.layout import Run
 from stemfirst_lint.fix.literal import Literal, LiteralError, Marks, take_apart
 from stemfirst_lint.fix.spelling import spell
@@ -55,6 +55,9 @@ class Reading:
         """
         path = template.location.path
         indent = ""
+        by_place = sum(hole.is_positional for hole in template.holes)
+        if template.form is Form.PERCENT and by_place > 1:
+            raise LiteralError("its fields are filled by their place")
         if is_yaml(path):
             indent = indent_of(text, start)
         elif is_text_file(path) and (start, end) != (0, len(text)):
@@ -105,6 +108,8 @@ class Reading:
         match self.form:
             case Form.DOLLAR:
                 return read_dollar
+            case Form.PERCENT:
+                return lambda text: read_percent(text) or ()
             case Form.REPLACE:
                 return lambda text: read_markers(text, self.markers)
             case Form.JINJA:
