@@ -16,7 +16,7 @@ from stemfirst_lint.origins import Origin, Origins
 from stemfirst_lint.pieces import Literal
 from stemfirst_lint.project import Defined
 from stemfirst_lint.scopes import ScopeKind, Use, last_name
-from stemfirst_lint.source import Source, read_bytes
+from stemfirst_lint.source import Source, is_file, is_there, read_bytes
 
 _SUFFIXES = (".txt", ".md", ".j2", ".jinja", ".jinja2", ".prompt", ".tmpl", ".mustache", ".xml")
 _FOLDERS = ("", "prompts", "templates", "prompt", "prompt_templates", "resources", "config")
@@ -72,7 +72,7 @@ class DataFiles:
         folder = os.path.dirname(os.path.abspath(file.path))
         for _ in range(_ANCESTORS):
             path = os.path.join(folder, name)
-            if path.endswith(_SUFFIXES) and os.path.isfile(path):
+            if path.endswith(_SUFFIXES) and is_file(path):
                 return self._at(file.path, path)
             folder = os.path.dirname(folder)
         return None
@@ -156,9 +156,9 @@ class DataFiles:
                 for below in _FOLDERS:
                     for suffix in suffixes:
                         path = os.path.join(folder, below, tail + suffix)
-                        if path.endswith(wanted) and os.path.isfile(path):
+                        if path.endswith(wanted) and is_file(path):
                             return self._at(module.path, path)
-            if os.path.exists(os.path.join(folder, ".git")):
+            if is_there(os.path.join(folder, ".git")):
                 break
             folder = os.path.dirname(folder)
         return None
