@@ -54,6 +54,16 @@ SNIPPETS = (
     'template = PromptTemplate.from_template("Q: {question}\\nYou are {{x}} {0} {a.b[c]}")\n',
     'system = Template("You are $who, $$5 ${what}").substitute(**values)\n',
     'text = Template("{% for d in docs %}{{ d }}{% endfor %} You are {{ x|e }}").render(x=y)\n',
+    'prompt = "You are %(role)s. %s 100%%" % {"role": USER, **docs}\nllm(prompt % (question, 1))\n',
+    "def work(client, messages, docs):\n    while True:\n        sent = copy.deepcopy(messages)\n"
+    '        sent[-1]["content"] += f"{docs}"\n'
+    '        reply = client.messages.create(messages=sent, system=PROMPT, model="claude-3")\n'
+    '        messages.append({"role": "assistant", "content": reply, "id": str(uuid4())})\n',
+    "parts = []\nfor future in as_completed(docs):\n    parts.append(future.result())\n"
+    'prompt = "You are: " + json.dumps(http.get(USER).json()) + "\\n".join(parts)\nllm(prompt)\n',
+    'PROMPTS = yaml.safe_load(open("p.yaml"))\nllm(PROMPTS[USER]["a"].format(question=question))\n',
+    "tokenizer.chat_template = \"{% for m in messages %}{{ strftime_now('%H') }}{% endfor %}\"\n",
+    "text = f\"You are. {'Cite the documents.' if docs else ''} {USER}\"\nllm(text)\n",
 )
 WORDS = (
     "f'", 'f"""', "{", "}", "{{", "}}", "{}", "{0}", "{a!r:{b}}", "\\N{DASH}", "\\", "\n", "\t",
@@ -275,9 +285,12 @@ def main() -> None:
         last = options.seed
         for last in fuzz(trial, options):
             if (last - options.seed) % 10 == 9:
-                print(last, json.dumps(trial.summary()), flush=True)
+                summary = {**trial.summary(), "processor_minutes": time.process_time() / 60}
+                print(last, json.dumps(summary), flush=True)
         print(f"seeds {options.seed} to {last}")
-    print(json.dumps({**trial.summary(), "minutes": (time.monotonic() - started_s) / 60}))
+    minutes = (time.monotonic() - started_s) / 60
+    took = {"minutes": minutes, "processor_minutes": time.process_time() / 60}
+    print(json.dumps({**trial.summary(), **took}))
     sys.exit(1 if trial.failures else 0)
 
 
