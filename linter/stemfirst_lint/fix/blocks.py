@@ -188,6 +188,11 @@ def _last_line_is_list(paragraph: str) -> bool:
     return any(_BULLET.match(line) for line in paragraph.split("\n")[-3:])
 
 
+def is_listed(line: str) -> bool:
+    """Return True if a line is one of a list."""
+    return _BULLET.match(line) is not None
+
+
 def _heading_level(line: str) -> int | None:
     match = _HEADING.fullmatch(line.strip())
     if match is None:

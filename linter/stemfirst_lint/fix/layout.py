@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stemfirst_lint.fix.blocks import Block
+from stemfirst_lint.fix.blocks import Block, is_listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ def arrange(text: str, blocks: Sequence[Block], order: Sequence[int]) -> tuple[R
             runs.append(Span(blocks[left].end, blocks[right].start))
         elif blocks[left].paragraph != blocks[right].paragraph:
             runs.append(between + indents.of(right))
+        elif _run_together(text, blocks[left], blocks[right]):
+            runs.append("\n\n" + indents.of(right))
         elif blocks[left].line != blocks[right].line:
             runs.append("\n" + indents.of(right))
         else:
@@ -65,6 +67,16 @@ def arrange(text: str, blocks: Sequence[Block], order: Sequence[int]) -> tuple[R
 def text_of(text: str, runs: Sequence[Run]) -> str:
     """Return the new flat text that `runs` of `text` spell."""
     return "".join(run if isinstance(run, str) else text[run.start : run.end] for run in runs)
+
+
+def _run_together(text: str, left: Block, right: Block) -> bool:
+    """Return True if two blocks, one line below the other, would read as one list or paragraph."""
+    above, below = text[left.start : left.end], text[right.start : right.end]
+    if left.line == right.line:
+        return False
+    if "\n\n" in above.replace(" ", "") or "\n\n" in below.replace(" ", ""):
+        return True
+    return is_listed(above.rsplit("\n", 1)[-1]) and not is_listed(below.split("\n", 1)[0])
 
 
 def _paragraph_gap(text: str, blocks: Sequence[Block]) -> str:

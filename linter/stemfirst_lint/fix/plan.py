@@ -15,6 +15,7 @@ from stemfirst.tiers import Tier
 
 from stemfirst_lint.fix import words
 from stemfirst_lint.fix.blocks import Block, Shape, blocks_of
+from stemfirst_lint.fix.care import doubts_of_order
 from stemfirst_lint.fix.flat import Flat, flatten
 from stemfirst_lint.fix.layout import Run, arrange, text_of
 from stemfirst_lint.fix.listings import listings_in
@@ -208,6 +209,8 @@ class _Planner:
         else:
             if after.characters * 2 > before.characters:
                 doubts.append(self._halfway(refusals))
+            if not doubts:
+                doubts += doubts_of_order(self._flat, self._blocks, self._safety, order)
             is_doubtful = bool(doubts or self._doubts)
             applicability = Applicability.RISKY if is_doubtful else Applicability.REORDER
             if is_doubtful and not is_daring:

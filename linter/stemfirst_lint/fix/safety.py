@@ -164,8 +164,7 @@ class Safety:
         phrase = words.pointer_ahead(crossed, after)
         if phrase is not None:
             return self._pointer(phrase, crossed, earlier)
-        is_data = any(self._is_data(hole) for hole in self.holes[earlier])
-        if words.is_example(mover) or (is_data and words.is_example(crossed)):
+        if words.is_example(mover) or (self.is_data(earlier) and words.is_example(crossed)):
             return Refusal(
                 f"{hole} stands before worked examples", "move the examples to the head yourself"
             )
@@ -188,6 +187,10 @@ class Safety:
             self._blocks[block].shape in (Shape.HEADED, Shape.LIST)
             or len(self.texts[block]) > _SENTENCE_CHARACTERS
         )
+
+    def is_data(self, block: int) -> bool:
+        """True if a block holds a varying value that is no clock, random value or set."""
+        return any(self._is_data(hole) for hole in self.holes[block])
 
     def _is_data(self, hole: int) -> bool:
         """True unless the hole is known to hold a clock, a random value or a set's members."""

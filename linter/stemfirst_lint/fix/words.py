@@ -141,6 +141,7 @@ _LEAST_WORDS = 25
 _COMMON_SHARE = 0.1
 """English instructions have a share of 0.3, seldom less; German, Dutch or French ones below."""
 _FOREIGN_SHARE = 0.2
+_ENGLISH_SHARE = 0.15
 _WORD = re.compile(r"[A-Za-z][A-Za-z]+")
 
 
@@ -174,6 +175,15 @@ def is_foreign(text: str) -> bool:
     return is_long and sum(word in _COMMON for word in found) < _COMMON_SHARE * len(found)
 
 
+def is_english(text: str) -> bool:
+    """Return True if a text surely is English, however short."""
+    letters = [char for char in text if char.isalpha() and char != HOLE]
+    if sum(not char.isascii() for char in letters) > _FOREIGN_SHARE / 4 * len(letters):
+        return False
+    found = [word.lower() for word in _WORD.findall(text)]
+    return sum(word in _COMMON for word in found) >= _ENGLISH_SHARE * len(found)
+
+
 def pointer_back(text: str, resolve: frozenset[str], forbidden: frozenset[str]) -> str | None:
     """Return the phrase of `text` that points at what stands before it, or None.
 
@@ -196,6 +206,8 @@ def pointer_back(text: str, resolve: frozenset[str], forbidden: frozenset[str]) 
         stem = _stem(noun)
         if match.group("this_noun") and noun.lower() in _HARMLESS_THIS and stem not in forbidden:
             continue
+        if match.group("above") and stem in forbidden:
+            return phrase
         if stem in nouns(text[: match.start()]):
             continue
         if stem in resolve and stem not in forbidden:

@@ -1,0 +1,137 @@
+"""What a careful maintainer would look at before taking a new order, and what he would just take.
+
+Each case of the first table was once moved without a word, and a reader said no.
+"""
+
+from __future__ import annotations
+
+import pytest
+from fix_sources import RULES, of_text
+from stemfirst_lint.fix.plan import plan_for
+from stemfirst_lint.fix.words import HOLE
+from stemfirst_lint.model import Applicability
+
+HELP = "You help the customers of a shop."
+
+# what would happen, text, what the reason says
+DOUBTS = {
+    "a format is parted from the rules that speak of it": (
+        f"{HELP}\n\nTask: {{task}}\n\n{RULES}\n\n---\n\nName each paragraph with its number, one "
+        "a line, in the order of the policy, with a colon behind the number and the amount behind "
+        "the colon. Leave out what the policy does not name, and write nothing else than that.",
+        "would stay behind while other instructions move",
+    ),
+    "a sentence is torn from its paragraph": (
+        f"{HELP} The roles are: {{roles}}. Given a task, choose one.\n\n{RULES}",
+        "torn from its paragraph",
+    ),
+    "a rule about what was not yet named opens the prompt": (
+        f"Tasks: {{tasks}}\n\nEntries should be sorted from first to last. {RULES}",
+        "would open the prompt",
+    ),
+    "a format opens the prompt": (
+        f"Evidence: {{evidence}}\n\nReturn a JSON object with one field. {RULES}",
+        "would open the prompt",
+    ),
+    "what the task is opens the prompt no more": (
+        f"Weigh up what the customer wrote and answer it:\n{{letter}}\n\n{RULES}",
+        "says what the task is",
+    ),
+    "the section of the answer goes to the front": (
+        f"# Rules\n{RULES}\n\n# Article\n{{article}}\n\n# Notes\n{RULES}\n\n# OUTPUT:\nWrite it.",
+        "closes the prompt",
+    ),
+    "the heading of the answer goes to the front": (
+        f"# Rules\n{RULES}\n\n# Article\n{{article}}\n\n# Notes\n{RULES}\n\n# Best article",
+        "closes the prompt",
+    ),
+    "a closing order goes to the front": (
+        f"{HELP}\n\nLetter:\n{{letter}}\n\n{RULES}\n\nNow answer the letter of the customer in a "
+        "friendly way, keep to the rules of the shop as they were given to you, and sign with the "
+        "name of the shop.",
+        "closes the prompt",
+    ),
+    "a closing question goes to the front": (
+        f"{HELP}\n\nLetter:\n{{letter}}\n\n{RULES}\n\nIs the letter polite? Say true or false, and "
+        "say why in one sentence that starts with the reason.",
+        "closes the prompt",
+    ),
+    "a sentence presents what no longer follows it": (
+        f"{HELP}\n\nHere is the letter of the customer.\n\nLetter: {{letter}}\n\n{RULES}",
+        "presents what would not follow it",
+    ),
+    "a line of marks heads what no longer follows it": (
+        f"{HELP}\n\n------- INPUT -------\n\nLetter: {{letter}}\n\n{RULES}",
+        "presents what would not follow it",
+    ),
+    "what is now given comes first": (
+        f"{HELP}\n\nTopics: {{topics}}\n\nYou are now given the scores. {RULES}",
+        "in which order",
+    ),
+    "values change places under a pointer": (
+        f"{HELP}\n\nTime: {{now}}\n\nFill in the following fields. {RULES}\n\nFields: {{fields}}",
+        "values would change places",
+    ),
+    "a long value lands in the section of another heading": (
+        f"{HELP}\n\nContext:\n{{context}}\n\n## Rules\n{RULES}\n\n## Tone\nBe kind.",
+        "would stand under the heading",
+    ),
+    "an instruction moves with its section": (
+        f"## Letter\n{{letter}}\n\n## Task\nRecommend up to {{count}} products that help the "
+        f"customer.\n\n## Rules\n{RULES}",
+        "is an instruction",
+    ),
+    "numbered parts": (
+        f"## 1. Letter\n{{letter}}\n\n## 2. Rules\n{RULES}",
+        "is numbered",
+    ),
+    "a mark that closes in another block": (
+        f"{HELP}\n\nText: <<{{letter}}\n\nUse '''this. {RULES}\n\nThat''' is all. {RULES}",
+        "mark of another block",
+    ),
+    "a language that has few of our words": (
+        "Zeit: {now}\n\n" + "Antworte freundlich. Nenne immer den Paragraphen. " * 20,
+        "like English",
+    ),
+    "above, with a noun that the block names itself": (
+        f"{HELP}\n\nAnswers: {{answers}}\n\nChoose the best answer from the above answers. {RULES}",
+        "points across the move",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), DOUBTS.values(), ids=DOUBTS)
+def test_a_person_is_asked(text: str, reason: str) -> None:
+    plan = plan_for(of_text(text))
+    assert plan.applicability in (Applicability.RISKY, None)
+    assert any(reason in str(refusal) for refusal in plan.refusals), plan.refusals
+    daring = plan_for(of_text(text), risky=True)
+    assert daring.applicability is Applicability.RISKY
+
+
+CLEAN = {
+    "data behind all instructions": f"{HELP}\n\nLetter:\n{{letter}}\n\n{RULES}\n\n{RULES}",
+    "tagged data": f"{HELP}\n\n<letter>\n{{letter}}\n</letter>\n\n{RULES}",
+    "headed data": f"{HELP}\n\n## Letter\n{{letter}}\n\n## Rules\n{RULES}",
+    "the following letter, which a label names": (
+        f"Answer the following letter.\n\nLetter:\n{{letter}}\n\n{RULES}"
+    ),
+    "a clock under a heading": f"{HELP}\n\nTime: {{now}}\n\n## Rules\n{RULES}",
+    "a clock in a sentence of a paragraph": f"{HELP} Today is {{now}}. {RULES}",
+    "a cue stays last": f"{HELP}\n\nLetter: {{letter}}\n\n{RULES}\n\nAnswer:",
+    "an instruction opens the prompt": f"Letter: {{letter}}\n\n{RULES}",
+}
+
+
+@pytest.mark.parametrize("text", CLEAN.values(), ids=CLEAN)
+def test_what_is_clearly_as_good_is_moved(text: str) -> None:
+    plan = plan_for(of_text(text))
+    assert plan.applicability is Applicability.REORDER, plan.refusals
+
+
+def test_a_line_behind_a_list_is_no_part_of_it() -> None:
+    """A labelled line that lands behind a list gets a blank line, or it reads as its last item."""
+    text = f"{HELP}\nThe shell:\n{{shell}}\nWhat to say when somebody asks:\n\n- {RULES}\n- Etc.\n"
+    plan = plan_for(of_text(text))
+    assert plan.applicability is Applicability.REORDER
+    assert plan.new_text.endswith(f"- Etc.\n\nThe shell:\n{HOLE}\n")
