@@ -51,10 +51,11 @@ TEMPLATE_CLASSES: dict[str, str | None] = {
     "SummaryPrompt": None,
     "PromptBuilder": None,
     "RichPromptTemplate": None,
+    "JinjaPrompt": None,
 }
 """Classes that hold a template, with the role that they stand for."""
 
-JINJA_CLASSES = frozenset({"PromptBuilder", "RichPromptTemplate"})
+JINJA_CLASSES = frozenset({"PromptBuilder", "RichPromptTemplate", "JinjaPrompt"})
 """Those of them whose template is Jinja."""
 
 _CONVERSATION = re.compile(

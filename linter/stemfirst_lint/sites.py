@@ -14,7 +14,9 @@ from dataclasses import replace
 
 from stemfirst_lint import naming
 from stemfirst_lint.constants import Constants, NotConstant
+from stemfirst_lint.constructors import constructed
 from stemfirst_lint.flow import Flow
+from stemfirst_lint.frameworks import Frameworks, following_of
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.messages import (
     MESSAGE_CLASSES,
@@ -82,6 +84,7 @@ class Finder:
         self.constants = Constants(flow.project)
         self.readers = Readers(flow.project)
         self.template_classes = TemplateClasses(self.reader)
+        self.frameworks = Frameworks(self.reader)
         self._sites: list[Site] = []
         self._seen_messages: set[int] = set()
 
@@ -124,7 +127,11 @@ class Finder:
                 if call.node.args:
                     self._weak(call.node.args[0], call, Sink.CALL, None)
         self._behind_histories(module)
-        for site in self.template_classes.sites(module):
+        for site in (
+            *self.template_classes.sites(module),
+            *self.frameworks.sites(module),
+            *constructed(self.reader, module),
+        ):
             self._add(site)
         self._names(module)
 
@@ -326,7 +333,8 @@ class Finder:
                 for node, use in scope.returns:
                     for template in self.reader.templates(node, use, name=scope.name):
                         place = use.scope.module.source.place(node)
-                        self._add(Site(template, Sink.KEYWORD, place, "system", 0))
+                        site = Site(template, Sink.KEYWORD, place, "system", 0)
+                        self._add(replace(site, following=following_of(scope)))
             elif (
                 is_of_prompts
                 or naming.PROMPT_NAME.search(scope.name)
