@@ -59,6 +59,10 @@ class DataFiles:
             return found or self._named(meaning.scope.module, node, ("", *_SUFFIXES))
         return None
 
+    def near(self, module: ModuleIndex, path: str, wanted: tuple[str, ...]) -> Source | None:
+        """Return the file of certain suffixes that lies at a path near a module."""
+        return self._source(module, path.split("/"), ("",), wanted)
+
     def jinja(self, file: Source) -> Literal:
         """Return a file as the Jinja template that it is, with the files that belong to it."""
         parts = composed(file, self._beside) if "{%" in file.text else None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stemfirst_lint.data_files import DataFiles
+from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.literals import Run
 from stemfirst_lint.project import Defined, External, Values
 from stemfirst_lint.scopes import Bind, ScopeKind, Use, last_name
@@ -21,6 +22,8 @@ _LOADERS = frozenset({"safe_load", "load", "loads", "full_load", "unsafe_load", 
 _FORMATS = ("yaml", "json", "tomllib", "tomli", "toml", "ruamel", "orjson", "ujson", "rtoml")
 _Wanted = tuple[str | int | None, ...]
 """Keys, outermost first; None for one that is not known."""
+_Asked = _Wanted | None
+"""None for everything."""
 _MAX_HOPS = 12
 _MAX_STEPS = 200
 _MAX_FOUND = 12
@@ -55,17 +58,27 @@ class DataValues:
                 break
         return found
 
-    def _follow(self, node: ast.expr, use: Use, keys: _Wanted, hops: int) -> Iterator[FileValue]:
+    def all_of(self, node: ast.expr, use: Use) -> list[FileValue]:
+        """Return every string of a file that an expression loads as a whole."""
+        self._steps = 0
+        return list(self._follow(node, use, None, 0))
+
+    def in_file(self, module: ModuleIndex, path: str) -> list[FileValue]:
+        """Return every string of a file that lies at a path near a module."""
+        source = self.files.near(module, path, VALUE_SUFFIXES)
+        return list(self._values_of(source, None)) if source is not None else []
+
+    def _follow(self, node: ast.expr, use: Use, keys: _Asked, hops: int) -> Iterator[FileValue]:
         self._steps += 1
         if hops > _MAX_HOPS or self._steps > _MAX_STEPS:
             return
         match node:
             case ast.Subscript(slice=ast.Constant(value=str() | int() as key)):
-                yield from self._follow(node.value, use, (key, *keys), hops + 1)
+                yield from self._follow(node.value, use, _below(key, keys), hops + 1)
             case ast.Subscript(slice=ast.Slice()):
                 return
             case ast.Subscript():
-                yield from self._follow(node.value, use, (None, *keys), hops + 1)
+                yield from self._follow(node.value, use, _below(None, keys), hops + 1)
             case ast.Await() | ast.NamedExpr():
                 yield from self._follow(node.value, use, keys, hops + 1)
             case ast.BoolOp(op=ast.Or()):
@@ -76,7 +89,7 @@ class DataValues:
             case ast.Call(func=ast.Attribute(attr="get", value=base), args=[key, *_]):
                 at = key.value if isinstance(key, ast.Constant) else None
                 known = at if isinstance(at, str | int) else None
-                yield from self._follow(base, use, (known, *keys), hops + 1)
+                yield from self._follow(base, use, _below(known, keys), hops + 1)
             case ast.Call(
                 func=ast.Attribute(attr="strip" | "rstrip" | "lstrip", value=base), args=[]
             ):
@@ -88,7 +101,7 @@ class DataValues:
         self,
         node: ast.Name | ast.Attribute,
         use: Use,
-        keys: _Wanted,
+        keys: _Asked,
         hops: int,
     ) -> Iterator[FileValue]:
         if isinstance(node, ast.Name):
@@ -109,7 +122,7 @@ class DataValues:
                     if origin.node is not node:
                         yield from self._follow(origin.node, origin.use, keys, hops + 2)
 
-    def _called(self, node: ast.Call, use: Use, keys: _Wanted, hops: int) -> Iterator[FileValue]:
+    def _called(self, node: ast.Call, use: Use, keys: _Asked, hops: int) -> Iterator[FileValue]:
         meaning = self.project.meaning(node.func, use)
         if isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION:
             for value, value_use in meaning.scope.returns:
@@ -131,15 +144,24 @@ class DataValues:
             if source is not None:
                 yield source
 
-    def _values_of(self, source: Source, keys: _Wanted) -> Iterator[FileValue]:
+    def _values_of(self, source: Source, keys: _Asked) -> Iterator[FileValue]:
         if source.path not in self._values:
             self._values[source.path] = values_in(source.path, source.text)
         for found, run in self._values[source.path].items():
-            if len(found) == len(keys) and all(
-                wanted is None or wanted == given for wanted, given in zip(keys, found, strict=True)
+            if keys is None or (
+                len(found) == len(keys)
+                and all(
+                    wanted is None or wanted == given
+                    for wanted, given in zip(keys, found, strict=True)
+                )
             ):
                 name = next((str(key) for key in reversed(found) if isinstance(key, str)), None)
                 yield FileValue(source, run, name)
+
+
+def _below(key: str | int | None, keys: _Asked) -> _Asked:
+    """The keys of a part; None, for everything, stays everything."""
+    return (key, *keys) if keys is not None else None
 
 
 def _is_format(node: ast.expr) -> bool:

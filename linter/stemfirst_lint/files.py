@@ -35,7 +35,7 @@ _HINT = re.compile(
     rb"""|backstory|You (?:are|must|should|will|need|have|can) |You're |Respond """
     rb"""|[Yy]our (?:task|job|goal|role)|Answer the|Given (?:the|an?) |\["content"\]"""
     rb"""|initiate_chat|generate_content|\b(?:a?invoke|complete|llm|LLM|chat|ask|generate)\(|content=f"""
-    rb"""|chat_template|CHAT_TEMPLATE|stemfirst"""
+    rb"""|chat_template|CHAT_TEMPLATE|CrewBase|stemfirst"""
 )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from stemfirst_lint.constants import constant_text
 from stemfirst_lint.fillings import Given, given_in
 from stemfirst_lint.index import ModuleIndex
+from stemfirst_lint.known import CLOCKS
 from stemfirst_lint.messages import (
     JINJA_CLASSES,
     TEMPLATE_CLASSES,
@@ -22,7 +23,8 @@ from stemfirst_lint.messages import (
     role_of,
 )
 from stemfirst_lint.model import Following, Form, Sink, Site, Template
-from stemfirst_lint.scopes import CallUse, Use, last_name
+from stemfirst_lint.project import Defined, External
+from stemfirst_lint.scopes import CallUse, ScopeKind, Use, last_name
 from stemfirst_lint.templates import Reader
 from stemfirst_lint.wording import stable_texts
 
@@ -48,6 +50,8 @@ class TemplateClasses:
         self.reader = reader
         self._read: set[int] = set()
         """Calls that stand inside a chat template and were read with it, by id."""
+        self._made: list[ast.Call] = []
+        """Calls that no source spells; kept, because verdicts are remembered by id."""
 
     def sites(self, module: ModuleIndex) -> Iterator[Site]:
         """Yield the sites of a module's template classes."""
@@ -166,14 +170,30 @@ class TemplateClasses:
         if variables is not None:
             made = ast.Call(ast.Name("dict"), [], [ast.keyword(None, variables)])
             given.named.update(given_in(made, call.use, self.reader.origins).named)
-        for site in call.use.scope.module.calls.get("partial", ()):
+        calls = call.use.scope.module.calls
+        for site in (*calls.get("partial", ()), *calls.get("partial_format", ())):
             function = site.node.func
             if isinstance(function, ast.Attribute) and any(
                 origin.node is call.node
                 for origin in self.reader.origins.of(function.value, site.use)
             ):
                 given.named.update(given_in(site.node, site.use, self.reader.origins).named)
+        given.named = {name: self._called(*value) for name, value in given.named.items()}
         return given
+
+    def _called(self, value: ast.expr, use: Use) -> tuple[ast.expr, Use]:
+        """The value that is put in: a function is called whenever the template is filled."""
+        if isinstance(value, ast.Lambda):
+            inner = next((f for f in use.scope.module.functions if f.node is value), None)
+            return (value.body, Use(inner, 1 << 60, ())) if inner is not None else (value, use)
+        if isinstance(value, ast.Name | ast.Attribute):
+            meaning = self.reader.project.meaning(value, use)
+            is_function = isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION
+            if is_function or (isinstance(meaning, External) and meaning.dotted in CLOCKS):
+                made = ast.copy_location(ast.Call(value, [], []), value)
+                self._made.append(made)
+                return made, use
+        return value, use
 
 
 def _owner(node: ast.Call) -> str | None:
