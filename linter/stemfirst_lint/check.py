@@ -310,6 +310,10 @@ def _planned(finding: Finding, config: Config, counter: Counter) -> Finding:
     places = (finding.location, finding.template.location if finding.template else None)
     if any(place is not None and place.cell is not None for place in places):
         return replace(finding, applicability=None, remedy=_NOTEBOOK)
+    if finding.code in ("SF203", "SF401", "SF503"):
+        from stemfirst_lint.fix.calls import applicability_of
+
+        return replace(finding, applicability=applicability_of(finding))
     if finding.template is None or finding.hole is None:
         return finding
     from stemfirst_lint.fix.plan import plan_for, sort_applicability

@@ -1,7 +1,7 @@
 """What calls and histories do beside their texts: the facts behind rules that know no template.
 
-Knows the kinds of such facts. Finding them is the work of `histories`, `marking` and
-`conditions`; judging them that of the rules.
+Knows the kinds of such facts. Finding them is the work of `histories`, `marking`,
+`conditions` and `tool_lists`; judging them that of the rules.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class HabitKind(Enum):
     NO_MARKER = "a prefix without a marker"
     SHORT_PREFIX = "a marker on too little"
     DROPPED_MARKER = "a marker that is not sent on"
+    VARYING_BREAKPOINT = "a breakpoint behind text that varies"
+    FOUND_TOOLS_FIRST = "tools found at run time before those that stay"
 
 
 @dataclass(frozen=True, slots=True)

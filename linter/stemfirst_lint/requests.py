@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from stemfirst_lint.edits import Edits
 from stemfirst_lint.flow import Flow
+from stemfirst_lint.habits import Habit, HabitKind
 from stemfirst_lint.histories import Histories
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.marking import Marking
@@ -29,6 +30,7 @@ from stemfirst_lint.origins import Origins
 from stemfirst_lint.pieces import name_of
 from stemfirst_lint.project import Values
 from stemfirst_lint.scopes import Bind, CallUse, Use, last_name
+from stemfirst_lint.tool_lists import tools_found_first
 
 _SENDS = re.compile(
     r"create|parse|stream|complet|chat|invoke|generate|llm|predict|respond|converse|query_model",
@@ -97,6 +99,8 @@ class RequestFinder:
         habits = (
             *self.marking.of(call, keywords, markers),
             *(self.histories.in_request(listed, call) if listed is not None else ()),
+            *(tools_found_first(tools, call.use, self.origins) if tools is not None else ()),
+            *(self._breakpoints(listed, call.use) if listed is not None else ()),
         )
         if not (tools or keys or markers or windows or toggles or explicit or habits):
             return None
@@ -185,11 +189,7 @@ class RequestFinder:
                     yield marker
 
     def _marker(self, node: ast.Dict, part: str, use: Use) -> Marker | None:
-        items = {
-            key.value: value
-            for key, value in zip(node.keys, node.values, strict=True)
-            if isinstance(key, ast.Constant)
-        }
+        items = _items(node)
         control = items.get("cache_control")
         if not isinstance(control, ast.Dict):
             return None
@@ -202,6 +202,23 @@ class RequestFinder:
         if judged is not None and (judged.verdict.tier is None or judged.verdict.is_stable):
             judged = None
         return Marker(use.scope.module.source.place(node), part, ttl, judged)
+
+    def _breakpoints(self, node: ast.expr, use: Use) -> Iterator[Habit]:
+        """OpenAI's breakpoints in messages for the system, on text that varies."""
+        if "prompt_cache_breakpoint" not in use.scope.module.source.text:
+            return
+        for origin in self.origins.of(node, use)[:1]:
+            for message in _displays(origin.node):
+                items = _items(message)
+                role = items.get("role")
+                if not isinstance(role, ast.Constant) or role.value not in ("system", "developer"):
+                    continue
+                for block in _displays(message):
+                    text = _items(block).get("text")
+                    if text is None or "prompt_cache_breakpoint" not in _items(block):
+                        continue
+                    about = self._argument(name_of(text), text, origin.use)
+                    yield Habit(HabitKind.VARYING_BREAKPOINT, about.location, about.name, about)
 
     # Windows
 
@@ -269,6 +286,15 @@ class RequestFinder:
             ):
                 place = call.use.scope.module.source.place(call.node)
                 yield Window(place, f"`{ast.unparse(call.node)}` drops the oldest message")
+
+
+def _items(node: ast.Dict) -> dict[object, ast.expr]:
+    """Return the values of a display by their keys, where those are written out."""
+    return {
+        key.value: value
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant)
+    }
 
 
 def _displays(node: ast.expr) -> Iterator[ast.Dict]:

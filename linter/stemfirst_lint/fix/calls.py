@@ -1,4 +1,4 @@
-"""Faults of a whole call, mended: windows, markers on text that varies, tools from a set.
+"""Faults of a whole call, mended: windows, markers on text that varies, the order of tools.
 
 Knows how a history is cut, how Anthropic's text blocks look, how tools are listed. Text in, edits
 out; moves no word of a prompt.
@@ -20,11 +20,14 @@ from stemfirst_lint.fix.layout import Span
 from stemfirst_lint.fix.listings import listings_in
 from stemfirst_lint.fix.literal import take_apart
 from stemfirst_lint.fix.prove import Edit
+from stemfirst_lint.fix.purity import Effect, effect_of
 from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.fix.spelling import spell
+from stemfirst_lint.fix.splice import decoded
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Applicability, Finding, Location, Template
-from stemfirst_lint.source import Source
+from stemfirst_lint.source import Source, read_bytes
+from stemfirst_lint.tool_lists import parts_of
 
 
 class CallError(LintError):
@@ -73,8 +76,20 @@ def mended(text: str, finding: Finding, template: Template | None) -> Mended:
         case "SF503":
             return _split(tree, source, span, template)
         case "SF203":
+            if len(finding.evidence) and any(parts_of(node) for node in _at(tree, source, span)):
+                return _those_that_stay_first(tree, source, span, finding)
             return _sorted_tools(tree, source, span)
     raise CallError("no rewriting mends it")
+
+
+def applicability_of(finding: Finding) -> Applicability | None:
+    """Return what `fix` would do about a finding about a call, or None if nothing."""
+    path = finding.location.path
+    try:
+        text, _ = decoded(path, read_bytes(path))
+        return mended(text, finding, finding.template).applicability
+    except LintError:
+        return None
 
 
 def _span(source: Source, place: Location) -> tuple[int, int]:
@@ -132,6 +147,9 @@ def _in_steps(tree: ast.AST, source: Source, span: tuple[int, int]) -> Mended:
 
 # Markers
 
+_MARKERS = frozenset({"cache_control", "prompt_cache_breakpoint"})
+"""Anthropic's, and OpenAI's."""
+
 
 def _split(
     tree: ast.AST, source: Source, span: tuple[int, int], template: Template | None
@@ -151,7 +169,7 @@ def _split(
     if block is None or None in block.keys:
         raise CallError("the marked block does not stand in a list")
     names = {key.value for key in block.keys if isinstance(key, ast.Constant)}
-    if names != {"type", "text", "cache_control"}:
+    if len(names) != 3 or not {"type", "text"} < names or not names & _MARKERS:
         raise CallError("the marked block has more than a text and a marker")
     literal = take_apart(source.text[span[0] : span[1]], is_format=False)
     offsets = tuple(match.start() for match in re.finditer(HOLE, literal.text))
@@ -179,9 +197,14 @@ def _split(
     line = source.text.rfind("\n", 0, source.span(block)[0]) + 1
     lead = source.text[line : source.span(block)[0]]
     joint = f",\n{lead}" if not lead.strip() else ", "
+    kind = next(
+        source.text[slice(*source.span(value))].replace("'", '"')
+        for key, value in zip(block.keys, block.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "type"
+    )
     edits = (
         Edit(*span, first),
-        Edit(end, end, f'{joint}{{"type": "text", "text": {second}}}'),
+        Edit(end, end, f'{joint}{{"type": {kind}, "text": {second}}}'),
     )
     return Mended(edits, Applicability.REORDER, (), "split behind the text that stays")
 
@@ -216,6 +239,55 @@ def _sorted_tools(tree: ast.Module, source: Source, span: tuple[int, int]) -> Me
         raise CallError("what is not in order is made elsewhere")
     edit = Edit(start, end, f"sorted({shown}{key})")
     return Mended((edit,), Applicability.IDENTICAL, (), "sorted", only_sorts=True)
+
+
+def _those_that_stay_first(
+    tree: ast.Module, source: Source, span: tuple[int, int], finding: Finding
+) -> Mended:
+    """Put the tools that are found at run time, as the finding tells them, behind the others."""
+    found = {_span(source, told.location) for told in finding.evidence if told.location}
+    whole = next(node for node in _at(tree, source, span) if parts_of(node))
+    parts = parts_of(whole)
+    if not any(source.span(part) in found for part in parts):
+        raise CallError("the tools are listed elsewhere")
+    simple = ast.Name | ast.Attribute | ast.Call | ast.Await | ast.List | ast.Subscript
+    if not all(isinstance(part, simple | ast.Starred | ast.Dict | ast.ListComp) for part in parts):
+        raise CallError("a part of the list is no name, call or display")
+    if "#" in source.text[span[0] : span[1]]:
+        raise CallError("a comment stands inside the list")
+    order = sorted(range(len(parts)), key=lambda at: source.span(parts[at]) in found)
+    texts = [source.text[slice(*source.span(part))] for part in parts]
+    edits = tuple(
+        Edit(*source.span(part), texts[other])
+        for part, other in zip(parts, order, strict=True)
+        if parts[other] is not part
+    )
+    notes: list[Refusal] = []
+    effects = [effect_of(text.removeprefix("*")) is not Effect.NONE for text in texts]
+    if [at for at in order if effects[at]] != [at for at in range(len(parts)) if effects[at]]:
+        notes.append(
+            Refusal("calls would run in another order", "call them on lines before the list")
+        )
+    name = next(
+        (
+            node.targets[0].id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign)
+            and node.value is whole
+            and isinstance(node.targets[0], ast.Name)
+        ),
+        None,
+    )
+    uses = sum(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+        for node in ast.walk(tree)
+    )
+    if name is not None and uses > 1:
+        notes.append(
+            Refusal(f"`{name}` is used in another way, too", "see that its order means nothing")
+        )
+    applicability = Applicability.RISKY if notes else Applicability.REORDER
+    return Mended(edits, applicability, tuple(notes), "put behind the tools that stay")
 
 
 def _value_of(tree: ast.Module, node: ast.expr) -> ast.expr:

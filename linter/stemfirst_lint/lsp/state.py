@@ -22,6 +22,11 @@ MAX_PROJECT_FILES = 400
 """Larger folders are not checked as a whole on every change, only the open documents are."""
 
 _REASON = "reason"
+_CALLS = {
+    "SF203": "Give the tools one order",
+    "SF401": "Drop the oldest turns in steps",
+    "SF503": "Split the block behind the text that stays",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ class State:
             Applicability.REORDER: "Move stable text to the front",
             Applicability.RISKY: "Move stable text to the front (read the result)",
         }[finding.applicability]
+        if finding.code in _CALLS:
+            title = _CALLS[finding.code] + ("" if is_safe else " (read the result)")
         return [Change(f"{title} ({finding.code})", path, text, is_safe)]
 
     def _silence(self, finding: Finding) -> list[Change]:

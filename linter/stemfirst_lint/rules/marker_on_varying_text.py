@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stemfirst_lint.habits import HabitKind
 from stemfirst_lint.model import Finding, Kind, Request, Resolution
 from stemfirst_lint.rules.rule import Case, Limits, Rule
 
@@ -11,7 +12,7 @@ _MARK = '"cache_control": {"type": "ephemeral"}'
 
 
 class MarkerOnVaryingText(Rule):
-    """A `cache_control` marker of the system message stands on text that moves in every call.
+    """A marker or breakpoint of the system message stands on text that moves in every call.
 
     Why: a marker writes all up to its block into the cache, for more than plain input costs. Where
     the block differs in every call, each call pays for writing and none ever reads.
@@ -43,6 +44,16 @@ class MarkerOnVaryingText(Rule):
             + '        {"type": "text", "text": f"It is {time.time()}"}])\n',
         ),
         Case(
+            "a breakpoint of OpenAI's behind a clock",
+            "import time\n\n"
+            + "def ask(client, history):\n"
+            + "    return client.chat.completions.create(messages=[\n"
+            + '        {"role": "developer", "content": [{"type": "text", '
+            + '"text": f"It is {time.time()}",\n'
+            + '         "prompt_cache_breakpoint": {"mode": "explicit"}}]}, *history])\n',
+            finds=1,
+        ),
+        Case(
             "the tail marker of a history",
             "def ask(client, history, question):\n"
             + "    return client.messages.create(messages=[*history, {\n"
@@ -55,11 +66,13 @@ class MarkerOnVaryingText(Rule):
 
     def check_request(self, request: Request, limits: Limits) -> Iterator[Finding]:
         """Yield a finding for each marked block that holds a clock or random value."""
-        for marker in request.markers:
-            text = marker.text
+        marked = [marker.text for marker in request.markers if marker.part == "system"]
+        marked += [
+            habit.about for habit in request.habits if habit.kind is HabitKind.VARYING_BREAKPOINT
+        ]
+        for text in marked:
             if (
                 text is not None
-                and marker.part == "system"
                 and text.verdict.kind in (Kind.CLOCK, Kind.RANDOM)
                 and text.verdict.resolution is not Resolution.DAY
             ):

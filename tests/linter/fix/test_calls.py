@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fix_sources import RULES
+from stemfirst_lint.check import check_paths
 from stemfirst_lint.config import Config
 from stemfirst_lint.fix.apply import Outcome, fix_paths
 from stemfirst_lint.model import Applicability
@@ -114,3 +115,75 @@ def test_tools_come_in_one_order_from(before: str, after: str, tmp_path: Path) -
     new, outcome = fixed(tmp_path, TOOLS.replace("ITER", before), Applicability.IDENTICAL)
     assert new == TOOLS.replace("ITER", after)
     assert not outcome.remaining
+
+
+OPENAI = (
+    "import time\n\n\ndef ask(client, history):\n"
+    "    return client.chat.completions.create(messages=[\n"
+    '        {"role": "developer", "content": [\n'
+    '            {"type": "text", "text": TEXT,\n'
+    '             "prompt_cache_breakpoint": {"mode": "explicit"}},\n'
+    "        ]}, *history])\n"
+)
+
+
+def test_a_breakpoint_of_openai_stays_with_the_text_that_stays(tmp_path: Path) -> None:
+    source = OPENAI.replace("TEXT", f'f"{RULES}\\n\\nTime: {{time.time()}}"')
+    new, outcome = fixed(tmp_path, source, REORDER)
+    assert new == OPENAI.replace("TEXT", f'"{RULES}\\n\\n"').replace(
+        '"explicit"}},\n',
+        '"explicit"}},\n            {"type": "text", "text": f"Time: {time.time()}"},\n',
+    )
+    assert "SF503" not in [finding.code for finding in outcome.remaining]
+
+
+FOUND_FIRST = (
+    'TOOLS = [{"name": "search"}]\n\n\nasync def ask(client, session, history, more):\n'
+    "    tools = LIST\n"
+    "    return client.chat.completions.create(messages=history, tools=tools)\n"
+)
+FOUND = {
+    "a sum": ("await session.list_tools() + TOOLS", "TOOLS + await session.list_tools()"),
+    "a display": (
+        '[*(await session.list_tools()), *TOOLS, {"name": "buy"}]',
+        '[*TOOLS, {"name": "buy"}, *(await session.list_tools())]',
+    ),
+    "what nobody knows stays in front": (
+        "more + get_tools(session) + TOOLS",
+        "more + TOOLS + get_tools(session)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), FOUND.values(), ids=FOUND)
+def test_tools_that_stay_come_before_those_found_at_run_time(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    new, outcome = fixed(tmp_path, FOUND_FIRST.replace("LIST", before), REORDER)
+    assert new == FOUND_FIRST.replace("LIST", after)
+    assert not outcome.remaining
+
+
+def test_a_list_of_tools_with_another_use_is_for_a_person(tmp_path: Path) -> None:
+    source = FOUND_FIRST.replace("LIST", FOUND["a sum"][0]).replace(
+        "    return", "    first = tools[0]\n    return"
+    )
+    new, outcome = fixed(tmp_path, source, REORDER)
+    assert new == source
+    (left,) = outcome.rewrites[0].left
+    assert left.applicability is RISKY
+    assert "is used in another way" in str(left.reasons[0])
+
+
+def test_check_says_what_fix_would_do_about_a_call(tmp_path: Path) -> None:
+    """The same for the mark `[fixable]`, JSON and an editor's quick fixes."""
+    sources = {
+        "SF203": (FOUND_FIRST.replace("LIST", FOUND["a sum"][0]), REORDER),
+        "SF401": (WINDOW, RISKY),
+        "SF503": (BLOCK.replace("TEXT", f'f"{RULES}\\n\\nTime: {{time.time()}}"'), REORDER),
+    }
+    for code, (source, applicability) in sources.items():
+        app = tmp_path / f"{code}.py"
+        app.write_text(source)
+        found = {f.code: f.applicability for f in check_paths((str(app),), Config()).findings}
+        assert found[code] is applicability
