@@ -111,9 +111,12 @@ class Question:
             return Ready(arguments)
         key = ChainKey.derive(api_key)
         hint = prompt_hint(self.rendered, key)
-        # Parsed answers need the tools; a field of the caller's own stays as it is.
+        # The openai package reads parsed answers by the tools of the call, so they stay in it; a
+        # field of the caller's own stays as it is.
+        is_parsed = isinstance(self.options.get("response_format"), type)
         is_bare = isinstance(extra, Mapping) and BODY_FIELD not in extra
-        if FEATURE in capabilities.features and is_bare and "response_format" not in self.options:
+        can_name = is_bare and not (is_parsed and arguments.get("tools"))
+        if FEATURE in capabilities.features and can_name:
             where = Where(base_url, key.id, model, _salt(extra))
             return self._naming(arguments, hint, where, prefixes, key)
         arguments["extra_body"] = {BODY_FIELD: hint_to_json(hint), **extra}

@@ -7,6 +7,7 @@ import json
 import uuid
 
 import openai
+import pydantic
 import pytest
 from stemfirst import AsyncClient, Client, Prompt, hole, ledger, record, request, session, static
 from stemfirst.chain import ChainKey
@@ -36,7 +37,7 @@ def size(seen) -> int:
 
 def full(prompt: Prompt, **values) -> tuple:
     rendered = prompt.render(values)
-    return rendered.messages, rendered.tools
+    return rendered.messages, rendered.tools or None
 
 
 def bodies(peer) -> list[tuple]:
@@ -109,6 +110,38 @@ def test_an_event_loop_does_too(holding):
     asyncio.run(work())
     assert sorted(bodies(holding)[i][0][1]["content"] for i in range(5)) == list("abcde")
     assert sum(size(item) < 1_000 for item in holding.posts) == 4
+
+
+class Place(pydantic.BaseModel):
+    """What a structured answer is to be."""
+
+    city: str
+
+
+def test_structured_answers_name_prefixes_too(client, holding):
+    bare = Prompt(static("You are kind. " * 500), request(hole("q")))
+    holding.pieces = ('{"city": "Ulm"}',)
+    for question in "ab":
+        assert client.ask(bare, q=question, response_format=Place).parsed == Place(city="Ulm")
+    holding.held.clear()
+    assert client.ask(bare, q="c", response_format=Place).parsed == Place(city="Ulm")
+    schema = {"type": "json_schema", "json_schema": {"name": "p", "schema": {"type": "object"}}}
+    client.ask(bare, q="d", response_format=schema)
+    assert [size(item) < 1_500 for item in holding.posts] == [False, True, True, False, True]
+    assert bodies(holding) == [full(bare, q=question) for question in "abcd"]
+
+
+def test_structured_answers_of_a_prompt_with_tools_are_sent_whole(client, holding):
+    """The openai package reads them by the tools in the call."""
+    strict = Prompt(
+        static("You are kind. " * 500),
+        request(hole("q")),
+        tools=[openai.pydantic_function_tool(Place)],
+    )
+    holding.pieces = ('{"city": "Ulm"}',)
+    for question in "ab":
+        assert client.ask(strict, q=question, response_format=Place).parsed == Place(city="Ulm")
+    assert all("tools" in item.body for item in holding.posts)
 
 
 def test_a_copy_of_a_client_knows_what_it_knows(client, holding):
