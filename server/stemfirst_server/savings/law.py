@@ -149,7 +149,9 @@ def fit_law(samples: list[Sample]) -> Fit | None:
     predicted = np.maximum(terms @ coefficients, 1e-9)
     ratio = measured / predicted
     off = np.abs(ratio - 1)
-    spread, jitter_ms = _noise(measured, predicted)
+    # Coefficients bend to the few samples that made them.
+    freedom = math.sqrt(len(samples) / (len(samples) - np.count_nonzero(coefficients)))
+    spread, jitter_ms = (freedom * noise for noise in _noise(measured, predicted))
     used = np.flatnonzero(coefficients)
     scaled = terms[:, used] / measured[:, None] * weights[:, None]
     covariance = np.zeros((4, 4))

@@ -60,9 +60,12 @@ class Pace:
     @property
     def drift(self) -> float:
         """How far a run of chunks is off together, one standard deviation of the ratio."""
+        squares, blocks = self._squares, self._blocks
+        if self._block_chunks:  # a jump shows before its block is full
+            share = self._block_chunks / BLOCK
+            squares, blocks = squares + share * self._off() ** 2, blocks + share
         # The prior counts for two blocks: a few say little of a machine that wanders.
-        squares = (self._squares + 2 * self.prior_drift**2) / (self._blocks + 2)
-        return max(LEAST_DRIFT, math.sqrt(squares))
+        return max(LEAST_DRIFT, math.sqrt((squares + 2 * self.prior_drift**2) / (blocks + 2)))
 
     def doubt(self, jitter_ms: float) -> float:
         """Return how far the factor may be off because chunks jitter: one standard deviation.
@@ -84,10 +87,12 @@ class Pace:
         self._block_predicted_ms += predicted_ms
         self._block_chunks += 1
         if self._block_chunks == BLOCK:
-            off = math.log(self._block_ms / (self._block_pace * self._block_predicted_ms))
-            self._squares = self._squares * _KEEPS_BLOCKS + off**2
+            self._squares = self._squares * _KEEPS_BLOCKS + self._off() ** 2
             self._blocks = self._blocks * _KEEPS_BLOCKS + 1
             self._block_ms = self._block_predicted_ms = 0.0
             self._block_chunks = 0
         self.measured_ms = self.measured_ms * KEEPS + took
         self.predicted_ms = self.predicted_ms * KEEPS + predicted_ms
+
+    def _off(self) -> float:
+        return math.log(self._block_ms / (self._block_pace * self._block_predicted_ms))
