@@ -26,6 +26,15 @@ from stemfirst_lint.source import Source
 _MUTATORS = frozenset({"append", "extend", "insert", "add", "update", "setdefault", "shuffle"})
 """Methods that put something into a container, and the function that reorders one."""
 
+_PARTS: dict[type[ast.AST], tuple[str, ...]] = {
+    kind: tuple(field for field in kind._fields if field not in ("ctx", "op", "ops", "conversion"))
+    for kind in (
+        ast.Call, ast.keyword, ast.Subscript, ast.List, ast.Tuple, ast.Starred, ast.BinOp,
+        ast.BoolOp, ast.UnaryOp, ast.Compare, ast.FormattedValue,
+    )
+}  # fmt: skip
+"""The fields of frequent nodes in which expressions stand; of other nodes, all are looked at."""
+
 
 class ModuleIndex:
     """Everything that later stages ask about a module.
@@ -83,12 +92,23 @@ class _Builder:
         self.compounds = 0
         self.loops = 0
         self.is_guarded = False
+        self._use: Use | None = None
 
     def module(self, tree: ast.Module) -> None:
         self.body(tree.body)
 
     def use(self) -> Use:
-        return Use(self.scope, self.tick, self.path, self.loops)
+        """The present point; the parts of one statement share it."""
+        use = self._use
+        if (
+            use is None
+            or use.tick != self.tick
+            or use.scope is not self.scope
+            or use.path is not self.path
+            or use.loops != self.loops
+        ):
+            use = self._use = Use(self.scope, self.tick, self.path, self.loops)
+        return use
 
     def bind(self, name: str, binding: Binding) -> None:
         scope = self.scope
@@ -114,6 +134,9 @@ class _Builder:
         self.path = before
 
     def statement(self, node: ast.stmt) -> None:
+        if type(node) is ast.Expr:  # the most frequent, and the last that `match` would try
+            self.expression(node.value)
+            return
         match node:
             case ast.Assign():
                 self.expression(node.value)
@@ -316,7 +339,9 @@ class _Builder:
             if kind is ast.Attribute:
                 attr = node.attr  # type: ignore[attr-defined]
                 index.attribute_loads[attr] = index.attribute_loads.get(attr, 0) + 1
-            elif kind is ast.Call:
+                stack.append(node.value)  # type: ignore[attr-defined]
+                continue
+            if kind is ast.Call:
                 assert isinstance(node, ast.Call)
                 callee = last_name(node.func)
                 if callee is not None:
@@ -336,12 +361,12 @@ class _Builder:
                 self.target(node.target, Bind.ASSIGN, node.value, node)
                 stack.append(node.value)
                 continue
-            for field in node._fields:
+            for field in _PARTS.get(kind, node._fields):
                 value = getattr(node, field, None)
-                if isinstance(value, ast.AST):
+                if isinstance(value, list):
+                    stack.extend([v for v in reversed(value) if isinstance(v, ast.AST)])
+                elif isinstance(value, ast.AST):
                     stack.append(value)
-                elif isinstance(value, list):
-                    stack.extend(v for v in reversed(value) if isinstance(v, ast.AST))
 
 
 def _is_content(target: ast.expr) -> bool:

@@ -10,6 +10,7 @@ import os
 import re
 import warnings
 from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import UnreadableFile
@@ -198,14 +199,25 @@ class Source:
     Invariant: `starts[i]` is the offset of line `i + 1`. `cells` are a notebook's, in order.
     """
 
-    __slots__ = ("cells", "is_ascii", "path", "starts", "text")
+    __slots__ = ("_starts", "cells", "is_ascii", "path", "text")
 
     def __init__(self, path: str, text: str, cells: tuple[Cell, ...] = ()) -> None:
         self.path = path
         self.cells = cells
         self.text = text
         self.is_ascii = text.isascii()
-        self.starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+        self._starts: list[int] | None = None
+
+    @property
+    def starts(self) -> list[int]:
+        """The offset of each line, counted when it is first asked for: most files never are."""
+        if self._starts is None:
+            if "\r" in self.text:
+                self._starts = [0, *(match.end() for match in _LINE_END.finditer(self.text))]
+            else:
+                ends = accumulate(map((1).__add__, map(len, self.text.split("\n"))))
+                self._starts = [0, *ends][:-1]
+        return self._starts
 
     def offset(self, line: int, column_bytes: int) -> int:
         """Return the offset of a position as `ast` gives it: 1-based line, 0-based UTF-8 bytes."""

@@ -91,25 +91,32 @@ class Unreached:
             if _is_private(scope) and not _may_be_mixed_in(scope) and self._reads[scope.name] < 4
         ]
         dead: list[tuple[ModuleIndex, ast.AST]] = []
+        named: dict[int, Counter[str]] = {}
+
+        def named_in(scope: Scope) -> Counter[str]:
+            if id(scope) not in named:
+                named[id(scope)] = _named_in(scope.node)
+            return named[id(scope)]
+
         while True:
             found = [
                 (module, scope)
                 for module, scope in waiting
-                if not (reads[scope.name] - _named_in(scope.node)[scope.name])
-                and self._is_quoted_nowhere(scope.name)
+                if not (reads[scope.name] - named_in(scope)[scope.name])
                 and scope.name not in self._importers
+                and self._is_quoted_nowhere(scope.name)
             ]
             if not found:
                 return dead
             for module, scope in found:
-                reads.subtract(_named_in(scope.node))
+                reads.subtract(named_in(scope))
                 dead.append((module, scope.node))
             waiting = [one for one in waiting if one not in found]
 
     def _is_quoted_nowhere(self, name: str) -> bool:
+        double, single = f'"{name}"', f"'{name}'"
         return not any(
-            f'"{name}"' in module.source.text or f"'{name}'" in module.source.text
-            for module in self._modules
+            double in module.source.text or single in module.source.text for module in self._modules
         )
 
 
