@@ -6,6 +6,7 @@ of blocks, order or proofs.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ class Reading:
         growth: the statements that add it up, if there are several.
         is_text: the source is text itself, no literal.
         indent: what every line of it begins with, in YAML.
+        is_json: the source stands between the quotes of a string in JSON.
     """
 
     form: Form
@@ -43,6 +45,7 @@ class Reading:
     growth: Growth | None = None
     is_text: bool = False
     indent: str = ""
+    is_json: bool = False
 
     @classmethod
     def of(
@@ -60,10 +63,13 @@ class Reading:
             raise LiteralError("its fields are filled by their place")
         if is_yaml(path):
             indent = indent_of(text, start)
+        elif path.endswith(".json"):
+            if (text[start - 1 : start], text[end : end + 1]) != ('"', '"'):
+                raise LiteralError("the value is no string")
+            return cls(template.form, _markers_of(template), is_json=True)
         elif is_text_file(path) and (start, end) != (0, len(text)):
             raise LiteralError("it is a value inside a file of data")
-        markers = tuple(dict.fromkeys(hole.name for hole in template.holes))
-        return cls(template.form, markers, growth, is_text_file(path), indent)
+        return cls(template.form, _markers_of(template), growth, is_text_file(path), indent)
 
     def read(self, source: str) -> Literal:
         """Return the literal that a source is.
@@ -102,6 +108,12 @@ class Reading:
             LiteralError: it cannot be spelled so.
         """
         spelled = spell(literal, runs)
+        if self.is_json:
+            try:
+                json.loads(spelled)
+            except ValueError:
+                raise LiteralError("it cannot be spelled in JSON") from None
+            return spelled[1:-1]
         return unquoted(spelled, self.indent) if self.is_text else spelled
 
     def _marks(self) -> Marks | None:
@@ -117,6 +129,12 @@ class Reading:
         return None
 
     def _taken_apart(self, source: str, marks: Marks | None, *, is_format: bool) -> Literal:
+        if self.is_json:  # what both languages spell alike; the rest is refused by the proof
+            return take_apart(f'"{source}"', is_format=is_format, marks=marks)
         if self.is_text:
             return take_apart_text(source, is_format=is_format, marks=marks, indent=self.indent)
         return take_apart(source, is_format=is_format, marks=marks)
+
+
+def _markers_of(template: Template) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(hole.name for hole in template.holes))

@@ -52,7 +52,7 @@ _MOVED = frozenset(
 """Rules whose fault a better order of the text mends."""
 _CALLS = frozenset({"SF203", "SF401", "SF503"})
 """Rules whose fault is one of the call, not of a text."""
-_OF_DATA = (".ipynb", ".json", ".jsonl", ".toml")
+_OF_DATA = (".ipynb", ".jsonl", ".toml")
 
 
 def rewrite(

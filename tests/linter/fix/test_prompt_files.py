@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,7 +194,7 @@ def test_a_value_that_is_no_block_scalar_stays() -> None:
 
 def test_values_in_files_of_data_stay() -> None:
     found = scalar(in_yaml(TEXT), "Context", TEXT)
-    for name in ("p.json", "p.toml", "n.ipynb"):
+    for name in ("p.jsonl", "p.toml", "n.ipynb"):
         made = rewrite(name, b"{}", [found], allow=Applicability.RISKY)
         assert made.new == b"{}"
         what = "notebook" if name == "n.ipynb" else "value inside such a file"
@@ -240,3 +241,38 @@ def test_a_named_file_that_is_no_text_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "ask.txt").write_bytes(b"\xff {context}")
     report = check_paths((str(tmp_path),), Config(prompts=("*.txt",), root=str(tmp_path)))
     assert "not utf-8" in str(report.failures[0])
+
+
+def _in_json(folder: Path, escaped: str) -> Path:
+    prompts = folder / "prompts.json"
+    prompts.write_text(f'{{\n  "one": 1,\n  "answer": "{escaped}"\n}}\n')
+    (folder / "app.py").write_text(
+        "import json\nfrom pathlib import Path\n\n"
+        'PROMPTS = json.loads((Path(__file__).parent / "prompts.json").read_text())\n\n\n'
+        "def ask(client, question, context):\n"
+        '    text = PROMPTS["answer"].format(context=context, question=question)\n'
+        '    return client.chat.completions.create(messages=[{"role": "user", "content": text}])\n'
+    )
+    return prompts
+
+
+def test_a_prompt_in_json_that_code_loads_is_rewritten(tmp_path: Path) -> None:
+    text = f'You are "Kim".\\n\\nContext:\\n{{context}}\\n\\n{RULES}\\n\\nQuestion: {{question}}\\n'
+    prompts = _in_json(tmp_path, text.replace('"', '\\"'))
+    outcome = fix_paths((str(tmp_path),), Config(), allow=Applicability.REORDER)
+    assert not outcome.failures
+    assert json.loads(prompts.read_text()) == {
+        "one": 1,
+        "answer": f'You are "Kim".\n\n{RULES}\n\nContext:\n{{context}}\n\nQuestion: {{question}}\n',
+    }
+    assert prompts.read_text().startswith('{\n  "one": 1,\n  "answer": "You are \\"Kim\\".\\n\\n')
+    assert not fix_paths((str(tmp_path),), Config(), allow=Applicability.REORDER).changed
+
+
+def test_a_string_that_only_json_reads_so_is_left(tmp_path: Path) -> None:
+    """A slash may be escaped in JSON and in nothing else."""
+    prompts = _in_json(tmp_path, f"Context:\\n{{context}}\\n\\nEither\\/or. {RULES}\\n")
+    before = prompts.read_text()
+    outcome = fix_paths((str(tmp_path),), Config(), allow=Applicability.RISKY)
+    assert prompts.read_text() == before
+    assert "does not read as the template" in str(outcome.rewrites[0].left[0].reasons[0])
