@@ -112,7 +112,8 @@ class Prompt:
 
         Raises:
             MissingValueError: a hole got no value, or None.
-            PromptError: a value was given that no hole asks for, or bytes.
+            PromptError: a value was given that no hole asks for, or one whose text does not stay:
+                bytes, a set, an object that shows its address.
         """
         given = {**(values or {}), **more}
         _refuse_unknown_values(self.messages, given)
@@ -218,12 +219,21 @@ def _value(segment: Segment, given: Mapping[str, object]) -> str:
     assert isinstance(segment.content, Hole)
     name = segment.content.name
     value = given.get(name)
-    if value is not None and not isinstance(value, bytes):
+    if isinstance(value, str):
         return str(value)
     place = f" (built at {segment.origin})" if segment.origin else ""
     hole = f"the {segment.tier.label} hole {name!r}{place}"
     if isinstance(value, bytes):
         raise PromptError(f"{hole} takes text, got bytes: decode them yourself")
+    if isinstance(value, set | frozenset):
+        raise PromptError(f"{hole} got a set, whose order differs by process: pass sorted(...)")
+    if value is not None:
+        text = str(value)
+        if " at 0x" in text:
+            raise PromptError(
+                f"{hole} got {text[:60]}, whose address differs by process: pass text of it"
+            )
+        return text
     if name in given:
         raise MissingValueError(f'{hole} got None: pass "" where there is nothing to say')
     raise MissingValueError(f"no value for {hole}: pass render({name}=...)")

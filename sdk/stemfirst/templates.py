@@ -196,9 +196,14 @@ def from_template_string(template: TemplateString) -> Prompt:
     """Return the prompt of a t-string whose format specs are tiers: `t"… {plan:tenant}"`.
 
     Raises:
-        PromptError: a value's format spec is no tier.
+        PromptError: this is no t-string, or a value's format spec is no tier.
         InversionError: a paragraph of fixed text stands behind a value.
     """
+    if not hasattr(template, "interpolations"):
+        raise PromptError(
+            f"Prompt.t takes a t-string of Python 3.14, got {type(template).__name__}: "
+            "before it, write Prompt(static(...), ...) or JinjaPrompt(...)"
+        )
     pieces = []
     for text, value in zip(template.strings, (*template.interpolations, None), strict=True):
         if text:

@@ -253,7 +253,9 @@ def rows_of(totals: Totals) -> list[tuple[str, str, str]]:
     """Return label, figure and note of each line."""
     if not totals.reported:
         return [("cached tokens", "not reported", "")]
-    some = "" if totals.reported == totals.requests else f"{totals.reported:,} calls reported"
+    some = (
+        "" if totals.reported == totals.requests else f"{_part(totals.reported, totals)} reported"
+    )
     ratio = totals.hit_ratio
     rows = [
         ("prompt tokens", f"{totals.prompt_tokens:,}", some),

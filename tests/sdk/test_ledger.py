@@ -225,7 +225,7 @@ def test_calls_that_do_not_report_are_left_out_of_the_ratio():
     book.add(Savings(prompt_tokens=900))
     assert book.hit_ratio == 0.5
     assert book.totals.reported == 1
-    assert "1 calls reported" in str(book)
+    assert "1 of 2 calls reported" in str(book)
 
 
 def test_an_empty_ledger_has_no_ratio():

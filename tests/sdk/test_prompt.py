@@ -302,3 +302,25 @@ def test_what_was_rendered_is_not_shared():
     sent.tools[0]["function"]["name"] = "changed"
     assert sent.messages[0]["content"] == "a"
     assert sent.tools[0]["function"]["name"] == "f"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"a", "b"}, "got a set, whose order differs by process: pass sorted"),
+        (frozenset("ab"), "got a set"),
+        (object(), "whose address differs by process"),
+        (lambda: 1, "whose address differs by process"),
+        (iter([1]), "whose address differs by process"),
+    ],
+    ids=["set", "frozenset", "object", "function", "iterator"],
+)
+def test_a_value_whose_text_differs_by_process_is_refused(value, message):
+    with pytest.raises(PromptError, match=message):
+        Prompt(tenant(hole("x"))).render(x=value)
+
+
+def test_text_that_looks_like_an_address_is_text():
+    asked = Prompt(request(hole("x")))
+    assert asked.render(x="Segfault at 0x0").messages[0]["content"] == "Segfault at 0x0"
+    assert asked.render(x=3).messages[0]["content"] == "3"

@@ -107,3 +107,8 @@ def test_format_specs_of_a_t_string_are_tiers():
 def test_a_format_spec_that_is_no_tier_is_named():
     with pytest.raises(PromptError, match=r"\{price:\.2f\}: no tier is called '\.2f'"):
         Prompt.t(t_string("a ", value(1.0, "price", ".2f")))
+
+
+def test_what_is_no_t_string_is_named():
+    with pytest.raises(PromptError, match=r"Prompt\.t takes a t-string of Python 3\.14, got str"):
+        Prompt.t("You are kind.")  # type: ignore[arg-type]
