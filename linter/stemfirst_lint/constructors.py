@@ -47,6 +47,9 @@ def constructed(reader: Reader, module: ModuleIndex) -> Iterator[Site]:
 def _is_ours(project: Project, call: CallUse, name: str) -> bool:
     meaning = project.meaning(call.node.func, call.use)
     if isinstance(meaning, External):
+        if meaning.dotted == name:  # nothing names it: a star may have brought it
+            stars = call.use.scope.module.scope.bindings.get("*", ())
+            return any(star.target is not None and star.target[0] in _MODULES for star in stars)
         return meaning.dotted in tuple(f"{module}.{name}" for module in _MODULES)
     # In stemfirst's own tree the name is one of the project's.
     return isinstance(meaning, Defined) and meaning.scope.module.path.endswith(

@@ -17,6 +17,7 @@ TEXT = "f'It is {datetime.now()}. LONG_TEXT'"
 OURS = {
     "by name": "from stemfirst import static\ndef p():\n    return static(TEXT)\n",
     "under another name": ("import stemfirst as sf\ndef p():\n    return sf.static(TEXT)\n"),
+    "by a star": "from stemfirst import *\ndef p():\n    return static(TEXT)\n",
     "from the module": ("from stemfirst.prompt import tenant\ndef p():\n    return tenant(TEXT)\n"),
     "inside a message": (
         "from stemfirst import Prompt, static, system\n"
