@@ -18,23 +18,31 @@ from stemfirst_lint.fix.flat import Flat
 from stemfirst_lint.fix.safety import Refusal, Safety
 from stemfirst_lint.fix.words import HOLE
 
-_REMARK_CHARACTERS = 200
+_SHORT_CHARACTERS = 200
+"""A closing order or question is not longer."""
+_REMARK_CHARACTERS = 40
 """A remark on a value ("Use only the context above.") is not longer, and stays behind it."""
 _INTRODUCTION_WORDS = 5
 """A longer introduction of a value says what the task is, too."""
 _LINE_CHARACTERS = 120
 """One labelled line that is not longer does no harm under the heading of another section."""
 
+_TAIL_CHARACTERS = 60
+"""What stands behind a value in its block and is not longer belongs to it: a unit, a bracket."""
+
 _NO_OPENING = re.compile(
-    r"""\W*(?:
+    r"""\W*(?:please[ ,]+)?(?:
       (?:the|these|those|each|every|all|any|it|its|they|this|that|there|if|when|while|once|otherwise
         |instead|note|also|then|after|before|finally|additionally|only|return|respond|reply|output
-        |ensure|format|include|remember|important|do\s+not|don['’]t|never|make\s+sure|be\s+sure
+        |ensure|format|include|remember|important|try|retry|fix|correct|do\s+not|don['’]t|never|make\s+sure|be\s+sure
         |in\s+your|(?:provide|give|write)\s+your
         |your\s+(?:answer|response|output|judg\w+|result|reply|evaluation|final))\b
     | (?!you\b|we\b|i\b)[A-Za-z]\w*s?\s+(?:should|must|may|can|are|is|will|has|have)\b
     )""",
     re.IGNORECASE | re.VERBOSE,
+)
+_HAPPENED = re.compile(
+    r"\b(?:errors?|fail(?:ed|ure|s)?|invalid|exception|rejected|incorrect|wrong)\b", re.IGNORECASE
 )
 _CLOSING_HEADING = re.compile(
     r"\W*(?:(?:your|current|final|now|the|model|best|next|expected|desired)\s+){0,2}"
@@ -128,14 +136,15 @@ class _Care:
         behind = [block for block in self._order[first:] if not self._varies[block]]
         last = len(self._blocks) - 1
         for block in behind:
-            is_line = self._is_short(block) and "\n" not in self._texts[block].strip()
-            is_cue = self._blocks[block].shape is Shape.CUE
+            text = self._texts[block].strip()
+            is_line = self._is_short(block) and "\n" not in text
+            is_cue = self._blocks[block].shape is Shape.CUE and text.count("\n") < 2
             if self._order[-1] == last == block and (is_line or is_cue):
                 continue  # the closing cue, or a short closing question
             if words.is_cue(self._texts[block]) or words.ends_in_start(self._texts[block]):
                 continue
             place = self._place[block]
-            if self._order[place - 1] == block - 1 and self._is_short(block):
+            if self._order[place - 1] == block - 1 and is_line and len(text) <= _REMARK_CHARACTERS:
                 continue  # a remark on the value in front of it
             yield Refusal(
                 f"{_quote(self._texts[block])} would stay behind while other instructions move",
@@ -144,7 +153,7 @@ class _Care:
             return
 
     def _is_short(self, block: int) -> bool:
-        return len(self._texts[block]) <= _REMARK_CHARACTERS
+        return len(self._texts[block]) <= _SHORT_CHARACTERS
 
     def torn(self) -> Iterator[Refusal]:
         """Sentences of one line stay together, but for one that only names a clock or the like."""
@@ -202,6 +211,12 @@ class _Care:
             return
         lead = self._texts[0].partition(HOLE)[0]
         is_held = self._blocks[0].shape in (Shape.HEADED, Shape.TAGGED)
+        if self._varies[0] and _HAPPENED.search(self._texts[0]):
+            yield Refusal(
+                f"{_quote(lead)} tells what happened, and what follows answers it",
+                "send what stays in a message of its own",
+            )
+            return
         is_data = self._varies[0] and self._safety.is_data(0)
         if is_data and not is_held and len(lead.split()) > _INTRODUCTION_WORDS:
             yield Refusal(
@@ -220,9 +235,8 @@ class _Care:
         if is_headed:
             is_closing = not rest.strip() or _CLOSING_HEADING.fullmatch(head.strip()) is not None
         else:
-            is_order = self._is_short(last) and _CLOSING_ORDER.match(text) is not None
-            is_closing = is_order or "?" in text[:_REMARK_CHARACTERS]
-        if is_closing:
+            is_closing = self._is_short(last) and _CLOSING_ORDER.match(text) is not None
+        if is_closing or "?" in text[:_SHORT_CHARACTERS]:
             yield Refusal(
                 f"{_quote(text)} closes the prompt and would not any more",
                 "keep it last, and move the rest by hand",
@@ -244,10 +258,11 @@ class _Care:
                 continue
             text = self._texts[block]
             last = re.split(r"(?<=[.!?])\s+|\n", text.strip())[-1]
+            paragraph = re.split(r"\n[ \t]*\n", text.strip())[-1]
             presented = None
             if not self._varies[block]:
                 presented = words.pointer_ahead(text, labels)
-                match = _PRESENTS.search(last)
+                match = _PRESENTS.search(paragraph)
                 presented = presented or (match.group() if match else None)
             elif HOLE not in last:
                 presented = words.pointer_ahead(last, labels)
@@ -295,24 +310,37 @@ class _Care:
                 )
                 return
         for block in range(len(self._blocks)):
-            if self._varies[block] and self._blocks[block].shape is Shape.HEADED:
+            if self._varies[block] and self._blocks[block].shape is not Shape.TAGGED:
                 yield from self._instructions_in(block)
 
     def _instructions_in(self, block: int) -> Iterator[Refusal]:
-        if all(self._place[other] < self._place[block] for other in range(block)) and not any(
+        if not any(
             self._place[other] < self._place[block] for other in range(block + 1, len(self._blocks))
         ):
-            return  # it stays where it is
-        for line in self._texts[block].split("\n")[1:]:
-            if HOLE not in line or words.label_of(line.strip()):
-                continue
-            around = [len(part.split()) for part in line.split(HOLE)]
-            if sum(around) > _INTRODUCTION_WORDS:
+            return  # nothing overtakes it
+        text = self._texts[block]
+        lines = text.split("\n")
+        for number, line in enumerate(lines):
+            shown = line.strip()
+            is_introduction = shown.endswith(":") or (not number and len(lines) > 1)
+            if HOLE in line:
+                around = sum(len(part.split()) for part in line.split(HOLE))
+                is_told = bool(words.label_of(shown)) or not number or words.is_statement(shown)
+            else:
+                around = len(shown.split())
+                is_told = is_introduction
+            if around > _INTRODUCTION_WORDS and not is_told:
                 yield Refusal(
                     f"{_quote(line)} is an instruction and would move with its section",
                     "put the value on a labelled line at the end",
                 )
                 return
+        tail = text.rpartition(HOLE)[2]
+        if len(tail.strip()) > _TAIL_CHARACTERS:
+            yield Refusal(
+                f"{_quote(tail)} stays the same and would move with the value before it",
+                "put the value on a labelled line at the end",
+            )
 
     def numbers(self) -> Iterator[Refusal]:
         """Numbered parts keep their order."""

@@ -93,6 +93,27 @@ DOUBTS = {
         "Zeit: {now}\n\n" + "Antworte freundlich. Nenne immer den Paragraphen. " * 20,
         "like English",
     ),
+    "the task stays behind while its rules move": (
+        f"{HELP}\n\nDirective: {{name}}\n\n{RULES}\n\n---\n\nYour task is to follow the directive.",
+        "would stay behind while other instructions move",
+    ),
+    "a fixed list moves with its section": (
+        f"# Categories\n{{categories}}\n- one: very bad\n- two: bad enough\n- three: quite good\n"
+        f"- four: very good\n\n# Rules\n{RULES}",
+        "stays the same and would move",
+    ),
+    "an answer to what happened": (
+        f"The last call failed: {{reason}}\n\nPlay safe. {RULES}",
+        "tells what happened",
+    ),
+    "a plea opens the prompt": (
+        f"Result: {{result}}\n\nPlease try again. {RULES}",
+        "would open the prompt",
+    ),
+    "a sentence in front of the last presents": (
+        f"{HELP} Here is a new letter. Do not apologise.\n\nLetter: {{letter}}\n\n{RULES}",
+        "presents what would not follow it",
+    ),
     "above, with a noun that the block names itself": (
         f"{HELP}\n\nAnswers: {{answers}}\n\nChoose the best answer from the above answers. {RULES}",
         "points across the move",
