@@ -79,9 +79,9 @@ class Frameworks:
                 for template in self.reader.unfilled(value, origin.use, None, Form.JINJA):
                     yield self._site(template, name)
         for found in self.reader.values.all_of(node, use):
-            template = self._of_file(found, Form.JINJA, Given(), use)
-            if template is not None:
-                yield self._site(template, found.name or "")
+            filled = self._of_file(found, Form.JINJA, Given(), use)
+            if filled is not None:
+                yield self._site(filled, found.name or "")
 
     def _site(self, template: Template, name: str) -> Site:
         role = "system" if name == "system_prompt" else "user"

@@ -228,6 +228,7 @@ class Site:
         index: the message's index in its list if the list is a literal up to there, else None.
         follows_history: True if earlier turns stand before it; order cannot matter then.
         following: what the request sends behind it.
+        loop: the call that sends it, if it stands in a loop: each round pays for it.
     """
 
     template: Template
@@ -237,6 +238,7 @@ class Site:
     index: int | None = None
     follows_history: bool = False
     following: Following = field(default_factory=Following)
+    loop: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)

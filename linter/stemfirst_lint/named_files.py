@@ -1,4 +1,4 @@
-"""Prompt files that the settings name: text, Markdown, Jinja, and block scalars of YAML.
+"""Prompt files that the settings name: text, Markdown, Jinja, and values of YAML, JSON and TOML.
 
 Knows how such files hold templates. Who fills them is out of sight, so that a field's name alone
 tells how often its value changes. Knows nothing of source code or of rules.
@@ -18,6 +18,7 @@ from stemfirst_lint.literals import FormatField, FormatText, Run, read_format
 from stemfirst_lint.model import Form, Hole, Location, Piece, Sink, Site, Template, Text
 from stemfirst_lint.pieces import end_offset_in, merged, offset_in
 from stemfirst_lint.source import Source, read_bytes
+from stemfirst_lint.value_files import VALUE_SUFFIXES, Keys, all_values
 from stemfirst_lint.verdicts import of_field
 
 BLOCK_SCALAR = re.compile(
@@ -26,8 +27,8 @@ BLOCK_SCALAR = re.compile(
     re.VERBOSE,
 )
 """A line of YAML behind which a block scalar stands."""
+_JINJA_NAME = re.compile(r"\.j(inja)?2?(\.[a-z]+)?$")
 _JINJA = re.compile(r"\{\{-?\s*[A-Za-z_]|\{%")
-_YAML = (".yaml", ".yml")
 
 
 def named_files(patterns: Iterable[str], root: str, folders: Iterable[str]) -> list[str]:
@@ -64,12 +65,14 @@ def named_sites(
             failures.append(UnreadableFile(path, f"not utf-8: byte {error.start}"))
             continue
         source = Source(path, text)
-        if path.endswith(_YAML):
-            found: Iterable[tuple[str | None, Run]] = _scalars(text)
+        if path.endswith(VALUE_SUFFIXES):
+            found: Iterable[tuple[str | None, Run]] = [
+                (_last_name(keys), run) for keys, run in all_values(path, text)
+            ]
         else:
             found = [(None, Run(text, 0, len(text), ((0, 0),)))] if text else []
         for name, run in found:
-            template = _template(source, run, name, is_jinja=".j" in os.path.basename(path))
+            template = _template(source, run, name, is_jinja=_JINJA_NAME.search(path) is not None)
             if template is not None and template.location not in seen:
                 role = "system" if "system" in f"{name or ''}{os.path.basename(path)}" else None
                 yield Site(template, Sink.TEMPLATE_CLASS, template.location, role)
@@ -108,48 +111,5 @@ def _template(source: Source, run: Run, name: str | None, *, is_jinja: bool) -> 
     return Template(form, source.location(run.start, run.end), merged(pieces), name)
 
 
-def _scalars(text: str) -> Iterator[tuple[str, Run]]:
-    """Yield the block scalars of a YAML text, dedented, each with its key."""
-    at = 0
-    lines: list[tuple[int, str]] = []
-    for line in text.splitlines(keepends=True):
-        lines.append((at, line))
-        at += len(line)
-    number = 0
-    while number < len(lines):
-        header = BLOCK_SCALAR.fullmatch(lines[number][1])
-        number += 1
-        if header is None:
-            continue
-        outer = _indent(lines[number - 1][1])
-        first = number
-        while number < len(lines):
-            line = lines[number][1]
-            if line.strip() and _indent(line) <= outer:
-                break
-            number += 1
-        inside = lines[first:number]
-        while inside and not inside[-1][1].strip():
-            inside.pop()
-        if inside and inside[0][1].strip():
-            yield header["key"].strip("\"'"), _dedented(inside)
-
-
-def _dedented(lines: list[tuple[int, str]]) -> Run:
-    indent = _indent(lines[0][1])
-    marks: list[tuple[int, int]] = []
-    parts: list[str] = []
-    length = 0
-    for start, line in lines:
-        body = line.rstrip("\r\n")
-        skipped = min(indent, len(body))
-        marks.append((length, start + skipped))
-        parts.append(body[skipped:])
-        length += len(parts[-1]) + 1
-    last, line = lines[-1]
-    end = last + len(line.rstrip("\r\n"))
-    return Run("\n".join(parts), lines[0][0] + indent, end, tuple(marks))
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip(" "))
+def _last_name(keys: Keys) -> str | None:
+    return next((key for key in reversed(keys) if isinstance(key, str)), None)

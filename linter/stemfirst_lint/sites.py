@@ -27,7 +27,7 @@ from stemfirst_lint.messages import (
     items_of,
     message_of,
 )
-from stemfirst_lint.model import Following, Form, Sink, Site, Template
+from stemfirst_lint.model import Following, Form, Location, Sink, Site, Template
 from stemfirst_lint.pieces import merge
 from stemfirst_lint.readers import Readers
 from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
@@ -193,6 +193,7 @@ class Finder:
                         index=index,
                         follows_history=any(isinstance(other, History) for other in before),
                         following=following,
+                        loop=_loop(call),
                     )
                 )
 
@@ -257,7 +258,8 @@ class Finder:
                     if NOT_A_PROMPT.match(lead(template)):
                         continue
                     place = call.use.scope.module.source.place(keyword.value)
-                    self._add(Site(template, Sink.KEYWORD, place, "system", 0, following=following))
+                    site = Site(template, Sink.KEYWORD, place, "system", 0)
+                    self._add(replace(site, following=following, loop=_loop(call)))
             elif keyword.arg in WEAK_KEYWORDS or (
                 keyword.arg in ("description", "goal") and last_name(call.node.func) in _DESCRIBED
             ):
@@ -279,8 +281,8 @@ class Finder:
         for template in self.reader.templates(node, call.use):
             if is_named(template) or is_worded(template):
                 place = call.use.scope.module.source.place(node)
-                is_behind = self._has_turns(call)
-                self._add(Site(template, sink, place, role, follows_history=is_behind))
+                site = Site(template, sink, place, role, follows_history=self._has_turns(call))
+                self._add(replace(site, loop=_loop(call)))
 
     def _behind_histories(self, module: ModuleIndex) -> None:
         """Texts that a call sends with the turns before them: `agent.run(prompt, history=turns)`.
@@ -386,6 +388,11 @@ def _is_system(function: Scope) -> bool:
         and last_name(called(decorator)) in ("system_prompt", "instructions")
         for decorator in decorators
     )
+
+
+def _loop(call: CallUse) -> Location | None:
+    """The place of a call that stands in a loop, else None."""
+    return call.use.scope.module.source.place(call.node) if call.use.loops else None
 
 
 def _keyword(node: ast.Call, name: str) -> ast.expr | None:

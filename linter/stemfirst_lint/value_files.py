@@ -36,11 +36,14 @@ _ESCAPES = {
 
 def values_in(path: str, text: str) -> dict[Keys, Run]:
     """Return the strings of a file by their keys; of a key that comes twice the last."""
+    return dict(all_values(path, text))
+
+
+def all_values(path: str, text: str) -> list[tuple[Keys, Run]]:
+    """Return every string of a file with its keys, in order."""
     if path.endswith(".json"):
-        return dict(_json(text))
-    if path.endswith(".toml"):
-        return dict(_toml(text))
-    return dict(_yaml(text))
+        return list(_json(text))
+    return list(_toml(text) if path.endswith(".toml") else _yaml(text))
 
 
 # YAML

@@ -295,3 +295,17 @@ def test_the_evidence_names_each_step_with_its_place(check: Check) -> None:
         ("app.py", 4),
     ]
     assert len(places) == len(finding.evidence)
+
+
+def test_a_prompt_that_a_loop_sends_says_so(check: Check) -> None:
+    source = (
+        "def ask(client, documents):\n    for document in documents:\n"
+        f'        text = f"{{document}} {RULES}"\n        {SEND}'
+    )
+    found = check(source).findings[0]
+    told = found.evidence[-1]
+    assert told.text == "it is sent in a loop, and each round reads it again"
+    assert told.location is not None
+    assert told.location.line == 4
+    report = check(source.replace("for document in documents", "if document := documents"))
+    assert all("loop" not in step.text for step in report.findings[0].evidence)

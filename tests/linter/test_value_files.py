@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stemfirst_lint.check import Report, check_paths
 from stemfirst_lint.config import Config
@@ -98,6 +98,7 @@ def test_places_lead_to_the_characters(path: str) -> None:
                 assert text[at] == character or text[at] == "\\"
 
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NESTED = st.recursive(
     st.text(max_size=6) | st.integers() | st.none(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
@@ -105,6 +106,7 @@ NESTED = st.recursive(
 )
 
 
+@UNHURRIED
 @given(NESTED, st.booleans(), st.sampled_from([None, 2]))
 def test_json_is_read_as_its_parser_does(value: Any, is_ascii: bool, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=is_ascii, indent=indent)
@@ -113,6 +115,7 @@ def test_json_is_read_as_its_parser_does(value: Any, is_ascii: bool, indent: int
         assert read == flat(value)
 
 
+@UNHURRIED
 @given(
     st.text(alphabet="ab:-|> '\"\n\\{}[]#=&\t.,"), st.sampled_from(["a.yaml", "a.json", "a.toml"])
 )
@@ -236,3 +239,18 @@ def test_a_value_that_is_not_there_or_stays_is_silent(tmp_path: Path) -> None:
     report = check_paths((str(tmp_path),), Config(root=str(tmp_path)))
     assert report.findings == ()
     assert report.prompts == 1
+
+
+def test_files_of_values_that_the_settings_name_are_checked(tmp_path: Path) -> None:
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(YAML % RULES)
+    (folder / "b.toml").write_text(TOML % RULES)
+    (folder / "c.json").write_text(json.dumps({"qa": [{"user": "{question}\n" + RULES}]}))
+    config = Config(root=str(tmp_path), prompts=("prompts/*",))
+    found = check_paths((str(tmp_path),), config).findings
+    assert [(Path(f.location.path).name, f.code) for f in found] == [
+        ("a.yaml", "SF301"),
+        ("b.toml", "SF301"),
+        ("c.json", "SF301"),
+    ]

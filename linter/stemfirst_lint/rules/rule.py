@@ -14,6 +14,7 @@ from stemfirst.tiers import Tier
 from stemfirst_lint.gain import Count, Counter
 from stemfirst_lint.model import (
     Argument,
+    Evidence,
     Finding,
     Hole,
     Kind,
@@ -98,7 +99,10 @@ class Rule:
             location=location,
             forfeited_tokens=count.tokens if count is not None else 0,
             forfeited_is_estimate=count is not None and count.is_estimate,
-            evidence=about.verdict.evidence if about is not None else (),
+            evidence=(
+                *(about.verdict.evidence if about is not None else ()),
+                *(repeated(site) if site is not None else ()),
+            ),
             template=site.template if site is not None else None,
             site=site,
             remedy=remedy,
@@ -114,7 +118,7 @@ class Rule:
             location=hole.location,
             forfeited_tokens=count.tokens,
             forfeited_is_estimate=count.is_estimate,
-            evidence=hole.verdict.evidence,
+            evidence=(*hole.verdict.evidence, *repeated(site)),
             template=site.template,
             hole=hole,
             site=site,
@@ -146,6 +150,13 @@ class Rule:
             count = limits.counter.count(*texts)
             if is_always or count.tokens >= limits.min_gain_tokens:
                 yield hole, count
+
+
+def repeated(site: Site) -> tuple[Evidence, ...]:
+    """Return the step of evidence that tells of the loop in which a prompt is sent."""
+    if site.loop is None:
+        return ()
+    return (Evidence("it is sent in a loop, and each round reads it again", site.loop),)
 
 
 def stable_behind(site: Site, hole: Hole) -> tuple[str, ...]:
