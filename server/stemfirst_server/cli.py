@@ -83,6 +83,14 @@ PARSERS = (
     metavar="TOKENS",
     help="Longest prompt and answer together; default: the model's own limit.",
 )
+@click.option(
+    "--max-output-tokens",
+    "most_output_tokens",
+    type=click.IntRange(min=1),
+    metavar="TOKENS",
+    help="Most tokens of an answer, whatever a request asks for or leaves out; it then ends with "
+    "finish_reason length. Default: up to the end of the context.",
+)
 @click.option("--page", default=16, show_default=True, help="Tokens in a page; a power of two.")
 @click.option(
     "--pool-tokens",
@@ -226,7 +234,8 @@ PARSERS = (
     multiple=True,
     envvar="STEMFIRST_ADMIN_KEY",
     metavar="KEY",
-    help="Key of /metrics where keys are asked for. Also: STEMFIRST_ADMIN_KEY.",
+    help="Key of the operator's routes where keys are asked for: /metrics, /v1/savings/tenants and "
+    "/v1/admin (flush, drain, reload, shared prefixes). Also: STEMFIRST_ADMIN_KEY.",
 )
 @click.option(
     "--shutdown-timeout",
@@ -262,12 +271,19 @@ PARSERS = (
     type=click.Choice(["text", "json"]),
     help="Lines for people, or one JSON object a line.",
 )
+@click.option(
+    "--log-text",
+    "logs_text",
+    is_flag=True,
+    help="Log prompts and answers too, at level info; without it no log holds any of them.",
+)
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS))
 def serve(log_level: str, log_format: str, **flags: object) -> None:
     """Serve a model with a prefix cache that reports what it saved.
 
-    Speaks OpenAI's API under /v1: chat/completions, completions, models. Without --model it
-    serves a small model of random weights: its text is noise, its timings are real.
+    Speaks OpenAI's API under /v1 (chat/completions, completions, responses, models) and Anthropic's
+    (messages). Without --model it serves a small model of random weights: its text is noise, its
+    timings are real.
     """
     from stemfirst_server.errors import ConfigError
     from stemfirst_server.logs import formatter
@@ -292,6 +308,8 @@ def serve(log_level: str, log_format: str, **flags: object) -> None:
         raise click.ClickException(str(error)) from None
     log = logging.getLogger("stemfirst.serve")
     log.info("starting at %s", base_url(listener))
+    if settings.logs_text:
+        log.warning("prompts and answers stand in this log: --log-text")
     if not keys.are_asked_for and not is_loopback(listener):
         log.warning("anyone who reaches this address may ask: --api-keys-file or --api-key")
     ServerProcess(settings, listener).run()

@@ -11,6 +11,7 @@
     ├── OverloadedError           no room for this request now
     ├── DrainingError             nothing new is taken for now, by an operator's wish
     ├── RequestFailedError        this one request broke; all others go on
+    │   └── FormatFailedError     it asked for a format that cannot be followed to its end
     └── EngineStoppedError        nobody is there to do the work
 
 Knows: which fault it was, and a message fit for the person who meets it. Does not know HTTP: the
@@ -85,6 +86,15 @@ class DrainingError(ServerError):
 
 class RequestFailedError(ServerError):
     """One accepted request could not be completed; the engine goes on with all others."""
+
+
+class FormatFailedError(RequestFailedError):
+    """The format that was asked for cannot be followed to its end; the request is at fault."""
+
+    BEGINS = "the asked format could not be followed"
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault if fault.startswith(self.BEGINS) else f"{self.BEGINS}: {fault}")
 
 
 class EngineStoppedError(ServerError):

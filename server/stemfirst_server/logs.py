@@ -1,6 +1,7 @@
 """Log lines for people, or one JSON object a line for machines.
 
-Knows formats. What stands in a line is its writer's: never a prompt or a key.
+Knows formats. What stands in a line is its writer's: never a key, and a prompt only where
+the operator asked for it.
 """
 
 from __future__ import annotations

@@ -28,3 +28,12 @@ def tenant_of(namespace: str) -> str:
     """Return the tenant that a namespace belongs to."""
     name: str = json.loads(namespace)[1]
     return name
+
+
+def is_neighbour(namespace: str, other: str) -> bool:
+    """Return whether two different namespaces are one tenant's, of one model."""
+    if namespace == other or not other.startswith("["):
+        return False
+    # All but the salt, which stands at the end; JSON keeps quotes in names apart from these.
+    own: list[str] = json.loads(other)
+    return namespace.startswith(json.dumps(own[:2])[:-1] + ", ")

@@ -26,6 +26,7 @@ class ServeSettings:
         has_one_dnn: as `load_model` takes it.
         device: as `load_model` takes it.
         context_tokens: a lower limit than the model's own, or None.
+        most_output_tokens: of an answer; None: up to the end of the context.
         page: tokens in a page.
         pool_tokens: KV slots in all; None takes a share of free memory.
         kv_dtype: as `EngineConfig` takes it.
@@ -53,6 +54,7 @@ class ServeSettings:
             a disk cache needs.
         disk_cache: folder for KV that the host gives up, this server's alone; None: none.
         disk_cache_gib: most that the folder holds.
+        logs_text: prompts and answers stand in the log.
     """
 
     model: str | None = None
@@ -64,6 +66,7 @@ class ServeSettings:
     has_one_dnn: bool = True
     device: str = "auto"
     context_tokens: int | None = None
+    most_output_tokens: int | None = None
     page: int = 16
     pool_tokens: int | None = None
     kv_dtype: str = "auto"
@@ -88,6 +91,7 @@ class ServeSettings:
     host_cache_gib: float | None = None
     disk_cache: Path | None = None
     disk_cache_gib: float = 8.0
+    logs_text: bool = False
 
     def tiers(self) -> TierSettings:
         """Return the memory behind the device's.

@@ -97,12 +97,14 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
             notice=DEMO_NOTICE if is_demo else None,
             is_demo=is_demo,
             created_s=int(time.time()),
+            most_output_tokens=settings.most_output_tokens,
         ),
         cost_model,
         Admission(config.max_running + settings.most_queued),
         settings.tool_call_parser,
         sums,
         lambda: engine.reload(load()),
+        logs_text=settings.logs_text,
     )
 
 

@@ -74,6 +74,11 @@ class Keys:
         self._tenants, self._admin_digests = other._tenants, other._admin_digests
 
     @property
+    def tenant_names(self) -> frozenset[str]:
+        """The names of all tenants that have a key."""
+        return frozenset(tenant.name for tenant in self._tenants.values())
+
+    @property
     def are_asked_for(self) -> bool:
         """Whether a request needs a key."""
         return bool(self._tenants)

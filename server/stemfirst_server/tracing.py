@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 try:
     from opentelemetry import propagate, trace
-    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace import SpanKind, StatusCode
 except ModuleNotFoundError:
     HAS_API = False
 else:
     HAS_API = True
+
+CANCELLED = "cancelled"
+"""Why a span ended whose client left; no fault of the server's."""
 
 
 def record(
@@ -37,14 +40,15 @@ def record(
     answer_id: str,
     headers: Mapping[str, str],
     sampling: SamplingParams,
-    report: Report,
+    report: Report | None,
     output_tokens: int,
     finishes: Sequence[str],
     began_s: float,
     request_id: str,
+    error: str | None = None,
     provider: TracerProvider | None = None,
 ) -> None:
-    """Tell an answer that is complete.
+    """Tell an answer that is complete, or that ended before it was.
 
     Args:
         operation: `chat` or `text_completion`.
@@ -52,11 +56,12 @@ def record(
         answer_id: as the client knows it.
         headers: of the request, for its trace.
         sampling: what was asked.
-        report: the account.
+        report: the account; None: it ended before there was one.
         output_tokens: of all choices.
         finishes: why each choice ended.
         began_s: when the request came, seconds since 1970.
         request_id: as the log knows it.
+        error: why it ended early: `cancelled` where the client left, else a kind of error.
         provider: where spans go; None: the process's own.
     """
     if not HAS_API:
@@ -69,29 +74,38 @@ def record(
         start_time=int(began_s * 1e9),
     )
     if span.is_recording():
-        timing = report.time
-        saved = timing.prefill_ms_saved
         found: dict[str, AttributeValue | None] = {
             "gen_ai.operation.name": operation,
             "gen_ai.provider.name": "stemfirst",
             "gen_ai.request.model": model,
             "gen_ai.response.model": model,
             "gen_ai.response.id": answer_id,
-            "gen_ai.response.finish_reasons": tuple(finishes),
+            "gen_ai.response.finish_reasons": tuple(finishes) or None,
+            "error.type": error,
             "gen_ai.request.max_tokens": sampling.max_tokens,
             "gen_ai.request.temperature": sampling.temperature,
             "gen_ai.request.top_p": sampling.top_p,
             "gen_ai.request.seed": sampling.seed,
-            "gen_ai.usage.input_tokens": report.prompt_tokens,
             "gen_ai.usage.output_tokens": output_tokens,
-            "gen_ai.usage.cache_read.input_tokens": report.cached_tokens,
             "stemfirst.request.id": request_id,
-            "stemfirst.queue_ms": timing.queue,
-            "stemfirst.prefill_ms": timing.prefill,
-            "stemfirst.ttft_ms": timing.ttft,
-            "stemfirst.tpot_ms": timing.tpot,
-            "stemfirst.prefill_ms_saved": saved.est if saved else None,
-            "stemfirst.miss.reason": report.missed.reason if report.missed else None,
+            **(_counted(report) if report is not None else {}),
         }
         span.set_attributes({name: value for name, value in found.items() if value is not None})
+        if error is not None and error != CANCELLED:
+            span.set_status(StatusCode.ERROR)
     span.end(end_time=time.time_ns())
+
+
+def _counted(report: Report) -> dict[str, AttributeValue | None]:
+    timing = report.time
+    saved = timing.prefill_ms_saved
+    return {
+        "gen_ai.usage.input_tokens": report.prompt_tokens,
+        "gen_ai.usage.cache_read.input_tokens": report.cached_tokens,
+        "stemfirst.queue_ms": timing.queue,
+        "stemfirst.prefill_ms": timing.prefill,
+        "stemfirst.ttft_ms": timing.ttft,
+        "stemfirst.tpot_ms": timing.tpot,
+        "stemfirst.prefill_ms_saved": saved.est if saved else None,
+        "stemfirst.miss.reason": report.missed.reason if report.missed else None,
+    }

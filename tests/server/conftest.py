@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -24,7 +24,7 @@ MODEL = "stemfirst-demo"
 class Served:
     """A server process; `url` is known once it is ready."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, env: Mapping[str, str] | None = None) -> None:
         self.log_file = folder / "serve.log"
         self._log = self.log_file.open("wb")
         self.process = subprocess.Popen(
@@ -33,7 +33,7 @@ class Served:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             # Threads that spin for one another are slow wherever something else runs too.
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
         )
         self.url = ""
 
@@ -41,9 +41,9 @@ class Served:
     def log(self) -> str:
         return self.log_file.read_text("utf-8")
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern: str, within_s: float = START_S) -> re.Match[str]:
         """Return the first match in the log."""
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             found = re.search(pattern, self.log)
             if found:
@@ -53,8 +53,8 @@ class Served:
             time.sleep(0.02)
         raise AssertionError(f"{pattern!r} never came; the log:\n{self.log}")
 
-    def wait_until_ready(self) -> Served:
-        self.url = self.wait_for(r"Serving \S+ at (http://\S+)/v1")[1]
+    def wait_until_ready(self, within_s: float = START_S) -> Served:
+        self.url = self.wait_for(r"Serving \S+ at (http://\S+)/v1", within_s)[1]
         return self
 
     def ends_within(self, seconds: float) -> int:

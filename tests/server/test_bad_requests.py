@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -129,8 +130,62 @@ def test_any_integer_is_a_seed(http: httpx.Client, seed: int) -> None:
 
 
 def test_unknown_fields_are_tolerated(http: httpx.Client) -> None:
-    body = chat(guided_json={"x": 1}, metadata={"a": "b"}, parallel_tool_calls=True)
+    body = chat(no_such_field={"x": 1}, metadata={"a": "b"}, parallel_tool_calls=True)
     assert http.post("/v1/chat/completions", json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "value"),
+    [
+        ("/v1/chat/completions", "allowed_token_ids", [50, 51]),
+        ("/v1/chat/completions", "bad_words", ["no"]),
+        ("/v1/chat/completions", "min_tokens", 5),
+        ("/v1/chat/completions", "functions", [{"name": "f"}]),
+        ("/v1/chat/completions", "function_call", {"name": "f"}),
+        ("/v1/chat/completions", "modalities", ["text", "audio"]),
+        ("/v1/chat/completions", "skip_special_tokens", False),
+        ("/v1/completions", "prompt_logprobs", 1),
+        ("/v1/completions", "truncate_prompt_tokens", 8),
+        ("/v1/completions", "use_beam_search", True),
+        ("/v1/messages", "mcp_servers", [{"name": "x"}]),
+        ("/v1/messages", "guided_json", {"type": "object"}),
+        ("/v1/responses", "structured_outputs", {"choice": ["a"]}),
+    ],
+)
+def test_a_field_that_would_change_the_answer_and_is_not_built_is_refused(
+    http: httpx.Client, path: str, field: str, value: Any
+) -> None:
+    bodies = {"/v1/completions": {"prompt": "hi"}, "/v1/responses": {"input": "hi"}}
+    answer = http.post(path, json=bodies.get(path, chat()) | {field: value})
+    assert answer.status_code == 400, answer.text
+    assert field in answer.json()["error"]["message"]
+
+
+def test_such_a_field_that_asks_for_nothing_is_let_pass(http: httpx.Client) -> None:
+    idle = {
+        "allowed_token_ids": None, "bad_words": [], "min_tokens": 0, "functions": None,
+        "function_call": "auto", "modalities": ["text"], "skip_special_tokens": True,
+        "use_beam_search": False, "structured_outputs": None, "guided_choice": None,
+    }  # fmt: skip
+    assert http.post("/v1/chat/completions", json=chat(**idle)).status_code == 200
+
+
+@pytest.mark.parametrize("value", [True, "1"])
+def test_a_number_is_a_number(http: httpx.Client, value: Any) -> None:
+    assert http.post("/v1/chat/completions", json=chat(temperature=value)).status_code == 400
+
+
+def test_a_body_of_another_type_is_told_which_it_must_be(http: httpx.Client) -> None:
+    answer = http.post("/v1/chat/completions", content=json.dumps(chat()))
+    assert answer.status_code == 415
+    assert "content-type: application/json" in answer.json()["error"]["message"]
+
+
+def test_log_probabilities_of_the_prompt_are_refused(http: httpx.Client) -> None:
+    body = {"prompt": "hi", "echo": True, "logprobs": 1, "max_tokens": 0}
+    answer = http.post("/v1/completions", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "echo"
 
 
 @pytest.mark.parametrize(

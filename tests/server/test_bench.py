@@ -55,8 +55,14 @@ def test_figures_of_a_run_are_the_servers_own(
     assert found["errors"] == {}
     assert found["output_tokens"] == 48
     assert found["hit_ratio"] >= least_hits
-    assert found["prefill_ms_saved"] > 0
-    assert found["saved"] > 0
+    assert found["hits"] > 0
+    # On a busy machine the server's law may scatter too much for any estimate; then there is none.
+    if found["estimated_hits"]:
+        assert found["prefill_ms_saved"] > 0
+        assert found["saved"] > 0
+        assert found["currency"] == "USD"
+    else:
+        assert found["prefill_ms_saved"] is None
     for name in ("ttft_ms", "tpot_ms", "e2e_ms"):
         spread = found[name]
         assert spread["count"] == 12
@@ -212,3 +218,38 @@ def test_a_trace_is_played(server: Any, tmp_path: Path) -> None:
 def test_an_address_without_a_host_is_refused() -> None:
     with pytest.raises(EndpointError):
         Endpoint("127.0.0.1:8000", api_key=None, timeout_s=1)
+
+
+def outcome(cached: int, saved_ms: float | None) -> Outcome:
+    usage = Usage(prompt_tokens=100, cached_tokens=cached)
+    return Outcome(0.0, ttft_s=0.1, e2e_s=0.2, usage=usage, saved_ms=saved_ms, currency="EUR",
+                   saved_money=None if saved_ms is None else saved_ms / 1e6)  # fmt: skip
+
+
+def test_a_saving_that_nobody_estimated_is_none_and_not_zero() -> None:
+    found = figures([outcome(0, 0.0), outcome(64, None), outcome(64, None)], 1.0)
+    assert found.saved_ms is None
+    assert "no estimate of what its 2 hits saved" in shown(found)
+    some = figures([outcome(0, 0.0), outcome(64, 5.0), outcome(64, None)], 1.0)
+    assert some.saved_ms == 5.0
+    assert "(1 of 2 hits): 5 ms, 0.000005 EUR" in shown(some)
+
+
+def test_a_run_in_which_all_failed_claims_nothing_of_the_cache() -> None:
+    text = shown(figures([Outcome(0.0, error="status 404: no such model")], 1.0))
+    assert "1 failed" in text
+    assert "cache" not in text
+    assert "TTFT" not in text
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--speed", "0"), ("--timeout", "-1")])
+def test_a_number_out_of_range_is_a_usage_error(flag: str, value: str) -> None:
+    done = command("http://127.0.0.1:9", flag, value)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_wants_a_key_is_named_so(guarded: Any) -> None:
+    done = command(f"{guarded.url}/v1", "--requests", "1")
+    assert done.returncode == 2
+    assert "--api-key" in done.stderr

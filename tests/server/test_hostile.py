@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -127,6 +128,52 @@ def test_a_number_where_a_number_stands_but_not_this_one(http: httpx.Client, pat
             answer = post(http, path, body[:-1] + f', "{field}": {value}}}')
             assert answer.status_code < 500, (field, value, answer.text)
             answer.json()
+
+
+LONG_TEXT: dict[str, tuple[str, str]] = {
+    "chat": (
+        "/v1/chat/completions",
+        '{"max_tokens": 1, "messages": [{"role": "user", "content": "@"}]}',
+    ),
+    "tools": (
+        "/v1/chat/completions",
+        '{"max_tokens": 1, "messages": [{"role": "user", "content": "hi"}], "tools": '
+        '[{"type": "function", "function": {"name": "f", "description": "@"}}]}',
+    ),
+    "completions": ("/v1/completions", '{"max_tokens": 1, "prompt": "@"}'),
+    "messages": (
+        "/v1/messages",
+        '{"max_tokens": 1, "messages": [{"role": "user", "content": "@"}]}',
+    ),
+    "count": (
+        "/v1/messages/count_tokens",
+        '{"messages": [{"role": "user", "content": "@"}]}',
+    ),
+    "tokenize": ("/tokenize", '{"prompt": "@"}'),
+}
+
+
+@pytest.mark.parametrize("name", LONG_TEXT)
+def test_a_text_that_can_never_fit_is_refused_before_it_is_tokenised(
+    http: httpx.Client, name: str
+) -> None:
+    path, body = LONG_TEXT[name]
+    # 20 MB would take a tokenizer a minute and 5 GB.
+    answer = post(http, path, body.replace("@", "a " * 10_000_000))
+    assert answer.status_code == 400, answer.text
+    assert "maximum context length" in answer.text
+
+
+def test_while_a_long_text_is_tokenised_the_server_answers_others(http: httpx.Client) -> None:
+    body = LONG_TEXT["tokenize"][1].replace("@", "a " * 400_000)
+    answered = 0
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(post, http, "/tokenize", body)
+        while not reading.done():
+            assert http.get("/health").status_code == 200
+            answered += not reading.done()
+    assert reading.result().status_code == 200
+    assert answered >= 3, "the tokenizer held everybody up"
 
 
 @pytest.mark.parametrize("host", ["[", "a b", "\x7f", "x" * 900])

@@ -58,7 +58,8 @@ def test_a_message_is_answered_and_counted(claude: anthropic.Anthropic, policy: 
     }
     cold, warm = claude.messages.create(**asked), claude.messages.create(**asked)
     assert cold.id != warm.id
-    assert cold.id.startswith("msg-")
+    assert cold.id.startswith("msg_")
+    assert cold._request_id, "the client looks for the header request-id"
     assert (cold.type, cold.role, cold.model) == ("message", "assistant", MODEL)
     assert cold.content[0].type == warm.content[0].type == "text"
     assert cold.content[0].text == warm.content[0].text

@@ -157,3 +157,37 @@ def test_a_bad_request_names_the_field(client: openai.OpenAI, name: str) -> None
     with pytest.raises(openai.BadRequestError) as caught:
         client.post("/responses", body=body, cast_to=object)
     assert caught.value.param == parameter
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_logprobs_come_with_a_response_that_includes_them(
+    client: openai.OpenAI, is_streamed: bool
+) -> None:
+    asked: Any = {
+        "model": MODEL,
+        "input": "Hello there",
+        "max_output_tokens": 6,
+        "temperature": 0,
+        "include": ["message.output_text.logprobs"],
+        "top_logprobs": 2,
+    }
+    if is_streamed:
+        events = list(client.responses.create(stream=True, **asked))
+        deltas = [event for event in events if event.type == "response.output_text.delta"]
+        told = [item for event in deltas for item in event.logprobs]
+        last: Any = events[-1]
+        found = last.response.output[0].content[0]
+        assert [item.token for item in told] == [item.token for item in found.logprobs]
+    else:
+        found = client.responses.create(**asked).output[0].content[0]  # type: ignore[union-attr,index]
+    assert bytes(b for item in found.logprobs for b in item.bytes).decode() == found.text
+    for item in found.logprobs:
+        assert item.logprob <= 0
+        assert len(item.top_logprobs) == 2
+        assert item.top_logprobs[0].logprob == pytest.approx(item.logprob)
+
+
+def test_logprobs_that_nobody_includes_are_refused(http: httpx.Client) -> None:
+    answer = http.post("/v1/responses", json={"input": "a", "top_logprobs": 2})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "top_logprobs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -291,3 +292,117 @@ def test_what_cannot_be_enforced_is_400_with_the_part(
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"] == parameter
     assert "\n" not in answer.json()["error"]["message"]
+
+
+LARK = 'start: "in " /[1-9]/ " days"'
+GBNF = 'root ::= "in " [1-9] " days"'
+
+
+@pytest.mark.parametrize(
+    ("asked", "pattern"),
+    [
+        ({"structured_outputs": {"choice": ["yes/no", 'a "word"']}}, r'yes/no|a "word"'),
+        ({"structured_outputs": {"regex": "[a-c]{2}/[0-9]"}}, "[a-c]{2}/[0-9]"),
+        ({"structured_outputs": {"regex": "a\\/b"}}, "a/b"),
+        ({"structured_outputs": {"grammar": LARK}}, "in [1-9] days"),
+        ({"structured_outputs": {"grammar": GBNF}}, "in [1-9] days"),
+        ({"guided_choice": ["left", "right"]}, "left|right"),
+        ({"guided_regex": "x{3}"}, "xxx"),
+    ],
+    ids=["choice", "regex", "escaped", "lark", "gbnf", "guided choice", "guided regex"],
+)
+@pytest.mark.parametrize("route", [CHAT, "/v1/completions"])
+def test_vllms_structured_outputs_are_kept_to(
+    http: httpx.Client, asked: dict[str, Any], pattern: str, route: str
+) -> None:
+    prompt = {"messages": ASKED} if route == CHAT else {"prompt": "So:"}
+    answer = http.post(route, json=prompt | asked | {"max_tokens": 40})
+    assert answer.status_code == 200, answer.text
+    choice = answer.json()["choices"][0]
+    text = choice["text"] if route != CHAT else choice["message"]["content"]
+    assert re.fullmatch(pattern, text), text
+    assert choice["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"structured_outputs": {"json": SCHEMA, "regex": None}},
+        {"structured_outputs": {"json": json.dumps(SCHEMA)}},
+        {"guided_json": SCHEMA},
+    ],
+    ids=["schema", "its text", "guided"],
+)
+def test_vllms_schemas_are_kept_to(http: httpx.Client, asked: dict[str, Any]) -> None:
+    answer = http.post(CHAT, json={"messages": ASKED, "max_tokens": 60} | asked)
+    found = json.loads(answer.json()["choices"][0]["message"]["content"])
+    assert set(found) == {"city", "days"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ({"structured_outputs": {"choice": []}}, "structured_outputs.choice"),
+        ({"structured_outputs": {"choice": ["a"], "regex": "a"}}, "structured_outputs"),
+        ({"structured_outputs": {"structural_tag": "x"}}, "structured_outputs"),
+        ({"structured_outputs": {"regex": "(?=a)b["}}, "structured_outputs.regex"),
+        ({"structured_outputs": {"grammar": "root ::= ("}}, "structured_outputs.grammar"),
+        ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_regex"),
+        (
+            {"guided_regex": "a", "response_format": {"type": "json_object"}},
+            "guided_regex",
+        ),
+    ],
+)
+def test_what_makes_no_format_is_400_with_the_part_too(
+    http: httpx.Client, asked: dict[str, Any], parameter: str
+) -> None:
+    answer = http.post(CHAT, json={"messages": ASKED, "max_tokens": 4} | asked)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["param"] == parameter
+    assert "start:" not in answer.json()["error"]["message"], "our grammar is nobody's business"
+
+
+ENDLESS: dict[str, Any] = {
+    "itself": {"$ref": "#"},
+    "in a circle": {"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+    "lists of itself": {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
+    "in two circles": {
+        "$defs": {
+            "a": {"anyOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]},
+            "b": {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]},
+        },
+        "$ref": "#/$defs/a",
+    },
+    "within an object": {
+        "type": "object",
+        "properties": {"x": {"type": "array", "items": {"$ref": "#/properties/x"}, "minItems": 1}},
+        "required": ["x"],
+    },
+}
+
+
+@pytest.mark.parametrize("schema", ENDLESS.values(), ids=ENDLESS)
+def test_a_schema_without_an_end_is_400_and_no_fault_of_ours(
+    http: httpx.Client, schema: dict[str, Any]
+) -> None:
+    asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    body = {"messages": ASKED, "response_format": asked, "max_tokens": 200}
+    answer = http.post(CHAT, json=body)
+    # What only nests as deep as the answer is long may also be cut.
+    if answer.status_code == 200:
+        assert answer.json()["choices"][0]["finish_reason"] == "length"
+        return
+    assert answer.status_code == 400, answer.text
+    assert "state" not in answer.json()["error"]["message"].lower()
+
+
+def test_a_fault_in_a_schema_is_placed(http: httpx.Client) -> None:
+    inner = {"type": "object", "properties": {"age": {"type": "nope"}}}
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "person": inner}}
+    asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    answer = http.post(CHAT, json={"messages": ASKED, "response_format": asked})
+    message = answer.json()["error"]["message"]
+    assert "/properties/person/properties/age" in message
+    assert "nope" in message
+    assert "%json" not in message

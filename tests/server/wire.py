@@ -73,10 +73,10 @@ class Connection:
         return Reply(int(head[0].split()[1]), found, data)
 
     async def post_and_leave(
-        self, path: str, body: Any, *, after_bytes: int, after_s: float = 0.0
+        self, path: str, body: Any, *, after_bytes: int, after_s: float = 0.0, **headers: str
     ) -> None:
         """Send a request, read some of its answer, and cut the connection."""
-        self._writer.write(request_bytes(path, body))
+        self._writer.write(request_bytes(path, body, **headers))
         await self._writer.drain()
         with suppress(TimeoutError):  # an answer may be shorter
             async with asyncio.timeout(2.0):

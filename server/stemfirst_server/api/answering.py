@@ -62,12 +62,12 @@ async def chat(body: ChatRequest, request: Request, service: Service) -> Respons
         body.tools,
         add_generation_prompt=body.add_generation_prompt and not body.continue_final_message,
         continue_final_message=body.continue_final_message,
-        options=body.chat_template_kwargs,
+        options=body.template_options,
     )
     vocabulary = service.vocabulary
     return await _converse(
         body, request, service, asked, sampling, body.output(),
-        lambda head, _: openai.ChatShape(head, vocabulary), "chatcmpl",
+        lambda head, _: openai.ChatShape(head, vocabulary), "chatcmpl-",
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ async def message(body: MessagesRequest, request: Request, service: Service) -> 
     asked, paths = body.conversation()
     return await _converse(
         body, request, service, asked, sampling, body.output(),
-        lambda head, prompt: MessagesShape(head, prompt.tokens, prompt.comparison), "msg",
+        lambda head, prompt: MessagesShape(head, prompt.tokens, prompt.comparison), "msg_",
         Origin(body.model_dump(include={"system", "messages", "tools"}), paths),
     )  # fmt: skip
 
@@ -88,9 +88,10 @@ async def response(body: ResponsesRequest, request: Request, service: Service) -
     refuse_reference(body.stemfirst)
     sampling = body.sampling()
     asked, paths = body.conversation()
+    vocabulary = service.vocabulary
     return await _converse(
         body, request, service, asked, sampling, body.output(),
-        lambda head, _: ResponsesShape(head, body), "resp",
+        lambda head, _: ResponsesShape(head, body, vocabulary), "resp_",
         Origin(body.model_dump(include={"instructions", "input", "tools"}), paths),
         field="input",
     )  # fmt: skip
@@ -129,7 +130,7 @@ async def _converse(
         began = time.monotonic()
         prompt = await service.chat_prompt(asked, space, origin)
         tokenize_ms = (time.monotonic() - began) * 1000
-        service.check_length(prompt, sampling.max_tokens, field)
+        sampling = service.fitted(sampling, prompt, field)
         plan = await service.outputs.plan(output)
         head = _head(kind, model)
         comparison = _compared(body, service, tenant, head.response_id, asked, space, prompt)
@@ -164,18 +165,19 @@ async def completion(body: CompletionRequest, request: Request, service: Service
         ]
         tokenize_ms = (time.monotonic() - began) * 1000
         for tokens in prompts:
-            service.check_length(tokens, sampling.max_tokens, "prompt")
+            sampling = service.fitted(sampling, tokens, "prompt")
         echoes = [""] * len(asked)
         if body.echo:
             echoes = [
                 prompt if isinstance(prompt, str) else service.vocabulary.decode(prompt)
                 for prompt in asked
             ]
-        head = _head("cmpl", model)
+        head = _head("cmpl-", model)
         shape = openai.CompletionShape(head, service.vocabulary)
+        plan = await service.outputs.plain(body.text())
         return await _answer(
             body, request, service, seats, shape, head, prompts, echoes, sampling, space,
-            tokenize_ms,
+            tokenize_ms, plan,
         )  # fmt: skip
 
 
@@ -267,4 +269,4 @@ def _model(body: Sampled, service: Service) -> str:
 
 
 def _head(prefix: str, model: str) -> openai.Head:
-    return openai.Head(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model)
+    return openai.Head(f"{prefix}{uuid.uuid4().hex}", int(time.time()), model)

@@ -67,16 +67,17 @@ def make_app(
     write_timeout_s: float = 60.0,
 ) -> Edge:
     """Return the ASGI app; it answers before the model is loaded, if only to say so."""
+    keys = keys or Keys()
     app = FastAPI(title="stemfirst", docs_url=None, redoc_url=None)
     _add_failures(app, slot)
     _add_answers(app, slot)
     _add_tokens(app, slot)
     _add_facts(app, slot)
     add_steering(app, slot)
-    add_prefixes(app, slot)
+    add_prefixes(app, slot, keys)
     return Edge(
         app,
-        keys=keys or Keys(),
+        keys=keys,
         most_body_bytes=most_body_bytes,
         most_held_bytes=most_held_bytes,
         write_timeout_s=write_timeout_s,

@@ -106,7 +106,10 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                told = MutableHeaders(scope=message)
+                told["x-request-id"] = request_id
+                if scope["path"].startswith("/v1/messages"):
+                    told["request-id"] = request_id  # where Anthropic's clients look
             try:
                 async with asyncio.timeout(self._write_timeout_s):
                     await send(message)

@@ -18,6 +18,7 @@ from stemfirst_server.errors import (
     ContextLengthError,
     DrainingError,
     EngineStoppedError,
+    FormatFailedError,
     InvalidRequestError,
     OverloadedError,
     PrefixUnknownError,
@@ -128,6 +129,11 @@ def ending() -> ApiError:
     )
 
 
+def left() -> ApiError:
+    """Return the answer that nobody reads: its client left. The status is nginx's, for the log."""
+    return ApiError(499, "The client left before this was answered", code="client_left")
+
+
 def wrong_key() -> ApiError:
     """Return the answer to a key that is nobody's."""
     return ApiError(
@@ -173,6 +179,10 @@ def from_server_error(error: ServerError) -> ApiError:
         )
     if isinstance(error, PrefixUnknownError):
         return ApiError(409, str(error), parameter=error.parameter, code="prefix_unknown")
+    if isinstance(error, FormatFailedError):
+        return ApiError(
+            400, f"{str(error)[:1].upper()}{str(error)[1:]}", code="format_cannot_be_followed"
+        )
     if isinstance(error, InvalidRequestError):
         return ApiError(400, str(error), parameter=error.parameter)
     if isinstance(error, OverloadedError):
@@ -207,6 +217,13 @@ def from_validation(errors: Sequence[Any]) -> ApiError:
     place = ".".join(str(step) for step in first.get("loc", ()) if step != "body") or None
     if kind == "missing" and place is None:
         return ApiError(400, "The body is missing: send a JSON object", code="invalid_json")
+    if place is None and isinstance(first.get("input"), bytes):
+        return ApiError(
+            415,
+            "The body is read as JSON only under its own type: send the header "
+            "content-type: application/json",
+            code="unsupported_content_type",
+        )
     message = str(first.get("msg", "not valid"))
     if kind != "missing":
         message += f", got {shortened(first.get('input'))}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from stemfirst_server.api.output import ANYTHING, OutputPlan
 from stemfirst_server.engine.request import FinishEvent, FinishReason, TokenEvent
-from stemfirst_server.errors import RequestFailedError
+from stemfirst_server.errors import FormatFailedError, RequestFailedError
 from stemfirst_server.tokens.stopping import StopMatcher
 from stemfirst_server.tools.calls import Reading
 
@@ -207,7 +207,10 @@ class Generation:
                 return None
             return Piece(index, reading.text, reading.calls, tuple(tokens))
         if finish.reason is FinishReason.ERROR:
-            raise RequestFailedError(finish.error or "the engine could not complete this request")
+            fault = finish.error or "the engine could not complete this request"
+            # The engine tells a fault in words.
+            is_format = fault.startswith(FormatFailedError.BEGINS)
+            raise FormatFailedError(fault) if is_format else RequestFailedError(fault)
         text += choice.matcher.feed(choice.detokenizer.finish())
         is_stopped = choice.is_stopped()
         text += choice.matcher.finish()

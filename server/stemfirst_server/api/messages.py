@@ -7,7 +7,7 @@ Source: anthropic 2.12.0, `types/message*.py`, `types/raw_*_event.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import StrictInt, StrictStr
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stemfirst_server.api.comparing import Comparison
     from stemfirst_server.api.failures import ApiError
     from stemfirst_server.api.openai import Answer, Head, Json
-    from stemfirst_server.engine.request import RequestReport, SamplingParams
+    from stemfirst_server.engine.request import RequestReport, SamplingParams, TokenEvent
     from stemfirst_server.tools.calls import ToolCall
 
 # What a model wrote to itself is no part of the prompt that follows.
@@ -209,7 +209,7 @@ class MessagesShape:
         opening = {"stop_reason": None, "stop_sequence": None, "usage": usage}
         return [{"type": "message_start", "message": self._message([]) | opening}]
 
-    def piece(self, text: str) -> list[Json]:
+    def piece(self, text: str, tokens: Sequence[TokenEvent] = ()) -> list[Json]:
         """Return the events of a piece of text."""
         opening = [] if self._is_open else [self._start({"type": "text", "text": ""})]
         return [*opening, self._delta({"type": "text_delta", "text": text})]

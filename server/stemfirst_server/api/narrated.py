@@ -6,7 +6,7 @@ Knows no field names of either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -15,7 +15,7 @@ from stemfirst_server.errors import InvalidRequestError
 if TYPE_CHECKING:
     from stemfirst_server.api.failures import ApiError
     from stemfirst_server.api.openai import Answer, Json
-    from stemfirst_server.engine.request import RequestReport
+    from stemfirst_server.engine.request import RequestReport, TokenEvent
     from stemfirst_server.tools.calls import ToolCall
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -94,8 +94,8 @@ class Narrated(Protocol):
         """Return the events before the first text."""
         ...
 
-    def piece(self, text: str) -> list[Json]:
-        """Return the events of a piece of text."""
+    def piece(self, text: str, tokens: Sequence[TokenEvent]) -> list[Json]:
+        """Return the events of a piece of text; its tokens are there if logprobs are asked for."""
         ...
 
     def call(self, call: ToolCall) -> list[Json]:

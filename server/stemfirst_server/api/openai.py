@@ -162,26 +162,25 @@ class ChatShape:
         }
 
     def _logprobs(self, tokens: Sequence[TokenEvent]) -> Json:
-        return {
-            "content": [
-                self._token(event.token_id, event.logprob)
-                | {
-                    "top_logprobs": [
-                        self._token(other.token_id, other.logprob) for other in event.top_logprobs
-                    ]
-                }
-                for event in tokens
-            ],
-            "refusal": None,
-        }
+        return {"content": token_logprobs(tokens, self._vocabulary), "refusal": None}
 
-    def _token(self, token_id: int, logprob: float | None) -> Json:
-        data = self._vocabulary.bytes_of(token_id)
+
+def token_logprobs(tokens: Sequence[TokenEvent], vocabulary: Vocabulary) -> list[Json]:
+    """Return tokens with their logprobs and the most likely candidates'."""
+
+    def shown(token_id: int, logprob: float | None) -> Json:
+        data = vocabulary.bytes_of(token_id)
         return {
             "token": data.decode("utf-8", "replace"),
             "logprob": finite(logprob),
             "bytes": list(data),
         }
+
+    return [
+        shown(event.token_id, event.logprob)
+        | {"top_logprobs": [shown(other.token_id, other.logprob) for other in event.top_logprobs]}
+        for event in tokens
+    ]
 
 
 class CompletionShape:

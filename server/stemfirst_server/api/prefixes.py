@@ -6,18 +6,25 @@ Knows bodies and answers; bounds are `steering.prefixes`', locks the engine's.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from stemfirst_server.api import failures
 from stemfirst_server.api.failures import ApiError
-from stemfirst_server.engine.request import FinishEvent, GenerationRequest, SamplingParams
-from stemfirst_server.errors import RequestFailedError
+from stemfirst_server.api.schema import Number
+from stemfirst_server.api.telling import when_left
+from stemfirst_server.engine.request import (
+    FinishEvent,
+    FinishReason,
+    GenerationRequest,
+    SamplingParams,
+)
+from stemfirst_server.errors import InvalidRequestError, RequestFailedError
 from stemfirst_server.namespaces import OPERATOR, namespace, tenant_of
 from stemfirst_server.steering.prefixes import LONGEST_S, Prefix
-from stemfirst_server.tenants import Tenant
+from stemfirst_server.tenants import Keys, Tenant
 from stemfirst_server.tokens.template import conversation
 
 if TYPE_CHECKING:
@@ -43,13 +50,16 @@ class PrefixRequest(BaseModel):
     tools: list[dict[str, Any]] | None = None
     cache_salt: StrictStr | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    name: StrictStr | None = Field(None, max_length=64)
-    ttl_s: float = Ttl
+    name: StrictStr | None = Field(None, max_length=64, min_length=1)
+    ttl_s: Number = Ttl
+    pin: StrictBool = True
 
 
 class SharedRequest(PrefixRequest):
     """The body of `POST /v1/admin/prefixes`; `cache_salt` means nothing in it."""
 
+    # What is shared is hit while it is pinned.
+    pin: Literal[True] = True
     name: StrictStr = Field(max_length=64, min_length=1)
     tenants: list[StrictStr] | None = Field(None, min_length=1, max_length=1024)
 
@@ -59,16 +69,16 @@ class RenewRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    ttl_s: float = Ttl
+    ttl_s: Number = Ttl
 
 
-def add_prefixes(app: FastAPI, slot: Slot) -> None:
-    """Add the routes to the app."""
+def add_prefixes(app: FastAPI, slot: Slot, keys: Keys) -> None:
+    """Add the routes to the app; `keys` says which tenants there are."""
 
     @app.post("/v1/prefixes")
     async def register(body: PrefixRequest, request: Request) -> dict[str, Any]:
         """Compute a prefix, unless it is cached, and keep it on the device."""
-        return await registered(body, request.state.tenant, slot.get(), salt=body.cache_salt)
+        return await registered(body, request, slot.get(), salt=body.cache_salt)
 
     @app.get("/v1/prefixes")
     async def listed(request: Request) -> dict[str, Any]:
@@ -88,7 +98,7 @@ def add_prefixes(app: FastAPI, slot: Slot) -> None:
     @app.post("/v1/prefixes/{identifier}/renew")
     async def renew(identifier: str, body: RenewRequest, request: Request) -> dict[str, Any]:
         """Keep a prefix longer, and compute it again if it had to give way."""
-        return await renewed(identifier, body, request.state.tenant, slot.get())
+        return await renewed(identifier, body, request, slot.get())
 
     @app.delete("/v1/prefixes/{identifier}")
     async def remove(identifier: str, request: Request) -> dict[str, Any]:
@@ -96,9 +106,16 @@ def add_prefixes(app: FastAPI, slot: Slot) -> None:
         return await removed(identifier, request.state.tenant, slot.get())
 
     @app.post("/v1/admin/prefixes")
-    async def share(body: SharedRequest) -> dict[str, Any]:
+    async def share(body: SharedRequest, request: Request) -> dict[str, Any]:
         """Compute a prefix and open it to tenants; what had its name before is let go."""
-        return await shared(body, slot.get())
+        unknown = sorted(set(body.tenants or ()) - keys.tenant_names)
+        if unknown and keys.are_asked_for:
+            raise InvalidRequestError(
+                f"tenants names {unknown[0][:60]!r}, who has no key here: mend the name, or add "
+                "the tenant to the key file first (kill -HUP reads it again)",
+                parameter="tenants",
+            )
+        return await shared(body, request, slot.get())
 
     @app.get("/v1/admin/prefixes")
     async def listed_shared() -> dict[str, Any]:
@@ -106,9 +123,9 @@ def add_prefixes(app: FastAPI, slot: Slot) -> None:
         return await listing(OPERATORS, slot.get())
 
     @app.post("/v1/admin/prefixes/{identifier}/renew")
-    async def renew_shared(identifier: str, body: RenewRequest) -> dict[str, Any]:
+    async def renew_shared(identifier: str, body: RenewRequest, request: Request) -> dict[str, Any]:
         """Keep a shared prefix longer, and compute it again if it had to give way."""
-        return await renewed(identifier, body, OPERATORS, slot.get())
+        return await renewed(identifier, body, request, slot.get(), tenant=OPERATORS)
 
     @app.delete("/v1/admin/prefixes/{identifier}")
     async def remove_shared(identifier: str) -> dict[str, Any]:
@@ -124,13 +141,19 @@ async def listing(tenant: Tenant, service: Service) -> dict[str, Any]:
 
 
 async def renewed(
-    identifier: str, body: RenewRequest, tenant: Tenant, service: Service
+    identifier: str,
+    body: RenewRequest,
+    request: Request,
+    service: Service,
+    *,
+    tenant: Tenant | None = None,
 ) -> dict[str, Any]:
-    """Answer `POST /v1/prefixes/{id}/renew`."""
+    """Answer `POST /v1/prefixes/{id}/renew`; `tenant` is whose it is, if not who asks."""
+    tenant = tenant or request.state.tenant
     found = service.prefixes.renew(tenant.name, identifier, body.ttl_s)
     if found is None:
         raise _unknown(identifier)
-    return await _pin(found, tenant, body.ttl_s, service)
+    return await _pin(found, tenant, body.ttl_s, request, service)
 
 
 async def removed(identifier: str, tenant: Tenant, service: Service) -> dict[str, Any]:
@@ -141,11 +164,13 @@ async def removed(identifier: str, tenant: Tenant, service: Service) -> dict[str
     return {"id": identifier, "object": "prefix", "deleted": True}
 
 
-async def shared(body: SharedRequest, service: Service) -> dict[str, Any]:
+async def shared(body: SharedRequest, request: Request, service: Service) -> dict[str, Any]:
     """Answer `POST /v1/admin/prefixes`."""
     readers = None if body.tenants is None else frozenset(body.tenants)
     # Each name is a namespace of its own, so that what is open to some tells others nothing.
-    made = await registered(body, OPERATORS, service, salt=body.name, readers=readers)
+    made = await registered(
+        body, request, service, tenant=OPERATORS, salt=body.name, readers=readers
+    )
     for other in service.prefixes.named(OPERATORS.name, body.name):
         if other.id != made["id"]:
             await removed(other.id, OPERATORS, service)
@@ -154,13 +179,15 @@ async def shared(body: SharedRequest, service: Service) -> dict[str, Any]:
 
 async def registered(
     body: PrefixRequest,
-    tenant: Tenant,
+    request: Request,
     service: Service,
     *,
+    tenant: Tenant | None = None,
     salt: str | None,
     readers: frozenset[str] | None = None,
 ) -> dict[str, Any]:
-    """Answer `POST /v1/prefixes`."""
+    """Answer `POST /v1/prefixes`; `tenant` is whose it is to be, if not who asks."""
+    tenant = tenant or request.state.tenant
     if body.model is not None and body.model not in service.served.names:
         raise failures.unknown_model(body.model, service.served.names)
     space = namespace(service.served.names[0], tenant.name, salt)
@@ -174,20 +201,24 @@ async def registered(
         tenant.name,
         space,
         ids,
-        pages=len(ids) // service.config.page,
+        pages=len(ids) // service.config.page if body.pin else 0,
         ttl_s=body.ttl_s,
         name=body.name,
         readers=readers,
     )
     try:
-        return await _pin(made, tenant, body.ttl_s, service)
+        return await _pin(made, tenant, body.ttl_s, request, service)
     except BaseException:
         service.prefixes.remove(tenant.name, made.id)
+        # It may have been pinned under this name before; nobody waits for the engine here.
+        asyncio.get_running_loop().run_in_executor(None, service.engine.unpin, made.id)
         raise
 
 
-async def _pin(prefix: Prefix, tenant: Tenant, ttl_s: float, service: Service) -> dict[str, Any]:
-    """Compute what is not cached, and keep it."""
+async def _pin(
+    prefix: Prefix, tenant: Tenant, ttl_s: float, request: Request, service: Service
+) -> dict[str, Any]:
+    """Compute what is not cached, and keep it; a client that leaves ends it."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[FinishEvent] = loop.create_future()
 
@@ -207,18 +238,31 @@ async def _pin(prefix: Prefix, tenant: Tenant, ttl_s: float, service: Service) -
     )
     with service.admission.take(1, tenant) as seats:
         seats.over(service).submit(warming, receive)
+        watching = asyncio.create_task(
+            when_left(request, lambda: service.abort(warming.request_id))
+        )
         try:
             event = await ended
         except asyncio.CancelledError:
             service.abort(warming.request_id)
             raise
+        finally:
+            watching.cancel()
+    if event.reason is FinishReason.ABORT:
+        raise failures.left()
     if event.error is not None:
         raise RequestFailedError(event.error)
-    data = prefix.token_ids.tobytes()
-    is_open_to = (lambda space: prefix.is_open_to(tenant_of(space))) if prefix.is_shared else None
-    await asyncio.to_thread(
-        service.engine.pin, prefix.id, prefix.namespace, data, ttl_s, is_open_to
-    )
+    if prefix.pages:
+        data = prefix.token_ids.tobytes()
+        is_open_to = (
+            (lambda space: prefix.is_open_to(tenant_of(space))) if prefix.is_shared else None
+        )
+        await asyncio.to_thread(
+            service.engine.pin, prefix.id, prefix.namespace, data, ttl_s, is_open_to
+        )
+    else:
+        # It may have been pinned until now.
+        await asyncio.to_thread(service.engine.unpin, prefix.id)
     pinned = await asyncio.to_thread(service.engine.pinned)
     computed = {"cached": event.report.cached_tokens, "computed": event.report.computed_tokens}
     return _shown(prefix, pinned, tenant) | computed

@@ -7,24 +7,27 @@ cache makes cheap, and `previous_response_id` is refused. Source: openai 3.54.0,
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from stemfirst_server.api.narrated import Converted, Path, named, text_of
+from stemfirst_server.api.openai import token_logprobs
 from stemfirst_server.api.output import OutputAsked, json_asked
-from stemfirst_server.api.schema import Sampled
+from stemfirst_server.api.schema import MOST_LOGPROBS, Sampled
 from stemfirst_server.errors import InvalidRequestError
-from stemfirst_server.tokens.template import Conversation, conversation
+from stemfirst_server.tokens.template import Conversation, conversation, effort_option
 from stemfirst_server.tools.calls import tool_use
 
 if TYPE_CHECKING:
     from stemfirst_server.api.failures import ApiError
     from stemfirst_server.api.openai import Answer, Head, Json
-    from stemfirst_server.engine.request import RequestReport, SamplingParams
+    from stemfirst_server.engine.request import RequestReport, SamplingParams, TokenEvent
+    from stemfirst_server.tokens.detokenize import Vocabulary
     from stemfirst_server.tools.calls import ToolCall
 
+_LOGPROBS = "message.output_text.logprobs"
 _NOT_KEPT = "this server keeps no responses: send the whole conversation as input"
 
 
@@ -41,6 +44,9 @@ class ResponsesRequest(Sampled):
     metadata: dict[str, Any] | None = None
     previous_response_id: StrictStr | None = None
     background: StrictBool | None = None
+    include: list[StrictStr] | None = None
+    top_logprobs: StrictInt | None = None
+    reasoning: dict[str, Any] | None = None
     kept_conversation: Any = Field(default=None, alias="conversation")
     kept_prompt: Any = Field(default=None, alias="prompt")
 
@@ -68,7 +74,15 @@ class ResponsesRequest(Sampled):
             raise InvalidRequestError(
                 f"max_output_tokens must be at least 1, got {most}", parameter="max_output_tokens"
             )
-        return self._sampling(most, None)
+        has_logprobs = _LOGPROBS in (self.include or ())
+        top = self.top_logprobs or 0
+        if not 0 <= top <= MOST_LOGPROBS or (top and not has_logprobs):
+            raise InvalidRequestError(
+                f"top_logprobs must be between 0 and {MOST_LOGPROBS} and needs {_LOGPROBS} in "
+                f"include, got {top}",
+                parameter="top_logprobs",
+            )
+        return self._sampling(most, top if has_logprobs else None)
 
     def output(self) -> OutputAsked:
         """Return what the answer must be.
@@ -103,7 +117,8 @@ class ResponsesRequest(Sampled):
             for index, item in enumerate(self.input):
                 _add_item(made, item, ("input", index))
         tools = [_tool(tool, index) for index, tool in enumerate(self.tools or ())]
-        return conversation(made.messages, tools), made.paths
+        effort = (self.reasoning or {}).get("effort")
+        return conversation(made.messages, tools, options=effort_option(effort)), made.paths
 
 
 def _add_item(made: Converted, item: object, at: Path) -> None:
@@ -165,9 +180,11 @@ class ResponsesShape:
     Its output is the text, if there is any or nothing else, and the calls behind it.
     """
 
-    def __init__(self, head: Head, asked: ResponsesRequest) -> None:
+    def __init__(self, head: Head, asked: ResponsesRequest, vocabulary: Vocabulary) -> None:
         self._head = head
         self._asked = asked
+        self._vocabulary = vocabulary
+        self._logprobs: list[Json] = []
         self._item_id = f"msg_{uuid.uuid4().hex}"
         self._number = 0
         self._text = ""
@@ -179,6 +196,7 @@ class ResponsesShape:
         status = "incomplete" if self._is_cut(answer) else "completed"
         output = []
         if answer.text or not answer.calls:
+            self._logprobs = self._told(answer.tokens)
             output.append(self._item(answer.text, status))
         output += [_call(call) for call in answer.calls]
         return self._closed(answer, counted, output) | field
@@ -191,12 +209,14 @@ class ResponsesShape:
             self._event("response.in_progress", response=opened),
         ]
 
-    def piece(self, text: str) -> list[Json]:
+    def piece(self, text: str, tokens: Sequence[TokenEvent]) -> list[Json]:
         """Return the events of a piece of text."""
         self._text += text
+        told = self._told(tokens)
+        self._logprobs += told
         return [
             *self._opened(),
-            self._event("response.output_text.delta", **self._place(), delta=text, logprobs=[]),
+            self._event("response.output_text.delta", **self._place(), delta=text, logprobs=told),
         ]
 
     def call(self, call: ToolCall) -> list[Json]:
@@ -246,7 +266,7 @@ class ResponsesShape:
                 output_index=len(self._done),
                 item=self._item(None, "in_progress"),
             ),
-            self._event("response.content_part.added", **self._place(), part=_part("")),
+            self._event("response.content_part.added", **self._place(), part=self._part("")),
         ]
 
     def _text_done(self, status: str) -> list[Json]:
@@ -260,10 +280,11 @@ class ResponsesShape:
         self._has_opened = False
         self._text = ""
         events = [
-            self._event("response.output_text.done", **place, text=text, logprobs=[]),
-            self._event("response.content_part.done", **place, part=_part(text)),
+            self._event("response.output_text.done", **place, text=text, logprobs=self._logprobs),
+            self._event("response.content_part.done", **place, part=self._part(text)),
             self._event("response.output_item.done", output_index=index, item=item),
         ]
+        self._logprobs = []
         # Text behind a call, which is rare, is an item of its own.
         self._item_id = f"msg_{uuid.uuid4().hex}"
         return events
@@ -281,8 +302,17 @@ class ResponsesShape:
             "type": "message",
             "role": "assistant",
             "status": status,
-            "content": [] if text is None else [_part(text)],
+            "content": [] if text is None else [self._part(text)],
         }
+
+    def _part(self, text: str) -> Json:
+        return {
+            "type": "output_text", "text": text, "annotations": [], "logprobs": self._logprobs,
+        }  # fmt: skip
+
+    def _told(self, tokens: Sequence[TokenEvent]) -> list[Json]:
+        """Return the logprobs of tokens whose text is shown."""
+        return token_logprobs([token for token in tokens if not token.is_stop], self._vocabulary)
 
     def _closed(self, answer: Answer, counted: RequestReport, output: list[Json]) -> Json:
         is_cut = self._is_cut(answer)
@@ -327,6 +357,7 @@ class ResponsesShape:
             if asked.prompt_cache_options
             else None,
             "store": False,
+            "top_logprobs": asked.top_logprobs or 0,
             "temperature": 1.0 if asked.temperature is None else asked.temperature,
             "text": {"format": (asked.text or {}).get("format") or {"type": "text"}},
             "tool_choice": asked.tool_choice or "auto",
@@ -336,10 +367,6 @@ class ResponsesShape:
             "usage": usage,
             "metadata": asked.metadata or {},
         }
-
-
-def _part(text: str) -> Json:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def _call(call: ToolCall) -> Json:

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictBool, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
-from stemfirst_server.api.output import OutputAsked, json_asked
+from stemfirst_server.api.output import OutputAsked, TextAsked, json_asked, text_asked
+from stemfirst_server.api.refusals import refuse_unbuilt
 from stemfirst_server.engine.request import SamplingParams
 from stemfirst_server.errors import InvalidRequestError
+from stemfirst_server.tokens.template import effort_option
 from stemfirst_server.tools.calls import tool_use
 
 MOST_CHOICES = 64
@@ -21,7 +32,8 @@ MOST_LOGPROBS = 20
 COMPLETION_TOKENS = 16
 """Tokens of `/v1/completions` without `max_tokens`. Source: OpenAI's API reference."""
 
-Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A whole number is one too; a boolean or a string is none."""
 
 
 class _Request(BaseModel):
@@ -61,6 +73,13 @@ class Sampled(_Request):
     priority: Any = None
     stemfirst: Any = None
     _prefix_name: dict[str, Any] | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unbuilt(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            refuse_unbuilt(body, cls.model_fields)
+        return body
 
     @property
     def prefix_name(self) -> dict[str, Any] | None:
@@ -135,20 +154,65 @@ class Sampled(_Request):
         )
 
 
-class ChatRequest(Sampled):
+class Formatted(Sampled):
+    """Fields that say what the text must be, OpenAI's and vLLM's."""
+
+    response_format: dict[str, Any] | None = None
+    structured_outputs: dict[str, Any] | None = None
+    guided_json: dict[str, Any] | StrictStr | None = None
+    guided_choice: list[StrictStr] | None = None
+    guided_regex: StrictStr | None = None
+    guided_grammar: StrictStr | None = None
+
+    def text(self) -> TextAsked | None:
+        """Return what the text must be; None: anything.
+
+        Raises:
+            InvalidRequestError: the format is of no kind that is known, or there are several.
+        """
+        older = {
+            f"guided_{kind}": {kind: value}
+            for kind, value in (
+                ("json", self.guided_json),
+                ("choice", self.guided_choice),
+                ("regex", self.guided_regex),
+                ("grammar", self.guided_grammar),
+            )
+            if value is not None
+        }
+        found = [
+            json_asked(self.response_format, "response_format", "json_schema.schema"),
+            text_asked(self.structured_outputs, "structured_outputs"),
+            *(text_asked(value, name) for name, value in older.items()),
+        ]
+        asked = [each for each in found if each is not None]
+        if len(asked) > 1:
+            raise InvalidRequestError(
+                f"{asked[0].parameter} and {asked[1].parameter} exclude each other: send one",
+                parameter=asked[1].parameter,
+            )
+        return asked[0] if asked else None
+
+
+class ChatRequest(Formatted):
     """The body of `POST /v1/chat/completions`."""
 
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
     parallel_tool_calls: StrictBool | None = None
-    response_format: dict[str, Any] | None = None
     max_completion_tokens: StrictInt | None = None
     logprobs: StrictBool | None = None
     top_logprobs: StrictInt | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_effort: StrictStr | None = None
     add_generation_prompt: StrictBool = True
     continue_final_message: StrictBool = False
+
+    @property
+    def template_options(self) -> dict[str, Any]:
+        """What the chat template gets beside messages and tools."""
+        return {**effort_option(self.reasoning_effort), **(self.chat_template_kwargs or {})}
 
     def sampling(self) -> SamplingParams:
         """Return the sampling parameters.
@@ -179,11 +243,11 @@ class ChatRequest(Sampled):
                 is_parallel=self.parallel_tool_calls is not False,
                 schema_name="function.parameters",
             ),
-            json_asked(self.response_format, "response_format", "json_schema.schema"),
+            self.text(),
         )
 
 
-class CompletionRequest(Sampled):
+class CompletionRequest(Formatted):
     """The body of `POST /v1/completions`."""
 
     prompt: StrictStr | list[StrictInt] | list[StrictStr] | list[list[StrictInt]]
@@ -211,6 +275,11 @@ class CompletionRequest(Sampled):
             raise InvalidRequestError(
                 f"logprobs must be between 0 and {MOST_LOGPROBS}, got {self.logprobs}",
                 parameter="logprobs",
+            )
+        if self.echo and self.logprobs is not None:
+            raise InvalidRequestError(
+                "echo with logprobs is not supported: log-probabilities are of the answer only",
+                parameter="echo",
             )
         most = COMPLETION_TOKENS if self.max_tokens is None else self.max_tokens
         return self._sampling(most, self.logprobs)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -46,7 +47,7 @@ from stemfirst_server.tokens.placement import (
     place_conversation,
     place_text,
 )
-from stemfirst_server.tokens.template import ChatTemplate, Conversation
+from stemfirst_server.tokens.template import ChatTemplate, Conversation, conversation
 from stemfirst_server.tools.families import FORMATS
 
 if TYPE_CHECKING:
@@ -65,6 +66,12 @@ if TYPE_CHECKING:
     from stemfirst_server.tenants import Tenant
 
 _Made = TypeVar("_Made")
+
+CHARACTERS_PER_TOKEN = 16
+"""More than texts have on average, in any language; what exceeds it is no text for the context."""
+
+LEAST_MOST_CHARACTERS = 2**20
+"""Texts up to here are tokenised whatever the context is: a second or two beside all else."""
 
 _INLINE_CHARACTERS = 20_000
 """Text up to this length is tokenised in the event loop; handing it over would cost more."""
@@ -99,6 +106,7 @@ class Served:
         notice: what every reader of this server's answers must know, or None.
         is_demo: whether it is the demo model.
         created_s: start of the server, seconds since 1970.
+        most_output_tokens: of an answer; None: up to the end of the context.
     """
 
     names: tuple[str, ...]
@@ -107,6 +115,7 @@ class Served:
     notice: str | None
     is_demo: bool
     created_s: int
+    most_output_tokens: int | None = None
 
 
 class Service:
@@ -123,6 +132,8 @@ class Service:
         tool_format: str | None = None,
         sums: DailySums | None = None,
         reload_weights: Callable[[], int] | None = None,
+        *,
+        logs_text: bool = False,
     ) -> None:
         backend = tokenizer.backend_tokenizer
         self.engine = engine
@@ -132,6 +143,7 @@ class Service:
         self._shadows = ShadowRuns(engine, cost_model)
         self.admission = admission
         self.reload_weights = reload_weights
+        self.logs_text = logs_text
         self.is_reloading = False
         admission.on_end = self._limit_cached
         self.references = References()
@@ -142,6 +154,7 @@ class Service:
         self.metrics = Metrics(served.names[0], engine.stats)
         self._encoder = Encoder(backend)
         self._template = ChatTemplate(tokenizer)
+        self._opening_tokens = opening_tokens(self._template, self._encoder)
         self.sums = sums or DailySums()
         self.earlier = Earlier()
         self.metrics.watch_tiers(engine.tiers.stats if engine.tiers else None)
@@ -173,9 +186,11 @@ class Service:
 
         def make() -> tuple[str, Encoded]:
             text = printable(self._template.render(asked))
+            self.refuse_hopeless(len(text), None)  # with its tools
             return text, self._encoder.encode(text, namespace=namespace)
 
         size = sum(len(str(message.get("content"))) for message in asked.messages)
+        self.refuse_hopeless(size, None)
         text, encoded = await _beside(make, size)
         if origin is None:
             origin = Origin({"messages": asked.messages, "tools": asked.tools}, {})
@@ -201,6 +216,7 @@ class Service:
             InvalidRequestError: a token id is outside the vocabulary, or there is nothing.
         """
         if isinstance(prompt, str):
+            self.refuse_hopeless(len(prompt), "prompt")
             text = printable(prompt)
             encoded = await _beside(
                 lambda: self._encoder.encode(
@@ -211,6 +227,7 @@ class Service:
             return PromptTokens(
                 encoded, len(text), lambda: place_text(text, path), _nested(path, prompt)
             )
+        self.refuse_hopeless(len(prompt), "prompt")
         self.check_tokens(prompt, "prompt")
         ids = token_array(prompt)
         encoded = Encoded(ids, np.zeros(len(ids), dtype=np.int32))
@@ -270,6 +287,41 @@ class Service:
                 f"the prompt{asked} were asked for: shorten the prompt or max_tokens",
                 parameter=parameter,
             )
+
+    def refuse_hopeless(self, characters: int, parameter: str | None) -> None:
+        """Refuse a text before it costs minutes to find out that it cannot fit.
+
+        Raises:
+            ContextLengthError: it is beyond what tokens of many characters each would hold.
+        """
+        limit = self.served.context_tokens
+        most = max(LEAST_MOST_CHARACTERS, limit * CHARACTERS_PER_TOKEN)
+        if characters > most:
+            raise ContextLengthError(
+                f"This model's maximum context length is {limit} tokens, and {characters} "
+                f"characters or tokens are more than the {most} that are read for it: "
+                "shorten the prompt",
+                parameter=parameter,
+            )
+
+    def fitted(
+        self, sampling: SamplingParams, prompt: PromptTokens, parameter: str
+    ) -> SamplingParams:
+        """Return the parameters, with no more output than an operator allows.
+
+        Raises:
+            ContextLengthError: the prompt alone, or with its output, exceeds the context.
+            InvalidRequestError: there are no tokens at all.
+        """
+        most, asked = self.served.most_output_tokens, sampling.max_tokens
+        if most is None:
+            self.check_length(prompt, asked, parameter)
+            return sampling
+        limited = None if asked is None else min(asked, most)
+        self.check_length(prompt, limited, parameter)
+        if limited is None:
+            limited = min(most, self.served.context_tokens - len(prompt.encoded.token_ids))
+        return replace(sampling, max_tokens=limited)
 
     def submit(self, request: GenerationRequest, on_event: Callable[[Event], None]) -> object:
         """Hand a request to the engine, and account for it when it ends."""
@@ -379,9 +431,30 @@ class Service:
         return self.cost_model.avoided(context, lost, rest)
 
     def _reason(self, counted: RequestReport) -> str | None:
-        return reason_of(
+        reason = reason_of(
             counted, page=self.config.page, has_prefix_cache=self.config.has_prefix_cache
         )
+        # What any two prompts share is no prompt that was changed.
+        if reason == "prompt_changed" and counted.divergence_token <= self._opening_tokens:
+            return "first_seen"
+        return reason
+
+
+def opening_tokens(template: ChatTemplate, encoder: Encoder) -> int:
+    """Return with how many tokens of its own the chat template begins every conversation."""
+    shared = []
+    for role in ("system", "user"):
+        with suppress(InvalidRequestError):  # some know no system message
+            first, second = (
+                encoder.encode(
+                    printable(template.render(conversation([{"role": role, "content": text}]))),
+                    namespace="",
+                ).token_ids.tolist()
+                for text in ("a", "b")
+            )
+            alike = takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+            shared.append(sum(1 for _ in alike))
+    return min(shared, default=0)
 
 
 async def _beside(make: Callable[[], _Made], characters: int) -> _Made:

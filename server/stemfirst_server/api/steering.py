@@ -122,7 +122,7 @@ async def explained(body: ChatRequest, request: Request, service: Service) -> di
         body.tools,
         add_generation_prompt=body.add_generation_prompt and not body.continue_final_message,
         continue_final_message=body.continue_final_message,
-        options=body.chat_template_kwargs,
+        options=body.template_options,
     )
     with service.admission.take(1, tenant):
         prompt = await service.chat_prompt(asked, space)
@@ -135,8 +135,14 @@ async def explained(body: ChatRequest, request: Request, service: Service) -> di
     if report.missed is not None:
         is_gone = found.gone is not None and report.missed.reason != "cache_disabled"
         reason = str(found.gone.cause) if is_gone and found.gone else report.missed.reason
+        is_elsewhere = found.elsewhere_tokens - found.cached_tokens >= service.config.page
+        if is_elsewhere and not is_gone and reason != "cache_disabled":
+            reason = "other_namespace"
         report = replace(report, missed=replace(report.missed, reason=reason))
         why = {"reason": reason, "at_s": found.gone.at_s if is_gone and found.gone else None}
+    elif not found.cached_tokens:
+        # Too short to be cached at all, so nothing was missed.
+        why = {"reason": "below_page", "at_s": None}
     return {
         "object": "cache.explanation",
         "model": service.served.names[0],

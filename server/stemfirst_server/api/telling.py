@@ -7,8 +7,12 @@ part (disconnects, events); shapes are those of `openai`, `messages` and `respon
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+import logging
+from asyncio import CancelledError
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response, StreamingResponse
@@ -18,7 +22,9 @@ from stemfirst_server.api import failures, openai
 from stemfirst_server.api.encoding import Answered, encoded
 from stemfirst_server.api.messages import MessagesShape
 from stemfirst_server.api.narrated import Narrated
+from stemfirst_server.engine.request import FinishReason
 from stemfirst_server.errors import RequestFailedError
+from stemfirst_server.logs import FIELDS
 
 if TYPE_CHECKING:
     from starlette.datastructures import State
@@ -29,7 +35,9 @@ if TYPE_CHECKING:
     from stemfirst_server.api.generation import Generation, Piece
     from stemfirst_server.api.schema import Sampled
     from stemfirst_server.api.service import PromptTokens, Service
-    from stemfirst_server.engine.request import RequestReport, SamplingParams
+    from stemfirst_server.engine.request import RequestReport, SamplingParams, TokenEvent
+
+log = logging.getLogger("stemfirst.text")
 
 OpenAIShape = openai.ChatShape | openai.CompletionShape
 Shape = OpenAIShape | Narrated
@@ -79,12 +87,18 @@ async def tell(job: Job, request: Request) -> Response:
     """
     if job.headers.get("x-stainless-retry-count", "0") != "0":
         job.service.metrics.retried()
+    if job.service.logs_text:
+        decode = partial(job.service.vocabulary.decode, has_control_tokens=True)
+        _log_text(job, "prompt", [decode(each.encoded.token_ids.tolist()) for each in job.prompts])
     job.generation.start()
-    watching = asyncio.create_task(_abort_on_disconnect(request, job.generation))
+    watching = asyncio.create_task(when_left(request, job.generation.abort))
     if job.body.stream:
         return await _stream(job, watching)
     try:
         answers = await _gathered(job)
+    except BaseException as error:
+        _trace(job, None, [], _kind(error))
+        raise
     finally:
         watching.cancel()
     return _whole(job, answers)
@@ -117,8 +131,9 @@ async def _stream(job: Job, watching: asyncio.Task[None]) -> Response:
     pieces = job.generation.pieces()
     try:
         first = await anext(pieces)
-    except BaseException:
+    except BaseException as error:
         watching.cancel()
+        _trace(job, None, [], _kind(error))
         raise
 
     shape = job.shape
@@ -134,6 +149,8 @@ async def _stream(job: Job, watching: asyncio.Task[None]) -> Response:
         finally:
             watching.cancel()
             job.generation.abort()
+            if not hasattr(job.state, "is_traced"):
+                _trace(job, None, [], tracing.CANCELLED)
 
     return StreamingResponse(
         events(), media_type="text/event-stream", headers={"cache-control": "no-cache"}
@@ -169,6 +186,7 @@ async def _events(
                     yield _event(event)
             piece = await anext(pieces, None)
     except RequestFailedError as error:
+        _trace(job, None, answers, _kind(error))
         yield _event(failures.from_server_error(error).body())
     yield b"data: [DONE]\n\n"
 
@@ -180,16 +198,22 @@ async def _narrated(
     for event in shape.begin():
         yield _named_event(event)
     piece: Piece | None = first
+    tokens: list[TokenEvent] = []
     try:
         while piece is not None:
             _add(answer, piece, keep_tokens=False)
-            for event in shape.piece(piece.text) if piece.text else ():
-                yield _named_event(event)
+            if job.wants_logprobs:
+                tokens += piece.tokens
+            if piece.text:
+                for event in shape.piece(piece.text, tokens):
+                    yield _named_event(event)
+                tokens = []
             for call in piece.calls:
                 for event in shape.call(call):
                     yield _named_event(event)
             piece = await anext(pieces, None)
     except RequestFailedError as error:
+        _trace(job, None, [answer], _kind(error))
         yield _named_event(shape.failure(failures.from_server_error(error)))
         return
     counted = _counted(job, [answer])[0]
@@ -220,13 +244,23 @@ def _account(
 ) -> Report:
     """Return the account of an answer that is complete, once it is traced and noted for the log."""
     report = job.service.report(counted[0], job.prompts[0], job.body.stemfirst, job.api_key)
-    output_tokens = sum(answer.output_tokens for answer in answers)
     job.state.account = {
         "prompt_tokens": sum(each.prompt_tokens for each in counted),
         "cached_tokens": sum(each.cached_tokens for each in counted),
-        "output_tokens": output_tokens,
+        "output_tokens": sum(answer.output_tokens for answer in answers),
         "ttft_ms": report.time.ttft,
     }
+    _log_text(job, "answer", [answer.text for answer in answers])
+    is_cut = any(answer.finish == FinishReason.ABORT.value for answer in answers)
+    _trace(job, report, answers, tracing.CANCELLED if is_cut else None)
+    return report
+
+
+def _trace(
+    job: Job, report: Report | None, answers: Sequence[openai.Answer], error: str | None
+) -> None:
+    """Tell a span of the answer, once; `report` is None where it ended before there was one."""
+    job.state.is_traced = True
     tracing.record(
         operation="text_completion" if isinstance(job.shape, openai.CompletionShape) else "chat",
         model=job.model,
@@ -234,12 +268,27 @@ def _account(
         headers=job.headers,
         sampling=job.sampling,
         report=report,
-        output_tokens=output_tokens,
-        finishes=[answer.finish or "" for answer in answers],
+        output_tokens=sum(answer.output_tokens for answer in answers),
+        finishes=[answer.finish for answer in answers if answer.finish],
         began_s=job.began_s,
         request_id=job.state.request_id,
+        error=error,
     )
-    return report
+
+
+def _kind(error: BaseException) -> str:
+    """Return an error's kind for a span: a request that nobody waits for was cancelled."""
+    return tracing.CANCELLED if isinstance(error, CancelledError) else type(error).__name__
+
+
+def _log_text(job: Job, name: str, texts: Sequence[str]) -> None:
+    """Log prompts or answers, each on a line of its own, if the operator asked for it."""
+    if not job.service.logs_text:
+        return
+    request_id = job.state.request_id
+    for text in texts:
+        fields = {"request_id": request_id, name: text}
+        log.info("%s %s %s", request_id, name, json.dumps(text), extra={FIELDS: fields})
 
 
 def _field(job: Job, report: Report, counted: RequestReport) -> openai.Json:
@@ -284,7 +333,8 @@ def _named_event(body: dict[str, Any]) -> bytes:
     return f"event: {body['type']}\n".encode() + _event(body)
 
 
-async def _abort_on_disconnect(request: Request, generation: Generation) -> None:
+async def when_left(request: Request, then: Callable[[], None]) -> None:
+    """Wait until the client has left, and do something then."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    generation.abort()
+    then()

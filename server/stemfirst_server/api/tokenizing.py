@@ -91,6 +91,7 @@ async def detokenize(body: DetokenizeRequest, service: Service) -> dict[str, Any
         InvalidRequestError: a token is outside the vocabulary.
     """
     _check_model(body.model, service)
+    service.refuse_hopeless(len(body.tokens), "tokens")
     service.check_tokens(body.tokens, "tokens")
     return {"prompt": service.vocabulary.decode(body.tokens, has_control_tokens=True)}
 
@@ -105,7 +106,7 @@ async def render(body: ChatRequest, request: Request, service: Service) -> dict[
         body.tools,
         add_generation_prompt=body.add_generation_prompt and not body.continue_final_message,
         continue_final_message=body.continue_final_message,
-        options=body.chat_template_kwargs,
+        options=body.template_options,
     )
     prompt = await service.chat_prompt(asked, _space(request, service, body.cache_salt))
     service.check_length(prompt, sampling.max_tokens, "messages")

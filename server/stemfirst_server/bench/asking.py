@@ -37,6 +37,7 @@ class Outcome:
         usage: tokens, as the server counts them.
         saved_ms: prefill that the server estimates a hit avoided; None where it says nothing.
         saved_money: the same in the server's currency.
+        currency: its name; None where the server says none.
         text: the answer.
     """
 
@@ -47,6 +48,7 @@ class Outcome:
     usage: Usage = NOTHING
     saved_ms: float | None = None
     saved_money: float | None = None
+    currency: str | None = None
     text: str = ""
 
     @property
@@ -85,8 +87,9 @@ class Endpoint:
         """Return the first model that the server lists.
 
         Raises:
-            EndpointError: it lists none, or is not there.
+            EndpointError: it lists none, wants another key, or is not there.
         """
+        status = 0
         try:
             async with asyncio.timeout(self._timeout_s):
                 status, body = await self._whole("GET", "/models", b"")
@@ -94,8 +97,13 @@ class Endpoint:
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             raise EndpointError(f"nobody answers at {self._host}:{self._port}: {error}") from error
         except (ValueError, LookupError, TypeError) as error:
+            remedy = {
+                401: "it wants a key: --api-key, or OPENAI_API_KEY",
+                403: "it wants another key: --api-key, or OPENAI_API_KEY",
+                404: f"does the address end in /v1? It is {self._root or 'without a path'} now",
+            }.get(status, "name one with --model")
             raise EndpointError(
-                f"the server lists no models (status {status}): name one with --model"
+                f"the server lists no models (status {status}): {remedy}"
             ) from error
         return str(found)
 
@@ -174,6 +182,7 @@ class Endpoint:
             usage,
             saved.get("est"),
             cost.get("saved"),
+            cost.get("currency"),
             "".join(pieces),
         )
 

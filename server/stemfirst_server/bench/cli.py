@@ -53,7 +53,13 @@ WORKLOADS = ("shared-prefix", "multi-turn", "trace")
     type=click.FloatRange(min=0, min_open=True),
     help="Requests (conversations) a second, at random times; default: as fast as they go.",
 )
-@click.option("--speed", default=1.0, show_default=True, help="Play a trace so much faster.")
+@click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Play a trace so much faster.",
+)
 @click.option("--prefixes", default=4, show_default=True, type=click.IntRange(min=1))
 @click.option("--turns", default=5, show_default=True, type=click.IntRange(min=1))
 @click.option(
@@ -67,7 +73,14 @@ WORKLOADS = ("shared-prefix", "multi-turn", "trace")
     help="Ask for answers of full length (vLLM, SGLang and stemfirst know the field).",
 )
 @click.option("--warmup", default=0, show_default=True, type=click.IntRange(min=0))
-@click.option("--timeout", "timeout_s", default=600.0, show_default=True)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds after which a request counts as failed.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Figures as JSON on standard output.")
 def bench(

@@ -46,6 +46,9 @@ class Figures:
             does not.
         saved_ms: prefill that the server says hits avoided; None where it says nothing.
         saved_money: the same in its currency.
+        currency: as the server names it.
+        hits: requests of whose prompt something was cached.
+        estimated_hits: of those, the ones with an estimate of what that saved.
     """
 
     seconds: float
@@ -59,6 +62,9 @@ class Figures:
     output_tokens: int | None
     saved_ms: float | None
     saved_money: float | None
+    currency: str | None = None
+    hits: int = 0
+    estimated_hits: int = 0
 
     @property
     def hit_ratio(self) -> float | None:
@@ -86,12 +92,19 @@ class Figures:
             "hit_ratio": None if self.hit_ratio is None else round(self.hit_ratio, 4),
             "prefill_ms_saved": self.saved_ms,
             "saved": self.saved_money,
+            "currency": self.currency,
+            "hits": self.hits,
+            "estimated_hits": self.estimated_hits,
         }
 
 
 def figures(outcomes: Sequence[Outcome], seconds: float) -> Figures:
     """Return what a run came to."""
     done = [outcome for outcome in outcomes if outcome.error is None]
+    hits = [outcome for outcome in done if outcome.usage.cached_tokens]
+    estimated = [outcome for outcome in hits if outcome.saved_ms is not None]
+    # A miss saved nothing, and is known to; where no hit has an estimate, nothing is known.
+    known = done if estimated or not hits else []
     return Figures(
         seconds,
         len(done),
@@ -102,8 +115,11 @@ def figures(outcomes: Sequence[Outcome], seconds: float) -> Figures:
         _sum(outcome.usage.prompt_tokens for outcome in done),
         _sum(outcome.usage.cached_tokens for outcome in done),
         _sum(outcome.usage.output_tokens for outcome in done),
-        _total(outcome.saved_ms for outcome in done),
-        _total(outcome.saved_money for outcome in done),
+        _total(outcome.saved_ms for outcome in known),
+        _total(outcome.saved_money for outcome in known),
+        next((outcome.currency for outcome in done if outcome.currency), None),
+        len(hits),
+        len(estimated),
     )
 
 
@@ -125,6 +141,8 @@ def shown(found: Figures) -> str:
         lines.append(f"{count} failed: {error}")
     if found.output_tokens is not None:
         lines.append(f"{found.output_tokens / found.seconds:.1f} output tokens a second")
+    if not found.completed:
+        return "\n".join(lines)
     lines.append("")
     names = "".join(f"{f'p{percent}':>10}" for percent in PERCENTILES)
     lines.append(f"{'ms':<6}{'mean':>10}{names}")
@@ -141,8 +159,17 @@ def shown(found: Figures) -> str:
             f"({found.hit_ratio:.1%})"
         )
     if found.saved_ms is not None:
-        money = "" if found.saved_money is None else f", {found.saved_money:.6f} of its currency"
-        lines.append(f"prefill saved, as the server estimates it: {found.saved_ms:,.0f} ms{money}")
+        money = (
+            f", {found.saved_money:.6f} {found.currency or 'of its currency'}"
+            if found.saved_money is not None
+            else ""
+        )
+        share = f" ({found.estimated_hits} of {found.hits} hits)" if found.hits else ""
+        lines.append(
+            f"prefill saved, as the server estimates it{share}: {found.saved_ms:,.0f} ms{money}"
+        )
+    elif found.hits:
+        lines.append(f"the server has no estimate of what its {found.hits} hits saved")
     return "\n".join(lines)
 
 

@@ -101,9 +101,9 @@ class Prefixes:
             tenant: whose it is; `OPERATOR` shares it.
             namespace: where it is cached.
             token_ids: its prompt.
-            pages: that it pins.
+            pages: that it pins; 0: it is computed and kept as long as any other.
             ttl_s: how long it is known, from now on.
-            name: the client's own.
+            name: the client's own; None keeps the one that it has.
             readers: of a shared one, the tenants that it is open to; None: all of them.
 
         Raises:
@@ -118,6 +118,8 @@ class Prefixes:
                 if other.namespace == namespace and other.token_ids.tobytes() == token_ids.tobytes()
             ]
             identifier = same[0].id if same else f"prefix_{uuid.uuid4().hex}"
+            created_s = same[0].created_s if same else now
+            name = name or (same[0].name if same else None)
             others = [other for other in self._prefixes.values() if other.id != identifier]
             own = sum(other.pages for other in others if other.tenant == tenant)
             if own + pages > self.most_tenant_pages:
@@ -134,7 +136,15 @@ class Prefixes:
                     parameter="messages",
                 )
             made = Prefix(
-                identifier, name, tenant, namespace, token_ids, pages, now, now + ttl_s, readers
+                identifier,
+                name,
+                tenant,
+                namespace,
+                token_ids,
+                pages,
+                created_s,
+                now + ttl_s,
+                readers,
             )
             self._prefixes[identifier] = made
         return made

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from stemfirst_server.memory.node import TOKEN_BYTES
+from stemfirst_server.namespaces import is_neighbour
 
 if TYPE_CHECKING:
     from stemfirst_server.memory.radix import RadixTree
@@ -13,10 +15,13 @@ if TYPE_CHECKING:
     from stemfirst_server.steering.shared import SharedRuns
     from stemfirst_server.tiers.tiers import Tiers
 
+MOST_NAMESPACES = 4096
+"""Of a tenant, looked into at most: some milliseconds of the engine's time."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Survey:
-    """What is cached of a prompt, all in its own namespace.
+    """What is cached of a prompt, all in its own namespace but for `elsewhere_tokens`.
 
     Attributes:
         device_tokens: on the device, in whole pages.
@@ -26,6 +31,7 @@ class Survey:
         is_changed: something else is cached there.
         neighbour: tokens as bytes of the run that shares the most; empty if there is none.
         gone: what became of the first page that lies nowhere, if it was there once.
+        elsewhere_tokens: most that another namespace of the same tenant has on the device.
     """
 
     device_tokens: int
@@ -35,6 +41,7 @@ class Survey:
     is_changed: bool
     neighbour: bytes
     gone: Gone | None
+    elsewhere_tokens: int = 0
 
     @property
     def cached_tokens(self) -> int:
@@ -87,4 +94,14 @@ def survey(
         is_changed,
         neighbour if alike >= found else b"",
         history.find(namespace, data, found // tree.page),
+        _elsewhere(tree, namespace, data, limit_tokens),
     )
+
+
+def _elsewhere(tree: RadixTree, namespace: str, data: bytes, limit_tokens: int) -> int:
+    others = (name for name in tree.namespaces() if is_neighbour(name, namespace))
+    found = (
+        tree.lookup(name, data, limit_tokens=limit_tokens)
+        for name in islice(others, MOST_NAMESPACES)
+    )
+    return max(found, default=0)

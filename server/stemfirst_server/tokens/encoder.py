@@ -43,6 +43,10 @@ _PROBES = (
 )
 
 
+_LONG_CHARACTERS = 20_000
+"""Of a text whose tokenising others would notice; it takes some milliseconds."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
     """Token ids and where each token starts in the text that was encoded.
@@ -83,6 +87,7 @@ class Encoder:
         self._runs: OrderedDict[tuple[str, str, str], Encoded] = OrderedDict()
         self._most_bytes = most_bytes
         self._lock = Lock()
+        self._one_long = Lock()
         self.remembered_bytes = 0
         self.hits = 0
         self.misses = 0
@@ -238,7 +243,15 @@ class Encoder:
         )
 
     def _encode_now(self, text: str, *, add_special_tokens: bool = False) -> Encoded:
-        encoding = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        if len(text) < _LONG_CHARACTERS:
+            encoding = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        else:
+            # `encode` holds the interpreter until it is done, and everybody's stream with it; a
+            # batch does not. One long text at a time: each takes 250 bytes a character meanwhile.
+            with self._one_long:
+                (encoding,) = self._tokenizer.encode_batch(
+                    [text], add_special_tokens=add_special_tokens
+                )
         token_ids = np.asarray(encoding.ids, dtype=np.int32)
         spans = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
         starts = spans[:, 0].copy()

@@ -7,15 +7,17 @@ tokenizer; does not know requests, tools or sampling.
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
+from llguidance.gbnf_to_lark import any_to_lark
 
-from stemfirst_server.errors import InvalidRequestError, RequestFailedError
+from stemfirst_server.errors import FormatFailedError, InvalidRequestError
 from stemfirst_server.tokens.grammar_text import json_rule
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
 
 MOST_GRAMMARS = 64
 """Compiled grammars that are kept; a grammar of a large schema takes about a second to compile."""
+
+MOST_TRIES = 64
+"""Parts of a schema that are compiled to find the one that is wrong."""
+
+_TRIED_STEPS = 8
+_BEGINS = f"{FormatFailedError.BEGINS}: "
+_DEFINITIONS = ("$defs", "definitions")
 
 MOST_CHARACTERS = 200_000
 """Of a grammar; larger ones could keep a core busy for longer than a client waits."""
@@ -81,13 +90,56 @@ class Grammars:
                 self._known.popitem(last=False)
             return made
 
+    def of_any(self, grammar: str, parameter: str) -> Grammar:
+        """Return a compiled grammar in Lark or GBNF.
+
+        Raises:
+            InvalidRequestError: it says nothing, or what cannot be enforced; names `parameter`.
+        """
+        try:
+            lark = any_to_lark(grammar)
+        except Exception as error:  # its reader of GBNF names none
+            raise InvalidRequestError(
+                f"{parameter} is no grammar that is known here: {_one_line(str(error))}",
+                parameter=parameter,
+            ) from error
+        return self.of_lark(lark, parameter)
+
     def of_schema(self, schema: Mapping[str, Any], parameter: str) -> Grammar:
         """Return the grammar of JSON that fits a schema.
 
         Raises:
             InvalidRequestError: it is no schema, or asks for what cannot be enforced.
         """
-        return self.of_lark(f"start: {json_rule(schema)}", parameter)
+        try:
+            return self.of_lark(f"start: {json_rule(schema)}", parameter)
+        except InvalidRequestError as error:
+            place, fault = self._deepest_fault(schema)
+            if not place:
+                raise
+            raise InvalidRequestError(
+                f"{parameter} cannot be enforced: at {place}: {fault}", parameter=parameter
+            ) from error
+
+    def _deepest_fault(self, schema: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the path of the smallest part of a schema that is wrong by itself, and why."""
+        place, fault = "", None
+        shared = {key: schema[key] for key in _DEFINITIONS if key in schema}
+        tries = MOST_TRIES
+        parts = list(_parts(schema))
+        while parts and tries:
+            tries -= 1
+            path, part = parts.pop(0)
+            found = self._fault(f"start: {json_rule({**shared, **part})}")
+            if found:
+                place, fault = f"{place}/{path}", found
+                parts = list(_parts(part))
+        return place, fault
+
+    def _fault(self, grammar: str) -> str | None:
+        with self._lock:
+            fault = LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar), self._tokens)
+        return None if not fault or fault.startswith("WARNING") else _one_line(fault)
 
     def _compiled(self, grammar: str, parameter: str) -> Grammar:
         if self._tokens is None:
@@ -108,7 +160,33 @@ class Grammars:
                 f"{parameter} cannot be enforced: {_one_line(matcher.get_error())}",
                 parameter=parameter,
             )
-        return Grammar(matcher, self._vocab_size)
+        made = Grammar(matcher, self._vocab_size)
+        try:
+            _walk(made)
+        except FormatFailedError as error:
+            raise InvalidRequestError(
+                f"{parameter} cannot be enforced: {str(error).removeprefix(_BEGINS)}",
+                parameter=parameter,
+            ) from error
+        return made
+
+
+def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the schemas within one, with their paths."""
+    for key in (*_DEFINITIONS, "properties"):
+        named = schema.get(key)
+        for name, part in named.items() if isinstance(named, Mapping) else ():
+            if isinstance(part, Mapping):
+                yield f"{key}/{name}", part
+    for key in ("prefixItems", "anyOf", "oneOf", "allOf"):
+        listed = schema.get(key)
+        for index, part in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(part, Mapping):
+                yield f"{key}/{index}", part
+    for key in ("items", "additionalProperties"):
+        part = schema.get(key)
+        if isinstance(part, Mapping):
+            yield key, part
 
 
 class Grammar:
@@ -139,7 +217,7 @@ class GrammarState:
         """Return which tokens may come next.
 
         Raises:
-            RequestFailedError: the grammar grew too complex to follow.
+            FormatFailedError: the grammar grew too complex to follow.
         """
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         self._check()
@@ -149,16 +227,35 @@ class GrammarState:
         """Go on by a token that was allowed.
 
         Raises:
-            RequestFailedError: it was not.
+            FormatFailedError: it was not.
         """
         self._matcher.consume_token(token_id)
         self._check()
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            fault = _one_line(self._matcher.get_error())
-            raise RequestFailedError(f"the asked format could not be followed: {fault}")
+            raise FormatFailedError(_one_line(self._matcher.get_error()))
+
+
+def _walk(grammar: Grammar) -> None:
+    """Go some steps: what a grammar cannot hold, such as a schema without an end, shows early.
+
+    Raises:
+        FormatFailedError: it cannot be followed.
+    """
+    state = grammar.begin()
+    for _ in range(_TRIED_STEPS):
+        if state.is_complete:
+            return
+        allowed = np.flatnonzero(state.allowed())
+        if not len(allowed):
+            return
+        state.accept(int(allowed[0]))
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
+    """Return a fault without the grammar that it was found in, which is ours."""
+    # What follows its state is the answer so far.
+    first = text.strip().split("<state>", 1)[0].strip().split("\n", 1)[0]
+    first = re.sub(r"^at \d+\(\d+\): ", "", first)
+    return " ".join(first.removeprefix("failed to compile JSON schema: ").split())[:300]

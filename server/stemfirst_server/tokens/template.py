@@ -74,6 +74,11 @@ def conversation(
     )
 
 
+def effort_option(effort: object) -> dict[str, str]:
+    """Return the option of a template that OpenAI's effort of reasoning is; others ignore it."""
+    return {"reasoning_effort": effort} if isinstance(effort, str) else {}
+
+
 class ChatTemplate:
     """The model's chat template; renders conversations. Safe to call from several threads."""
 

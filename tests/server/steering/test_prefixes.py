@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import httpx
@@ -44,6 +46,43 @@ def test_the_first_question_on_a_registered_prefix_hits(http: httpx.Client, poli
     assert http.delete(f"{PREFIXES}/{made['id']}").json()["deleted"] is True
     assert http.get(f"{PREFIXES}/{made['id']}").status_code == 404
     assert http.delete(f"{PREFIXES}/{made['id']}").status_code == 404
+
+
+def test_one_that_is_not_pinned_is_warm_and_nothing_more(http: httpx.Client, policy: str) -> None:
+    made = http.post(PREFIXES, json={"messages": system(policy), "pin": False}).json()
+    assert made["is_pinned"] is False
+    assert made["pages"] == 0
+    report = http.post(CHAT, json=chat(policy)).json()["stemfirst"]
+    assert report["cached_tokens"] >= made["tokens"] - 32
+
+
+def test_the_same_one_again_keeps_its_name_and_its_beginning(
+    http: httpx.Client, policy: str
+) -> None:
+    first = http.post(PREFIXES, json={"messages": system(policy), "name": "rules"}).json()
+    again = http.post(PREFIXES, json={"messages": system(policy), "ttl_s": 9000}).json()
+    assert again["name"] == "rules"
+    assert again["created_s"] == first["created_s"]
+    assert again["expires_s"] > first["expires_s"]
+    named = http.post(PREFIXES, json={"messages": system(policy), "name": "laws"}).json()
+    assert named["name"] == "laws"
+
+
+def test_a_client_that_leaves_ends_the_warming(http: httpx.Client, server: Any) -> None:
+    """What nobody waits for is computed no further, and is no prefix."""
+
+    before = len(http.get(PREFIXES).json()["data"])
+    text = "An order of nobody who waits for it. " * 400
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(server.url + PREFIXES, json={"messages": system(text)}, timeout=0.3)
+    began = time.monotonic()
+    assert http.post(CHAT, json=chat("Short.")).status_code == 200
+    deadline = time.monotonic() + 30
+    while len(http.get(PREFIXES).json()["data"]) > before:
+        assert time.monotonic() < deadline, f"it is still there after {time.monotonic() - began}"
+        time.sleep(0.05)
+    found = http.get("/metrics").text
+    assert re.search(r'vllm:request_success_total\{[^}]*"abort"[^}]*\} [1-9]', found)
 
 
 def test_a_flush_forgets_them(http: httpx.Client, policy: str) -> None:

@@ -54,6 +54,38 @@ def test_an_explanation_shows_where_two_prompts_part(http: httpx.Client, policy:
     assert abs(at["byte"] - len(policy)) <= 1
 
 
+def test_what_another_salt_of_the_same_tenant_holds_is_a_reason(
+    http: httpx.Client, policy: str
+) -> None:
+    post(http, CHAT, body(policy))
+    told = post(http, EXPLAIN, body(policy, cache_salt="another"))
+    assert told["stemfirst"]["cached_tokens"] == 0
+    assert told["why"] == {"reason": "other_namespace", "at_s": None}
+    assert post(http, EXPLAIN, body(policy))["why"] is None
+
+
+def test_another_tenants_namespace_is_no_reason(
+    send: Callable[..., httpx.Response], policy: str
+) -> None:
+    assert send("acme-1", CHAT, body(policy)).status_code == 200
+    told = send("globex-1", EXPLAIN, body(policy)).json()
+    assert told["why"]["reason"] in ("first_seen", "prompt_changed")
+
+
+def test_a_text_that_shares_the_templates_opening_only_was_never_seen(http: httpx.Client) -> None:
+    post(http, CHAT, body("Apples are green. " * 20))
+    told = post(http, EXPLAIN, body("Zebras have stripes. " * 20))
+    assert told["why"]["reason"] == "first_seen"
+    report = post(http, CHAT, body("Whales are large. " * 20))["stemfirst"]
+    assert report["missed"]["reason"] == "first_seen"
+
+
+def test_a_prompt_below_a_page_is_said_to_be(http: httpx.Client) -> None:
+    told = post(http, EXPLAIN, {"messages": [{"role": "user", "content": "hi"}]})
+    assert told["stemfirst"]["prompt_tokens"] < 16
+    assert told["why"] == {"reason": "below_page", "at_s": None}
+
+
 def test_a_flush_is_a_reason(http: httpx.Client, policy: str) -> None:
     post(http, CHAT, body(policy))
     assert post(http, "/v1/admin/flush", {})["pages"] > 0
