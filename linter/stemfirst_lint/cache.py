@@ -107,12 +107,22 @@ class Cache:
             imports: the modules that it imports; None if it parses and holds no prompt.
         """
         digest = digest_of(data)
-        size_bytes, time_ns = self._states.get(path, (len(data), 0))
-        if size_bytes != len(data):
+        self._note(path, len(data), digest, imports)
+        return digest
+
+    def note(self, file: Candidate, imports: tuple[str, ...] | None) -> None:
+        """Note a file with the digest that it was looked through with, as `learn` does."""
+        assert file.digest is not None
+        self._note(file.path, file.size_bytes, file.digest, imports)
+
+    def _note(
+        self, path: str, read_bytes: int, digest: str, imports: tuple[str, ...] | None
+    ) -> None:
+        size_bytes, time_ns = self._states.get(path, (read_bytes, 0))
+        if size_bytes != read_bytes:
             time_ns = 0  # no file's time: it will be read again
         time_ns = settled_ns(time_ns, self._now_ns)
-        self._files[path] = [len(data), time_ns, digest, imports]
-        return digest
+        self._files[path] = [read_bytes, time_ns, digest, imports]
 
     def result(self, island: Sequence[Candidate]) -> Judged | None:
         """Return the stored result if all that it came from is still the same."""
@@ -161,7 +171,8 @@ class Cache:
 
     def keep(self, island: Sequence[Candidate], judged: Judged) -> None:
         """Take in a result; `save` writes it."""
-        if judged.folders is None:
+        read = {file.path: judged.modules.get(os.path.abspath(file.path)) for file in island}
+        if judged.folders is None or any(read[f.path] not in (None, f.digest) for f in island):
             return  # something changed meanwhile
         from stemfirst_lint.packing import pack, without_pieces
 

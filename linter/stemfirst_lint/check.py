@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.files import is_below
-from stemfirst_lint.scan import WORTH_CACHING_FILES, find_sites, scan, unparsable
+from stemfirst_lint.scan import Parsed, find_sites, parsed, scan
 from stemfirst_lint.workers import in_processes, processes_for
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stemfirst_lint.gain import Counter
     from stemfirst_lint.model import Finding, Site
     from stemfirst_lint.project import Project
-    from stemfirst_lint.scan import Candidate, OnProgress, Unparsed
+    from stemfirst_lint.scan import Candidate, OnProgress
     from stemfirst_lint.suppress import Suppression
 
 
@@ -120,20 +120,21 @@ def _checked(
     jobs.sort(key=lambda sized: -sized[0])
     for start in range(0, len(scanned.others), _PARSED_TOGETHER):
         chunk = scanned.others[start : start + _PARSED_TOGETHER]
-        jobs.append((sum(len(data) for _, data in chunk), _Parsing(chunk)))
-    todo: list[Callable[[], Judged | list[tuple[str, str | None]]]] = [job for _, job in jobs]
+        jobs.append((sum(file.size_bytes for file in chunk), _Parsing(chunk)))
+    todo: list[Callable[[], Judged | list[Parsed]]] = [job for _, job in jobs]
     processes = processes_for(sum(size for size, _ in jobs), _WORTH_PROCESSES_BYTES)
-    for done, (number, result) in enumerate(in_processes(todo, processes)):
+    held = [size if isinstance(job, _Island) else 0 for size, job in jobs]
+    for done, (number, result) in enumerate(in_processes(todo, processes, held)):
         if on_progress is not None:
             on_progress("check", done, len(todo))
         done_job = jobs[number][1]
         if isinstance(done_job, _Parsing):
             assert isinstance(result, list)
-            for (path, data), (_, reason) in zip(done_job.files, result, strict=True):
-                if reason is not None:
-                    failures.append(UnreadableFile(path, reason))
-                elif cache is not None and scanned.files >= WORTH_CACHING_FILES:
-                    cache.learn(path, data, None)
+            for file, told in zip(done_job.files, result, strict=True):
+                if told.reason is not None:
+                    failures.append(UnreadableFile(file.path, told.reason))
+                elif cache is not None and file.digest is not None and told.is_of(file):
+                    cache.note(file, None)
         else:
             assert isinstance(result, Judged)
             judged.append(result)
@@ -192,10 +193,10 @@ class Judged:
 class _Parsing:
     """The job to parse files without prompts."""
 
-    files: Unparsed
+    files: tuple[Candidate, ...]
 
-    def __call__(self) -> list[tuple[str, str | None]]:
-        return unparsable(self.files)
+    def __call__(self) -> list[Parsed]:
+        return parsed(self.files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.files import may_hold_prompts, python_files
+from stemfirst_lint.footprint import digest_of
 from stemfirst_lint.islands import imports_of, islands
 from stemfirst_lint.source import check_syntax, decode, read_bytes
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     OnProgress = Callable[[str, int, int], None]
     """Called with what is being done, how many are done, and of how many."""
 
-    Unparsed = tuple[tuple[str, bytes], ...]
+_HELD_BYTES = 4_000_000
+"""Of a large tree no more is kept in memory between looking through it and judging it: each process
+reads what it judges once more, which costs less than to hold it in all of them."""
 
 WORTH_CACHING_FILES = 8
 """Parsing fewer files without prompts costs less than looking up that they parse."""
@@ -36,13 +39,13 @@ WORTH_CACHING_FILES = 8
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that may hold prompts.
+    """A file that may hold prompts, or that must be parsed to say whether it can be.
 
     Attributes:
         path: as it was found.
         imports: the modules that it imports, as `islands` reads them.
         size_bytes: how large it is.
-        data: its bytes; None if they are known from the cache and were not read.
+        data: its bytes; None if they are known from the cache, or too many to be held.
         digest: of its bytes, where a cache wants it.
     """
 
@@ -67,13 +70,13 @@ class Scanned:
 
     Attributes:
         islands: files that may hold prompts; those that can know of each other stand together.
-        others: path and bytes of files without prompts that are not known to parse.
+        others: files without prompts that are not known to parse.
         files: how many files were looked at.
         prompts: prompt files that the settings name.
     """
 
     islands: tuple[tuple[Candidate, ...], ...]
-    others: Unparsed
+    others: tuple[Candidate, ...]
     files: int
     prompts: tuple[str, ...] = ()
 
@@ -93,7 +96,8 @@ def scan(
 ) -> Scanned:
     """Read the files below paths; what cannot be read is appended to `failures`."""
     candidates: dict[str, Candidate] = {}
-    others: list[tuple[str, bytes]] = []
+    others: list[Candidate] = []
+    held_bytes = 0
     listed = list(python_files(paths, config, failures))
     is_many = len(listed) >= WORTH_CACHING_FILES
     memory = cache if is_many else None
@@ -114,12 +118,15 @@ def scan(
         except UnreadableFile as failure:
             failures.append(failure)
             continue
+        held_bytes += len(data)
+        held = data if held_bytes <= _HELD_BYTES else None
         if may_hold_prompts(code) or b"stemfirst:" in code:
             imports = imports_of(code) if is_many else ()
             digest = cache.learn(path, data, imports) if cache is not None else None
-            candidates[path] = Candidate(path, imports, len(data), data, digest)
+            candidates[path] = Candidate(path, imports, len(data), held, digest)
         elif memory is None or not memory.is_clean(path, data):
-            others.append((path, data))
+            digest = digest_of(data) if memory is not None else None
+            others.append(Candidate(path, (), len(data), held, digest))
     named: list[str] = []
     if config.prompts:
         from stemfirst_lint.named_files import named_files
@@ -150,17 +157,33 @@ def _code(path: str, data: bytes) -> bytes:
     return decode(path, data).encode() if path.endswith(".ipynb") else data
 
 
-def unparsable(files: Unparsed) -> list[tuple[str, str | None]]:
-    """Return for each file its path, and why it does not parse, or None."""
-    return [(path, _why_unparsable(path, data)) for path, data in files]
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Why a file does not parse, or None; and the digest of what was parsed, if it was read now."""
+
+    reason: str | None
+    digest: str | None = None
+
+    def is_of(self, file: Candidate) -> bool:
+        """Return True unless the file has changed since it was looked through."""
+        return self.digest is None or self.digest == file.digest
 
 
-def _why_unparsable(path: str, data: bytes) -> str | None:
+def parsed(files: Sequence[Candidate]) -> list[Parsed]:
+    """Return what parsing each file gave."""
+    return [_parsed(file) for file in files]
+
+
+def _parsed(file: Candidate) -> Parsed:
+    digest = None
     try:
-        check_syntax(path, decode(path, data))
+        data = file.read()
+        if file.data is None and file.digest is not None:
+            digest = digest_of(data)
+        check_syntax(file.path, decode(file.path, data))
     except UnreadableFile as failure:
-        return failure.reason
-    return None
+        return Parsed(failure.reason, digest)
+    return Parsed(None, digest)
 
 
 def find_sites(

@@ -14,6 +14,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _MAX_PROCESSES = 8
+_TOGETHER_BYTES = 9_000_000
+"""Source whose trees may be in memory at a time: about 40 bytes for each byte of it."""
+_BESIDE_BYTES = 2_000_000
+"""What may run beside a job that is larger than that, so that no processor waits for it."""
 _kept: list[object] = []
 """What a job made: to free it takes longer than to end the process."""
 
@@ -32,12 +36,16 @@ def processes_for(size_bytes: int, worth_bytes: int) -> int:
     return processes if active_count() == 1 else 1
 
 
-def in_processes(jobs: list[Callable[[], T]], processes: int) -> Iterator[tuple[int, T]]:
+def in_processes(
+    jobs: list[Callable[[], T]], processes: int, held_bytes: list[int] | None = None
+) -> Iterator[tuple[int, T]]:
     """Yield the number and result of each job as it is done, a fork for each.
 
     Args:
         jobs: the largest first; what they return must survive pickling.
         processes: how many run at a time; with one, all run here and in order.
+        held_bytes: how much source each holds the trees of; what would be too much together runs
+            one after the other.
     """
     if processes == 1 or len(jobs) == 1:
         for number, job in enumerate(jobs):
@@ -49,16 +57,21 @@ def in_processes(jobs: list[Callable[[], T]], processes: int) -> Iterator[tuple[
 
     context = get_context("fork")
     running: dict[Any, tuple[int, Any]] = {}
-    waiting = list(enumerate(jobs))[::-1]
+    waiting = list(range(len(jobs)))
+    held = held_bytes or [0] * len(jobs)
     try:
         while running or waiting:
             while waiting and len(running) < processes:
-                number, job = waiting.pop()
+                fit = _fitting(waiting, held, sum(held[other] for other, _ in running.values()))
+                if fit is None:
+                    break
+                waiting.remove(fit)
+                job = jobs[fit]
                 receive, send = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(job, send), daemon=True)
                 process.start()
                 send.close()
-                running[receive] = (number, process)
+                running[receive] = (fit, process)
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
                 number, process = running.pop(ready)
@@ -74,6 +87,14 @@ def in_processes(jobs: list[Callable[[], T]], processes: int) -> Iterator[tuple[
             process.terminate()
             process.join()
             receive.close()
+
+
+def _fitting(waiting: list[int], held: list[int], running_bytes: int) -> int | None:
+    """The first of the jobs that wait and fit beside those that run; None to wait for one."""
+    if not running_bytes:
+        return waiting[0]
+    free_bytes = max(_TOGETHER_BYTES - running_bytes, _BESIDE_BYTES)
+    return next((number for number in waiting if held[number] <= free_bytes), None)
 
 
 def _work(job: Callable[[], object], send: Any) -> None:

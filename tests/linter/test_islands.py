@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
@@ -69,6 +70,28 @@ def test_jobs_give_what_they_give_here_and_one_that_dies_runs_here() -> None:
         number: number * number for number in range(6)
     }
     assert [number for number, (_, is_here) in found.items() if is_here] == [3]
+
+
+def test_trees_that_are_too_much_together_are_never_held_together(tmp_path: Path) -> None:
+    def holds(number: int) -> Callable[[], bool]:
+        """Leave a mark while it runs; say whether another large one ran."""
+
+        def job() -> bool:
+            mark = tmp_path / str(number)
+            mark.touch()
+            deadline_s = time.monotonic() + 0.05
+            met = False
+            while time.monotonic() < deadline_s and number < 3:
+                met |= any((tmp_path / str(other)).exists() for other in {0, 1, 2} - {number})
+            mark.unlink()
+            return met
+
+        return job
+
+    large = [6_000_000, 5_000_000, 4_500_000, 1_000, 1_000, 0]
+    found = dict(in_processes([holds(number) for number in range(6)], 3, large))
+    assert set(found) == set(range(6))
+    assert not any(found.values())
 
 
 def test_a_daemon_and_a_process_with_threads_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.model import Location, Site, Text
-from stemfirst_lint.scan import find_sites, scan, unparsable
+from stemfirst_lint.scan import find_sites, parsed, scan
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def stable_prefixes(
     """
     scanned = scan(paths, config, failures)
     failures += [
-        UnreadableFile(path, reason)
-        for path, reason in unparsable(scanned.others)
-        if reason is not None
+        UnreadableFile(file.path, told.reason)
+        for file, told in zip(scanned.others, parsed(scanned.others), strict=True)
+        if told.reason is not None
     ]
     if not scanned.islands:
         return {}

@@ -12,6 +12,7 @@ from stemfirst_lint.cache import FOLDER, cache_for
 from stemfirst_lint.check import Report, check_paths
 from stemfirst_lint.cli.progress import progress
 from stemfirst_lint.config import Config
+from stemfirst_lint.islands import islands
 from stemfirst_lint.output.formats import FORMATS, rendered
 from stemfirst_lint.packing import pack, unpack, without_pieces
 
@@ -244,3 +245,35 @@ def test_a_change_in_one_project_leaves_the_result_of_another(project) -> None:
     second = check()
     assert [site.template.location.path for site in second.sites] == ["./other/texts.py"]
     assert len(second.findings) == 2
+
+
+def test_a_large_tree_is_read_again_where_it_is_judged_and_says_the_same(
+    project, monkeypatch
+) -> None:
+    (project / "broken.py").write_text("def f(:\n")
+    first = check_paths((".",), Config())
+    monkeypatch.setattr("stemfirst_lint.scan._HELD_BYTES", 0)
+    again = check()
+    assert again.findings == first.findings
+    assert [str(failure) for failure in again.failures] == [str(f) for f in first.failures]
+    assert was_cached(check())
+
+
+def test_a_file_that_changes_between_reading_and_judging_is_not_remembered(
+    project, monkeypatch
+) -> None:
+    monkeypatch.setattr("stemfirst_lint.scan._HELD_BYTES", 0)
+    path = project / "prompts.py"
+    text = path.read_text()
+    groups = islands
+
+    def change(*given):
+        path.write_text('PROMPT = "{question}"\n')
+        return groups(*given)
+
+    monkeypatch.setattr("stemfirst_lint.scan.islands", change)
+    assert check().findings == ()
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    path.write_text(text)
+    assert len(check().findings) == 1
