@@ -19,9 +19,9 @@ class SupportAgent:
         self.model = model
         self.shop = shop
         self.customer = customer
-        self.history: list[dict[str, Any]] = []
+        self.history: list[Any] = []
 
-    def system_message(self, question: str) -> dict[str, Any]:
+    def system_message(self, question: str) -> Any:
         """Tell the model the time, the customer, what the help centre knows, and the policy."""
         articles = self.shop.search_articles(question)
         content = SYSTEM_PROMPT.format(
@@ -47,6 +47,7 @@ class SupportAgent:
             if not reply.tool_calls:
                 return reply.content or ""
             for call in reply.tool_calls:
+                assert call.type == "function", "only functions are offered"
                 result = self.shop.run_tool(call.function.name, json.loads(call.function.arguments))
                 self.history.append(
                     {"role": "tool", "tool_call_id": call.id, "content": json.dumps(result)}

@@ -20,7 +20,7 @@ def _tool(name: str, description: str, **properties: dict[str, Any]) -> dict[str
     }
 
 
-TOOLS = [
+TOOLS: list[Any] = [
     _tool(
         "look_up_order",
         "Return status, items, prices, tracking scans and notes of one order.",

@@ -177,6 +177,12 @@ def _remember(rendered: Rendered) -> Rendered | None:
     return before
 
 
+def forget(title: str) -> None:
+    """Compare the next prompt of this title to none: it is meant to differ from the last one."""
+    with _memory_lock:
+        _sent_before.pop(title, None)
+
+
 def _says_finished(chunk: object) -> bool:
     """Whether a chunk says that the model has finished, in any of the known shapes."""
     if field_of(chunk, "type") in _FINISHED:

@@ -3,7 +3,7 @@
     talk = Conversation(POLICY)
     turn = talk.turn(request(question))
     answer = client.ask(turn)
-    talk.add(turn, answer.message)
+    talk.add(turn, answer)
 
 Knows what was sent, and proves that each turn begins with it. Does not send. A history that
 must get shorter starts a new epoch by `compact`, which costs one cold prompt, and is counted.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from stemfirst.divergence import first_difference
 from stemfirst.errors import HistoryChangedError, PromptError
@@ -23,6 +23,14 @@ from stemfirst.rendered import Rendered
 from stemfirst.segments import Message, Segment
 
 STATE_VERSION = 1
+
+
+class Reply(Protocol):
+    """What `ask` returns, as far as a conversation stores it."""
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The model's message in the shape of the chat API."""
 
 
 class Conversation:
@@ -42,6 +50,7 @@ class Conversation:
         """How often the history was compacted."""
         self._log = tuple(map(_text, history))
         self._front: tuple[str, ...] | None = None  # the prompt's own messages, once sent
+        self._title: str | None = None  # what the turns are called, once one was sent
         session(history)  # raises where a message is none
 
     @property
@@ -58,12 +67,13 @@ class Conversation:
         """Return the prompt of the next turn: the history, and `parts` behind it."""
         return self.prompt.then(session(self.messages), *parts)
 
-    def add(self, sent: Prompt | Rendered, *replies: Mapping[str, Any]) -> None:
+    def add(self, sent: Prompt | Rendered, *replies: Mapping[str, Any] | Reply) -> None:
         """Store a turn: what was sent behind the history, and what came back.
 
         Args:
             sent: as it was sent; a prompt with holes has to be rendered.
-            replies: the model's message, and the results of its tools where they are known.
+            replies: the model's message or the answer that holds it, and the results of its
+                tools where they are known.
 
         Raises:
             HistoryChangedError: `sent` does not begin with the history as it was sent.
@@ -80,7 +90,8 @@ class Conversation:
         front = tuple(messages[:fixed])
         self._prove((*(self._front or front), *self._log), messages)
         self._front = front
-        self._log = (*messages[fixed:], *map(_text, replies))
+        self._title = rendered.title
+        self._log = (*messages[fixed:], *(_text(_message(reply)) for reply in replies))
 
     def append(self, *messages: Mapping[str, Any]) -> None:
         """Append messages that belong to the last turn: the results of tools."""
@@ -120,6 +131,11 @@ class Conversation:
         session(messages)
         self._log = tuple(map(_text, messages))
         self.epoch += 1
+        if self._title is not None:
+            # A new epoch is no history that slid; so the next miss is not told as one.
+            from stemfirst.calls import forget
+
+            forget(self._title)
 
     def to_json(self) -> dict[str, Any]:
         """Return the state for a store of your own: the history, its epoch and its digest."""
@@ -149,6 +165,16 @@ class Conversation:
                 f"{talk.digest[:12]}… now, {str(state.get('sha256'))[:12]}… then)"
             )
         return talk
+
+
+def _message(reply: Mapping[str, Any] | Reply) -> Mapping[str, Any]:
+    message = reply if isinstance(reply, Mapping) else getattr(reply, "message", None)
+    if not isinstance(message, Mapping):
+        raise PromptError(
+            f"a reply is a message or an answer that holds one, got {type(reply).__name__}: "
+            "of the openai package's objects, pass completion.choices[0].message.model_dump()"
+        )
+    return message
 
 
 def _text(message: Mapping[str, Any]) -> str:

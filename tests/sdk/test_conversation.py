@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,18 @@ def test_a_turn_from_elsewhere_is_not_stored():
         conversation.add(Conversation(other, conversation.messages).turn(request("b")), ANSWER)
     with pytest.raises(PromptError, match=r"build it with turn"):
         Conversation(conversation.turn()).add(Prompt(static("a")))
+
+
+def test_an_answer_is_stored_as_its_message():
+    class Answered:
+        message: ClassVar = dict(ANSWER)
+
+    whole, by_hand = talk(), talk()
+    for conversation, reply in ((whole, Answered()), (by_hand, ANSWER)):
+        conversation.add(conversation.turn(request("a")), reply)
+    assert whole.digest == by_hand.digest
+    with pytest.raises(PromptError, match=r"a message or an answer that holds one, got str"):
+        whole.add(whole.turn(request("b")), "Yes.")
 
 
 def test_compaction_starts_an_epoch():

@@ -92,7 +92,7 @@ def test_the_examples_are_typed_as_a_user_would_type_them(pytestconfig) -> None:
     has_langchain = importlib.util.find_spec("langchain_openai") is not None
     files = [
         str(path)
-        for path in sorted(EXAMPLES.glob("*.py"))
+        for path in sorted([*EXAMPLES.glob("*.py"), *EXAMPLES.glob("support_agent/*.py")])
         if has_langchain or path.stem != "langchain_app"
     ]
     done = subprocess.run(

@@ -8,6 +8,7 @@ import pytest
 from stemfirst import (
     AsyncClient,
     Client,
+    Conversation,
     Prompt,
     assistant,
     hole,
@@ -91,6 +92,22 @@ def test_a_miss_names_the_segment_and_the_line_that_changed(client):
     assert "gold" in window[-3]
     assert "free" in window[-2]
     assert window[-2][window[-1].index("^") :].startswith("free")
+
+
+def test_a_new_epoch_is_not_told_as_a_history_that_slid(client):
+    told = []
+    for compacts in (False, True):
+        start = policy()
+        talk = Conversation(start)
+        for question in ("Where?", "When?"):
+            turn = talk.turn(request(question))
+            talk.add(turn, client.ask(turn, max_tokens=4))
+        if compacts:
+            talk.compact([{"role": "user", "content": "They asked where and when."}])
+        else:
+            talk = Conversation(start, talk.messages[2:])
+        told.append(client.ask(talk.turn(request("Why?")), max_tokens=1).savings.missed)
+    assert [missed is not None and missed.why is not None for missed in told] == [True, False]
 
 
 def test_plain_messages_are_reported_too(client):
