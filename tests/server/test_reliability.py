@@ -24,6 +24,7 @@ from .conftest import Served
 from .wire import CHAT, Connection, Footprint, address, footprint, unread
 
 ROOM = 12  # seats: 4 that run and 8 that wait
+PATIENCE_S = 600.0  # a start beside other work
 FLAGS = (
     *("--port", "0", "--calibration-seconds", "0", "--pool-tokens", "4096"),
     *("--max-num-seqs", "4", "--max-queued-requests", "8", "--write-timeout", "1"),
@@ -36,7 +37,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with twelve seats and 256 pages."""
     served = Served(tmp_path_factory.mktemp("small"), *FLAGS)
     try:
-        yield served.wait_until_ready()
+        yield served.wait_until_ready(PATIENCE_S)
     finally:
         served.close()
 
@@ -318,7 +319,7 @@ def test_a_short_life_leaves_nothing_over(small: Served) -> None:
 @pytest.mark.timeout(7200)
 def test_a_life_of_100_000_requests_leaves_nothing_over(start: Callable[..., Any]) -> None:
     requests = int(os.environ.get("STEMFIRST_SOAK_REQUESTS", "100000"))
-    check_life(start(*FLAGS).wait_until_ready(), requests=requests, rss_mb=30, longest=10)
+    check_life(start(*FLAGS).wait_until_ready(PATIENCE_S), requests=requests, rss_mb=30, longest=10)
 
 
 # Whatever the API's own description allows.
@@ -336,7 +337,7 @@ def test_no_request_that_the_description_allows_is_a_500(
     if program is None:
         pytest.skip("schemathesis is not installed: pip install it into an environment on PATH")
     # Most bodies set no limit, and each answer then goes on to the end of the context.
-    served = start(*FLAGS, "--max-model-len", "256").wait_until_ready()
+    served = start(*FLAGS, "--max-model-len", "256").wait_until_ready(PATIENCE_S)
     done = subprocess.run(
         [
             *(program, "run", f"{served.url}/openapi.json", "--checks", "not_a_server_error"),

@@ -124,7 +124,8 @@ def test_a_name_is_of_one_prefix(guarded: Any, send: Send, policy: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{}, {"name": ""}, {"name": None}, {"name": "x" * 65}, {"name": "x", "tenants": []},
-     {"name": "x", "tenants": "acme"}, {"name": "x", "tenants": ["acme", "nobody"]}, {"name": "x", "ttl_s": 0}],
+     {"name": "x", "tenants": "acme"}, {"name": "x", "tenants": ["acme", "nobody"]},
+     {"name": "x", "ttl_s": 0}],
 )  # fmt: skip
 def test_what_makes_no_sense_is_not_shared(send: Send, wrong: dict[str, Any]) -> None:
     body = {"messages": [{"role": "system", "content": "x"}]} | wrong

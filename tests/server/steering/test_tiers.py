@@ -6,9 +6,10 @@ import itertools
 import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -178,3 +179,51 @@ def test_a_server_killed_under_load_never_answers_from_a_wrong_kv(
     assert counted['tier_moved_pages_total{move="host_to_disk"}'] > kills
     # A file is renamed to its place when it is whole, so a kill leaves none that is broken.
     assert counted["dropped files"] == 0
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB, which is full after two prompts."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True
+    )
+    if made.returncode:
+        pytest.skip("no right to mount a file system here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_full_disk_stops_writing_and_nothing_else(
+    start: Callable[..., Any], tiny_disk: Path
+) -> None:
+    """The disk says that it is full long before the cache's own bound is reached."""
+    own = (*flags(tiny_disk / "kv"), *TOO_SMALL)
+    served = start(*own).wait_until_ready(PATIENCE_S)
+    cold = {stem: first_logprobs(served.url, stem, 0)[0] for stem in range(len(STEMS))}
+    deadline = time.monotonic() + 60
+    while not metrics(served.url)["tier_write_failures_total"]:
+        assert time.monotonic() < deadline, "the disk was never full"
+        time.sleep(0.05)
+    assert metrics(served.url)["tier_is_writing"] == 0
+    assert "the disk cache takes no more" in served.log
+    assert "No space left on device" in served.log
+    for stem in reversed(range(len(STEMS))):
+        assert first_logprobs(served.url, stem, 0)[0] == pytest.approx(cold[stem], abs=TOLERANCE)
+    assert not list(tiny_disk.glob("*/*/*.part")), "what was half written is removed"
+    served.signal(signal.SIGTERM)
+    assert served.ends_within(120) == 0
+    assert "Traceback" not in served.log
+    # What fitted is whole, and found.
+    again = start(*own).wait_until_ready(PATIENCE_S)
+    sources: Counter[str] = Counter()
+    for stem in range(len(STEMS)):
+        values, source = first_logprobs(again.url, stem, 0)
+        assert values == pytest.approx(cold[stem], abs=TOLERANCE)
+        sources.update(source)
+    assert sources["disk"] > 0
+    assert metrics(again.url)["tier_dropped_files_total"] == 0
+    again.close()
