@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+from dataclasses import replace
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.index import ModuleIndex
@@ -70,6 +71,13 @@ class DataFiles:
             ast.Constant(file.text), file, None, is_file=True,
             parts=tuple(parts) if parts is not None else None,
         )  # fmt: skip
+
+    def with_files(self, literal: Literal) -> Literal:
+        """Return a Jinja template that is a value of a file, with the files that it includes."""
+        if literal.run is None or "include" not in literal.run.text:
+            return literal
+        parts = composed(literal.source, self._beside, literal.run.text)
+        return replace(literal, parts=tuple(parts) if parts is not None else None)
 
     def _beside(self, file: Source, name: str) -> Source | None:
         """The template that another names: from its own folder on upwards."""

@@ -89,36 +89,43 @@ def read_jinja(template: str) -> tuple[Part, ...] | None:
     return tuple(parts)
 
 
-def composed(source: Source, find: Callable[[Source, str], Source | None]) -> list[Placed] | None:
+def composed(
+    source: Source, find: Callable[[Source, str], Source | None], text: str | None = None
+) -> list[Placed] | None:
     """Return the parts of a template with those of the files that it includes or inherits from.
 
     Args:
-        source: the template.
+        source: the template, or the file that it is a value of.
         find: finds the file that a template names.
+        text: the template where it is a value of a file; places in it count from its beginning.
 
     Returns:
         Each part with its file, or None where the text cannot be told.
     """
-    return _composed(source, find, [])
+    return _composed(source, find, [], text)
 
 
 def _composed(
-    source: Source, find: Callable[[Source, str], Source | None], seen: list[str]
+    source: Source,
+    find: Callable[[Source, str], Source | None],
+    seen: list[str],
+    text: str | None = None,
 ) -> list[Placed] | None:
     if source.path in seen or len(seen) > _MAX_FILES:
         return None
     seen.append(source.path)
-    extends = _EXTENDS.match(source.text)
+    extends = _EXTENDS.match(source.text) if text is None else None
     if extends is not None:
         return _inherited(source, extends.group(1), find, seen)
-    parts = read_jinja(source.text)
+    own = text if text is not None else source.text
+    parts = read_jinja(own)
     if parts is None:
         return None
     found: list[Placed] = []
     for part in parts:
         inner = None
         if isinstance(part, FormatField) and part.name == "include":
-            inner = _included(source, part, find, seen)
+            inner = _included(source, part, find, seen, own)
         found += inner if inner is not None else [(source, part)]
     return found
 
@@ -128,9 +135,10 @@ def _included(
     part: FormatField,
     find: Callable[[Source, str], Source | None],
     seen: list[str],
+    text: str,
 ) -> list[Placed] | None:
     """The parts of an included file; None where it cannot be found or told."""
-    statement = _TAG.match(source.text, part.start)
+    statement = _TAG.match(text, part.start)
     quoted = _QUOTED.match((statement.group(2) or "").split("include", 1)[1]) if statement else None
     file = find(source, quoted.group(1)) if quoted is not None else None
     return _composed(file, find, [*seen]) if file is not None else None

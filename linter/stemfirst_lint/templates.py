@@ -251,6 +251,8 @@ class Reader:
     def _filled(self, receiver: ast.expr, use: Use, filling: Filling) -> list[Template]:
         found: list[Template] = []
         for literal in self._literals(receiver, use):
+            if filling.form is Form.JINJA:
+                literal = self.files.with_files(literal)
             template = self.assembler.filled(literal, filling)
             if template is not None:
                 found.append(template)

@@ -254,3 +254,16 @@ def test_files_of_values_that_the_settings_name_are_checked(tmp_path: Path) -> N
         ("b.toml", "SF301"),
         ("c.json", "SF301"),
     ]
+
+
+def test_jinja_in_a_value_brings_the_files_that_it_includes(tmp_path: Path) -> None:
+    (tmp_path / "prompts.yaml").write_text(
+        "user: |\n  Asked:\n  {{ question }}\n  {% include 'rules.md' %}\n"
+    )
+    (tmp_path / "rules.md").write_text(RULES)
+    (tmp_path / "app.py").write_text(
+        'import jinja2, yaml\n\nPROMPTS = yaml.safe_load(open("prompts.yaml"))\n\n' + ASK
+        + '    text = jinja2.Template(PROMPTS["user"]).render(question=question)\n' + SEND
+    )  # fmt: skip
+    found = check_paths((str(tmp_path),), Config(root=str(tmp_path))).findings
+    assert [(finding.code, finding.location.line) for finding in found] == [("SF301", 3)]
