@@ -35,6 +35,7 @@ from stemfirst_server.bench.asking import Endpoint
 from stemfirst_server.bench.figures import Figures, figures
 from stemfirst_server.bench.running import run
 from stemfirst_server.bench.workloads import Session, shared_prefix
+from stemfirst_server.model.demo import demo_model_folder
 
 START_S = 300.0
 # Name, in aiperf's export, and what it is called here.
@@ -171,14 +172,14 @@ def by_aiperf(
         "--streaming", "--input-file", str(bodies), "--custom-dataset-type", "raw_payload",
         "--dataset-sampling-strategy", "sequential", "--request-count", str(len(sessions)),
         "--concurrency", str(concurrency), "--use-server-token-count",
-        # It wants a tokenizer although the server counts; this one needs no download.
-        "--tokenizer", "builtin", "--output-artifact-dir", str(folder / "out"),
+        # It wants a tokenizer although the server counts; any that lies here will do.
+        "--tokenizer", str(demo_model_folder()), "--output-artifact-dir", str(folder / "out"),
         "--ui-type", "none",
     ]  # fmt: skip
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=3600, env={**os.environ, **offline}
-    )
+    # Where these are set it takes a folder's path for a name on the hub.
+    is_offline = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}
+    env = {name: value for name, value in os.environ.items() if name not in is_offline}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, env=env)
     if done.returncode:
         raise SystemExit(f"aiperf failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     (export,) = (folder / "out").rglob("profile_export_aiperf.json")

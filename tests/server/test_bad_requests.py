@@ -259,3 +259,20 @@ def test_the_official_client_raises_its_own_errors(client: openai.OpenAI) -> Non
         client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "x"}])
     with pytest.raises(openai.BadRequestError, match="maximum context length"):
         client.completions.create(model=MODEL, prompt="order " * 40_000)
+
+
+def test_the_description_tells_the_errors_and_keys_that_there_are(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    assert document == http.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "x-api-key"}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            responses = operation["responses"]
+            assert "422" not in responses, "the server never answers so"
+            if path.startswith("/v1/"):
+                assert {"400", "503"} <= set(responses)
+                shape = responses["400"]["content"]["application/json"]["schema"]["$ref"]
+                assert shape.rpartition("/")[2] in schemas
+    chat = document["paths"]["/v1/chat/completions"]["post"]["responses"]
+    assert {"200", "400", "401", "404", "409", "413", "415", "429", "500", "503"} == set(chat)

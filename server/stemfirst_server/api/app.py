@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from stemfirst_server.api import answering, failures, openai, tokenizing
+from stemfirst_server.api.description import describe
 from stemfirst_server.api.edge import Edge
 from stemfirst_server.api.encoding import Answered
 from stemfirst_server.api.failures import ApiError
@@ -75,6 +76,7 @@ def make_app(
     _add_facts(app, slot)
     add_steering(app, slot)
     add_prefixes(app, slot, keys)
+    describe(app)
     return Edge(
         app,
         keys=keys,
