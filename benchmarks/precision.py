@@ -64,7 +64,10 @@ def version_of(folder: Path) -> str:
     for distribution in distributions(path=[str(folder)]):
         if re.sub(r"[-_.]+", "-", distribution.name).lower() == wanted:
             return distribution.version
-    return "?"
+    try:  # a snapshot of a repository names its commit
+        return (folder / ".revision").read_text("utf-8").strip()[:12]
+    except OSError:
+        return "?"
 
 
 def places_of(folder: Path) -> list[Place]:
@@ -81,13 +84,18 @@ def places_of(folder: Path) -> list[Place]:
     for finding in report.findings:
         if not finding.code.startswith("SF9"):
             at = finding.template.location if finding.template else finding.location
-            key = (os.path.normpath(at.path), at.line, at.end_line)
+            # A prompt that `+=` puts together reaches down to the hole that is spoken of.
+            hole = finding.location
+            is_below = hole.path == at.path and at.end_line < hole.end_line < at.line + MAX_LINES
+            end_line = hole.end_line if is_below else at.end_line
+            key = (os.path.normpath(at.path), at.line, end_line)
             reported.setdefault(key, []).append((finding.code, finding.severity is Severity.INFO))
     found = [
         Place(folder.name, version, *key, "reported", tuple(sorted({code for code, _ in said})),
               all(is_info for _, is_info in said))
         for key, said in reported.items()
     ]  # fmt: skip
+    starts = {(path, line) for path, line, _ in reported}
     known: dict[str, list[tuple[int, int]]] = {}
     for site in report.sites:
         at = site.template.location
@@ -95,7 +103,7 @@ def places_of(folder: Path) -> list[Place]:
         for piece in (site.template, *site.template.pieces):
             path = os.path.normpath(piece.location.path)
             known.setdefault(path, []).append((piece.location.line, piece.location.end_line))
-        if key not in reported and site.template.holes:
+        if key[:2] not in starts and site.template.holes:
             found.append(Place(folder.name, version, *key, "seen"))
     for path, line, end_line in reported:
         known.setdefault(path, []).append((line, end_line))
@@ -161,7 +169,7 @@ def draw(options: argparse.Namespace) -> None:
     places: list[Place] = []
     failed: list[str] = []
     # A process a package: syntax trees of one do not stay while the next is judged.
-    with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(options.workers, get_context("spawn"), max_tasks_per_child=1) as pool:
         pending = [(folder, pool.submit(places_of, folder.resolve())) for folder in folders]
         for folder, future in pending:
             try:
@@ -239,6 +247,7 @@ def main() -> None:
     drawing.add_argument("--seen", type=int, default=90)
     drawing.add_argument("--unseen", type=int, default=60)
     drawing.add_argument("--raters", type=int, default=4)
+    drawing.add_argument("--workers", type=int, default=2)
     scoring = commands.add_parser("score")
     scoring.add_argument("ratings", type=Path, nargs="+")
     scoring.add_argument("--write", action="store_true", help="into docs/real-code.md")

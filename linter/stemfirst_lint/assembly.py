@@ -7,12 +7,19 @@ Follows no string: it is told which literal and which values.
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from stemfirst_lint import naming
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.constants import constant_text
-from stemfirst_lint.fillings import Given, read_dollar, read_markers, read_percent
+from stemfirst_lint.fillings import (
+    Given,
+    markers_in,
+    read_dollar,
+    read_markers,
+    read_percent,
+)
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.jinja import read_jinja
@@ -54,6 +61,8 @@ class Assembler:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.origins = Origins(flow.project)
+        self.inner_texts: Callable[[ast.expr, Use, Call | None], tuple[str, ...]] = _nothing
+        """What stays in a value that is a template itself; the reader tells."""
 
     def constant(self, literal: Literal) -> Template | None:
         """Return the template that a constant alone is, or None if it is empty."""
@@ -102,6 +111,7 @@ class Assembler:
         if constant is not None:
             verdict = replace(verdict, kind=Kind.CONSTANT)
         is_open = verdict.tier is None or (verdict.is_stable and constant is None)
+        is_made = isinstance(node, ast.Name | ast.Attribute | ast.Call) and not verdict.is_stable
         return Hole(
             source=ast.unparse(node),
             name=name_of(node),
@@ -111,6 +121,7 @@ class Assembler:
             set_location=set_location,
             constant_text=constant,
             unsorted_json=unsorted_json(self.origins, node, use) if is_open else None,
+            inner_texts=self.inner_texts(node, use, call) if is_made else (),
         )
 
     def operand(self, node: ast.expr, use: Use, call: Call | None) -> list[Piece]:
@@ -134,7 +145,7 @@ class Assembler:
         source = use.scope.module.source
         start, end = source.span(node)
         hole = self.hole(node, use, call, source.place(node))
-        return replace(hole, source=source.text[start:end], constant_text=None)
+        return replace(hole, source=source.text[start:end], constant_text=None, inner_texts=())
 
     def filled(self, literal: Literal, filling: Filling) -> Template | None:
         """Return the template of a literal whose fields a call fills, or None without fields."""
@@ -148,7 +159,8 @@ class Assembler:
         elif filling.form is Form.PERCENT:
             parts = read_percent(text)
         elif filling.form is Form.REPLACE:
-            parts = read_markers(text, tuple(filling.given.named))
+            markers = tuple(filling.given.named) or markers_in(text)
+            parts = read_markers(text, markers) if markers else None
         elif filling.form is Form.JINJA and literal.parts is not None:
             parts = tuple(part for _, part in literal.parts)
         elif filling.form is Form.JINJA:
@@ -235,3 +247,7 @@ class Assembler:
             is_positional=is_positional,
             value_location=source.place(node),
         )
+
+
+def _nothing(node: ast.expr, use: Use, call: Call | None) -> tuple[str, ...]:
+    return ()

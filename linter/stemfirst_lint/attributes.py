@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from stemfirst.tiers import Tier
 
-from stemfirst_lint import known, naming
+from stemfirst_lint import known, members, naming
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.containers import ORDERLESS
 from stemfirst_lint.model import UNKNOWN, Kind, Resolution, Verdict
@@ -62,9 +62,11 @@ class Attributes:
         is_named = base.kind in (Kind.PARAMETER, Kind.NAMED)
         if base.tier is None or (is_named and last_name(node.value) in naming.CARRIER_NAMES):
             owner = None if is_named else last_name(node.value)
-            tier = naming.member_tier(owner, node.attr)
+            tier = members.member_tier(owner, node.attr)
             if tier is None and is_named:
                 tier = naming.field_tier(node.attr)
+            if tier is None and isinstance(node.value, ast.Name):
+                tier = members.record_tier(last_name(node.value), node.attr)
             if tier is None or is_own(node):
                 return UNKNOWN
             return named_verdict(f"the attribute `{node.attr}`", tier, place_of(node, use))
@@ -133,9 +135,9 @@ class Attributes:
     def item(self, key: ast.expr, node: ast.expr, use: Use) -> Verdict:
         """Return what the key says of an item of something unknown: `row["question"]`."""
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            tier = naming.member_tier(last_name(node), key.value)
-            if tier is None and naming.is_record(last_name(node)):
-                tier = naming.parameter_tier(key.value, None)
+            tier = members.member_tier(last_name(node), key.value)
+            if tier is None:
+                tier = members.record_tier(last_name(node), key.value)
             if tier is not None and not is_own(node):
                 return named_verdict(f"the item `{key.value}`", tier, place_of(key, use))
         return UNKNOWN

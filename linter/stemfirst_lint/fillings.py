@@ -13,6 +13,7 @@ from stemfirst_lint.literals import FormatField, FormatText
 from stemfirst_lint.origins import Origins
 from stemfirst_lint.scopes import Use, last_name
 
+_MARKER = re.compile(r"(?<!\{)\{[A-Za-z_]\w{2,}\}(?!\})")
 _DOLLAR = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _PERCENT = re.compile(
     r"%(?:(?P<sign>%)|(?:\((?P<name>[^()]*)\))?[-#0 +]*\d*(?:\.\d+)?[hlL]?[diouxXeEfFgGcrsa])"
@@ -152,6 +153,11 @@ def read_markers(template: str, markers: tuple[str, ...]) -> tuple[FormatText | 
     if at < len(template):
         parts.append(FormatText(template[at:], at, len(template)))
     return tuple(parts)
+
+
+def markers_in(template: str) -> tuple[str, ...]:
+    """Return what looks like a marker to replace in a text with other braces: `{question}`."""
+    return tuple(dict.fromkeys(_MARKER.findall(template)))
 
 
 def replaced_in(node: ast.Call) -> tuple[ast.expr, dict[str, ast.expr]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 
+from stemfirst_lint.long_texts import LONG, LongTexts
 from stemfirst_lint.scopes import (
     LOOP,
     Bind,
@@ -42,27 +43,15 @@ class ModuleIndex:
     Attributes:
         calls: by the last name of the callee.
         role_dicts: dicts with the keys `role` and `content`.
+        texts: long strings that begin a text of their own: nothing adds them to another.
         content_edits: `x["content"] = value` and `x.content = value`, with their value.
-        loads: how often each bare name is read anywhere in the module.
-        attribute_loads: how often each attribute name is read.
-        places: source offsets of nodes inside f-strings are not here; see `literals`.
+        loads, attribute_loads: how often each bare name, and each attribute name, is read.
     """
 
     __slots__ = (
-        "attribute_loads",
-        "calls",
-        "classes",
-        "content_edits",
-        "format_calls",
-        "functions",
-        "imports",
-        "loads",
-        "path",
-        "role_dicts",
-        "scope",
-        "source",
-        "tree",
-    )
+        "attribute_loads", "calls", "classes", "content_edits", "format_calls", "functions",
+        "imports", "loads", "path", "role_dicts", "scope", "source", "texts", "tree",
+    )  # fmt: skip
 
     def __init__(self, path: str, source: Source, tree: ast.Module) -> None:
         self.path = path
@@ -72,6 +61,7 @@ class ModuleIndex:
         self.format_calls: list[CallUse] = []
         self.content_edits: list[tuple[ast.expr, ast.expr, Use]] = []
         self.role_dicts: list[tuple[ast.Dict, Use]] = []
+        self.texts: list[tuple[ast.expr, Use]] = []
         self.functions: list[Scope] = []
         self.classes: list[Scope] = []
         self.imports: list[tuple[str, int]] = []
@@ -93,6 +83,7 @@ class _Builder:
         self.loops = 0
         self.is_guarded = False
         self._use: Use | None = None
+        self.texts = LongTexts(index.texts)
 
     def module(self, tree: ast.Module) -> None:
         self.body(tree.body)
@@ -135,7 +126,8 @@ class _Builder:
 
     def statement(self, node: ast.stmt) -> None:
         if type(node) is ast.Expr:  # the most frequent, and the last that `match` would try
-            self.expression(node.value)
+            if type(node.value) is not ast.Constant:  # a docstring
+                self.expression(node.value)
             return
         match node:
             case ast.Assign():
@@ -147,6 +139,7 @@ class _Builder:
                     self.expression(node.value)
                     self.target(node.target, Bind.ASSIGN, node.value, node)
             case ast.AugAssign():
+                self.texts.add_parts([node.value])
                 self.expression(node.value)
                 how = Bind.AUGMENT if isinstance(node.op, ast.Add) else Bind.OPAQUE
                 self.target(node.target, how, node.value, node)
@@ -328,6 +321,8 @@ class _Builder:
             node = stack.pop()
             kind = type(node)
             if kind is ast.Constant:
+                if type(node.value) is str and len(node.value) >= LONG:  # type: ignore[attr-defined]
+                    self.texts.constant(node, self.use())  # type: ignore[arg-type]
                 continue
             if kind is ast.Name:
                 name = node.id  # type: ignore[attr-defined]
@@ -351,11 +346,16 @@ class _Builder:
                     else:
                         index.calls.setdefault(callee, []).append(call)
                     if callee in _MUTATORS:
+                        self.texts.add_parts(node.args)
                         self.mutation(call)
             elif kind is ast.Dict:
                 assert isinstance(node, ast.Dict)
                 if _is_message(node):
                     index.role_dicts.append((node, self.use()))
+            elif kind is ast.JoinedStr:
+                self.texts.joined(node, self.use())  # type: ignore[arg-type]
+            elif kind is ast.BinOp:
+                self.texts.add_parts([node.right])  # type: ignore[attr-defined]
             elif kind is ast.NamedExpr:
                 assert isinstance(node, ast.NamedExpr)
                 self.target(node.target, Bind.ASSIGN, node.value, node)

@@ -112,6 +112,7 @@ class Hole:
             it, if it stands in this file's text and nowhere else.
         constant_text: the value's text where it is a constant string that could be resolved; it
             counts as static text.
+        inner_texts: what stays in the value's text where it is a template itself.
     """
 
     source: str
@@ -126,6 +127,7 @@ class Hole:
     set_location: Location | None = None
     constant_text: str | None = None
     unsorted_json: Location | None = None
+    inner_texts: tuple[str, ...] = ()
 
 
 Piece = Text | Hole

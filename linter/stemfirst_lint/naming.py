@@ -35,6 +35,19 @@ CLOCK_FIELDS: dict[str, Resolution] = {
 }
 """Fields of template classes that are named for the time; filled out of sight."""
 
+_NOW = re.compile(
+    r"(^|_)(dt_now|datetime_now|now_dt|time_now|now_str|now_iso|utc_now|utcnow|current_timestamp|"
+    r"current_(date_?time|time)(_(str|iso|utc|string))?|date_?time_str)$"
+)
+
+
+def clock_field(name: str) -> Resolution | None:
+    """Return how finely the text of a field moves that is named for the time, else None."""
+    if name in CLOCK_FIELDS:
+        return CLOCK_FIELDS[name]
+    return Resolution.SECOND if _NOW.search(name.lower()) else None
+
+
 CONFIG_OBJECTS = frozenset({"settings", "config", "cfg", "conf", "constants"})
 """Names of objects that hold deployment settings by the habit of most projects."""
 
@@ -97,7 +110,7 @@ _QUALIFIERS = frozenset(
     {
         "max", "min", "num", "number", "n", "is", "has", "use", "include", "with", "should", "top",
         "total", "count", "per", "show", "add", "return", "allow", "enable", "no", "prompt",
-        "template", "default",
+        "template", "default", "example",
     }
 )  # fmt: skip
 """First words that make a number, a switch or a template of what follows: `max_documents`."""
@@ -107,6 +120,13 @@ _KEPT_DATA = (
 """Words that make data of what stays for a user at least: `location_data`."""
 _PLAIN_TYPES = re.compile(r"^(Optional\[)?(int|float|bool)\b")
 _WORD = re.compile(r"[a-z]+|[A-Z][a-z]*|\d+")
+
+
+def _words_of(name: str) -> list[str]:
+    """The words of a name, small: of `user_input`, `userInput` and `USER_INPUT` the same two."""
+    return [word.lower() for word in _WORD.findall(name.lower() if name.isupper() else name)]
+
+
 _DATA_TYPES = re.compile(
     r"\b(Document|NodeWithScore|BaseNode|QueryBundle|ChatMessage|BaseMessage|UploadFile|Request)\b"
 )
@@ -117,12 +137,14 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
 
     Words for settings win: `query_language` and `input_schema` are no data.
     """
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = _words_of(name)
     if len(words) > 1 and words[-1] in ("str", "string", "list", "json", "block", "data"):
         words.pop()  # `context_str` is a context
     if (words and words[0] in _QUALIFIERS) or (annotation and _PLAIN_TYPES.match(annotation)):
         return None
     if _REQUEST_PHRASES.search(name.lower()):
+        return Tier.REQUEST
+    if _is_made_before(words):
         return Tier.REQUEST
     if words and words[-1] in _CONFIG_WORDS and not (words[-1] == "name" and len(words) > 1):
         return None
@@ -143,6 +165,17 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
     if annotation is not None and _DATA_TYPES.search(annotation):
         return Tier.REQUEST
     return None
+
+
+_MADE_BEFORE = frozenset(
+    {"original", "previous", "prev", "existing", "extracted", "generated", "retrieved", "proposed",
+     "predicted", "failed", "latest", "recent", "submitted", "uploaded", "candidate", "revised"}
+)  # fmt: skip
+
+
+def _is_made_before(words: list[str]) -> bool:
+    """True for `original_op` and `extracted_people`: what an earlier step of the request left."""
+    return len(words) > 1 and words[0] in _MADE_BEFORE and not _KEPT_DATA.intersection(words[1:])
 
 
 def _is_of_session(words: list[str]) -> bool:
@@ -231,7 +264,7 @@ def data_tier(name: str) -> Tier | None:
     Stricter than `parameter_tier`: a local variable called `text` may be a part of the prompt.
     """
     lowered = name.lower()
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = _words_of(name)
     if words and (words[0] in _QUALIFIERS or words[0] in ("example", "sample", "default")):
         return None
     if _HISTORY_NAMES.search(lowered):
@@ -286,7 +319,7 @@ def local_tier(name: str, source: str | None = None) -> Tier | None:
 _SETTING_NAMES = re.compile(
     r"(^|_)(languages?|lang|locale|persona|domain|types?|format|schema|role|tone|style|criteria|"
     r"expertise|profession|dialect|currency|timezone|level|mode|strategy|strategies|model|"
-    r"personality|guidelines?|rules?|instructions?|examples?|tools?|version|filters?|filters_str|name|desc(ription)?s?)$",
+    r"personality|guidelines?|rules?|instructions|examples?|tools?|version|filters?|filters_str|name|desc(ription)?s?)$",
     re.IGNORECASE,
 )
 
@@ -329,40 +362,6 @@ def field_tier(name: str) -> Tier | None:
         return found
     tier = parameter_tier(name, None)
     return tier if tier is Tier.REQUEST else None
-
-
-_MEMBERS = frozenset(
-    {"content", "text", "answer", "response", "question", "completion", "message", "query"}
-)
-_KEPT_OWNERS = re.compile(
-    r"(skill|tool|template|prompt|agent|config|section|part|block|example|role|persona|settings?|"
-    r"schema|rule|spec|instruction|node|preset|style|guide)s?$",
-    re.IGNORECASE,
-)
-
-
-def member_tier(owner: str | None, name: str) -> Tier | None:
-    """Return the tier that an attribute's or item's name speaks for if its owner says nothing.
-
-    Args:
-        owner: the last name of what it belongs to.
-        name: its own.
-    """
-    found = data_tier(name)
-    if found is None and name in _MEMBERS and owner and not _KEPT_OWNERS.search(owner):
-        return Tier.REQUEST
-    return found
-
-
-_RECORDS = frozenset(
-    {"row", "sample", "item", "record", "inputs", "request", "entry", "doc", "instance", "point",
-     "batch", "turn", "msg", "message", "case", "datum", "problem", "task", "example", "qa"}
-)  # fmt: skip
-
-
-def is_record(name: str | None) -> bool:
-    """Return True for a name that says one record of many: what its items hold is data."""
-    return name in _RECORDS
 
 
 PROMPT_NAME = re.compile(

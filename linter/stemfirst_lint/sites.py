@@ -17,6 +17,7 @@ from stemfirst_lint.constants import Constants, NotConstant
 from stemfirst_lint.constructors import constructed
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.frameworks import Frameworks, following_of
+from stemfirst_lint.hole_names import told_together
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.messages import (
     MESSAGE_CLASSES,
@@ -35,6 +36,7 @@ from stemfirst_lint.syntax import called
 from stemfirst_lint.template_classes import TemplateClasses
 from stemfirst_lint.templates import Reader
 from stemfirst_lint.unfilled import unfilled_sites
+from stemfirst_lint.unnamed import unnamed_sites
 from stemfirst_lint.unreached import Unreached
 from stemfirst_lint.wording import NOT_A_PROMPT, is_named, is_worded, lead, stable_texts
 
@@ -70,6 +72,7 @@ TURN_KEYWORDS = frozenset(
     {"task", "prompt", "message", "query", "input", "user_message", "user_prompt", "question",
      "msg", "content"}
 )  # fmt: skip
+_GROWING = frozenset({"append", "extend", "insert"})
 _STRENGTH = list(Sink)
 
 
@@ -97,6 +100,7 @@ class Finder:
         seen = frozenset(site.template.location for site in self._sites)
         for module in listed:
             self._sites.extend(unfilled_sites(self.reader, module, seen))
+        self._sites.extend(unnamed_sites(self.reader, listed, tuple(self._sites)))
         grouped: dict[object, list[Site]] = {}
         for site in self._sites:
             grouped.setdefault(site.template.location, []).append(site)
@@ -142,7 +146,9 @@ class Finder:
         listed = keywords.get("messages") or keywords.get("input")
         if listed is None and call.node.args:
             first = call.node.args[0]
-            is_sent = last_name(call.node.func) in WEAK_CALLS or isinstance(first, ast.List)
+            callee = last_name(call.node.func)
+            is_listed = isinstance(first, ast.List) and callee not in _GROWING
+            is_sent = is_listed or callee in WEAK_CALLS
             listed = first if is_sent and isinstance(first, ast.List | ast.Name) else None
         if listed is None:
             return
@@ -368,6 +374,7 @@ class Finder:
             key=lambda s: (s.sink is Sink.NAME, s.follows_history, _STRENGTH.index(s.sink)),
         )
         template = merge([site.template for site in (best, *(s for s in group if s is not best))])
+        template = told_together(template)
         # A template class that is given the constant fills it by name, as a call would.
         classes = len({s.location for s in group if s.sink is Sink.TEMPLATE_CLASS})
         is_shared = template.form is Form.FORMAT and self._is_shared(template, classes)

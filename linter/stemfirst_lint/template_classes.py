@@ -135,6 +135,12 @@ class TemplateClasses:
                     return History(any(_CONVERSATION.search(ast.unparse(value)) for value in named))
                 owner = _owner(element)
                 inner = _template_of(element)
+                wrapped = _keyword(element, "prompt")
+                if (last_name(element.func) or "") in TEMPLATE_CLASSES and isinstance(
+                    wrapped, ast.Call
+                ):
+                    owner, inner = last_name(element.func), _template_of(wrapped)
+                    self._read.add(id(wrapped))
                 if owner is not None and inner is not None:
                     self._read.add(id(element))
                     return _Turn(inner, call.use, TEMPLATE_CLASSES[owner], given)

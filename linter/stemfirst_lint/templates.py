@@ -17,6 +17,7 @@ from stemfirst_lint.data_values import DataValues
 from stemfirst_lint.fillings import Given, given_in, given_to_percent, replaced_in
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.growth import Grown, grown_list
+from stemfirst_lint.inner_texts import InnerTexts
 from stemfirst_lint.model import Form, Piece, Template, Text
 from stemfirst_lint.origins import SAME_TEXT_CALLS, SAME_TEXT_METHODS, Origins
 from stemfirst_lint.parts import unpacked
@@ -42,6 +43,7 @@ class Reader:
         self.files = DataFiles(self.origins)
         self.values = DataValues(self.files)
         self._steps = 0
+        self.assembler.inner_texts = InnerTexts(self).of
 
     def templates(
         self,

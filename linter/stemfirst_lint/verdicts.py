@@ -50,9 +50,10 @@ def alternatives(verdicts: Iterable[Verdict]) -> Verdict:
 
 def of_field(name: str, place: Location) -> Verdict:
     """Return the verdict of a template's field that is filled where we cannot see it."""
-    if name in naming.CLOCK_FIELDS:
+    resolution = naming.clock_field(name)
+    if resolution is not None:
         told = Evidence(f"the field `{{{name}}}` is named for a clock", place)
-        return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), naming.CLOCK_FIELDS[name])
+        return Verdict(Tier.VOLATILE, Kind.CLOCK, (told,), resolution)
     tier = naming.parameter_tier(name, None)
     if tier is None:
         return UNKNOWN

@@ -38,6 +38,27 @@ _SHAPE = re.compile(
 )
 """Turns of phrase with which people address a model."""
 
+_ADDRESS = re.compile(
+    r"\b(You are (a|an|the|given|now|tasked|responsible|provided|asked|acting|comparing|evaluating|"
+    r"going)\b|You're an?\b|You (will|must|should|need to|have to) |"
+    r"[Yy]our (task|job|role|goal|response|answer|output) |[Aa]ct as |"
+    r"(Respond|Reply|Answer) (with|in|only|using|strictly)\b|"
+    r"(Return|Output|Provide|Write|Generate) "
+    r"(only|your|a JSON|JSON|the (result|answer|following))\b|"
+    r"(Please|Now,? (please )?)(act|answer|analy|assess|compare|evaluate|judge|rate|generate|write|"
+    r"extract|provide|read|summari|identify|review|respond|determine|help|use)|"
+    r"Do not (include|add|use|make|output|provide|invent|answer|respond|explain)\b|"
+    r"I('ll| will) (give|provide)|I (want|need|would like) you to )"
+    r"|你是|请(你|根据|判断|评估|回答|仔细|按|将|严格|直接|只|从|以|对|在|注意)|您(是|的任务|需要)|"
+    r"你(的任务|需要|应该|将|必须)"
+)
+"""How a text speaks to the model that reads it."""
+_CHINESE_CUES = tuple(
+    re.compile(word)
+    for word in ("请", "根据", "任务|问题", "要求|规则|标准", "输出|返回|生成", "回答|答案|回复",
+                 "注意|必须|不要|不得", "例如|示例|例子", "格式|JSON|json")
+)  # fmt: skip
+
 NOT_A_PROMPT = re.compile(
     r"^\s*(<!DOCTYPE|<html|<\?xml|SELECT\s|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|"
     r"CREATE\s+(TABLE|INDEX|OR)|ALTER\s+TABLE|DROP\s|WITH\s+\w+\s+AS\s*\(|#!/|"
@@ -47,6 +68,9 @@ NOT_A_PROMPT = re.compile(
 """Beginnings of SQL, HTML and program text."""
 _ENOUGH_CUES = 4
 _LEAST_CHARACTERS = 160
+_PLAIN_CUES = 5
+_LEAST_WIDTH = 500
+"""Characters of a text that is plain by its words; a Chinese one counts for three."""
 
 
 def stable_texts(template: Template) -> list[str]:
@@ -93,3 +117,20 @@ def is_worded(template: Template) -> bool:
     if len(whole) < _LEAST_CHARACTERS:
         return False
     return sum(cue.search(whole) is not None for cue in _CUES) >= _ENOUGH_CUES
+
+
+def is_plain(template: Template) -> bool:
+    """Return True if a text can be nothing but a prompt, whatever it is called.
+
+    Stricter than `is_shaped`: it also speaks to its reader more than once, and is long.
+    """
+    texts = stable_texts(template)
+    if not texts or NOT_A_PROMPT.match(texts[0]):
+        return False
+    whole = "\n".join(texts)
+    width = len(whole) + 2 * sum(char > "\u2e80" for char in whole)
+    if width < _LEAST_WIDTH or _ADDRESS.search(whole) is None:
+        return False
+    cues = sum(cue.search(whole) is not None for cue in _CUES)
+    chinese = sum(cue.search(whole) is not None for cue in _CHINESE_CUES)
+    return max(cues, chinese) >= _PLAIN_CUES

@@ -121,4 +121,5 @@ class RetrievalInPrefix(Rule):
 
 def _is_data(hole: Hole) -> bool:
     kinds = (Kind.PARAMETER, Kind.NAMED, Kind.CALL_ARGUMENT)
-    return hole.verdict.tier is Tier.REQUEST and hole.verdict.kind in kinds
+    is_kept = "summary" in hole.name  # it moves only when a conversation is summed up again
+    return hole.verdict.tier is Tier.REQUEST and hole.verdict.kind in kinds and not is_kept

@@ -169,6 +169,8 @@ def stable_behind(site: Site, hole: Hole) -> tuple[str, ...]:
             found.append(piece.text)
         elif piece.constant_text is not None:
             found.append(piece.constant_text)
+        else:
+            found.extend(piece.inner_texts)
     return tuple(found)
 
 

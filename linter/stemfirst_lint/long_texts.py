@@ -1,0 +1,43 @@
+"""Collects the long strings of a module that begin a text of their own.
+
+Knows what adds one string to another. Knows nothing of what the words say.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from stemfirst_lint.scopes import Use
+
+LONG = 160
+"""Characters of a string that may be a prompt by itself."""
+
+
+class LongTexts:
+    """Told of every string after what it is added to; fills `found`."""
+
+    def __init__(self, found: list[tuple[ast.expr, Use]]) -> None:
+        self.found = found
+        self._parts: set[int] = set()
+
+    def add_parts(self, nodes: Iterable[ast.expr]) -> None:
+        """Note strings that are added to other text."""
+        self._parts.update(map(id, nodes))
+
+    def constant(self, node: ast.Constant, use: Use) -> None:
+        """Take a long constant, unless it is a part."""
+        if id(node) not in self._parts:
+            self.found.append((node, use))
+
+    def joined(self, node: ast.JoinedStr, use: Use) -> None:
+        """Take an f-string with enough text, unless it is a part; what stands in it is one."""
+        length = 0
+        for value in node.values:
+            self._parts.add(id(value))
+            if isinstance(value, ast.FormattedValue):
+                self._parts.add(id(value.value))
+            elif isinstance(value, ast.Constant):
+                length += len(str(value.value))
+        if length >= LONG and id(node) not in self._parts:
+            self.found.append((node, use))
