@@ -144,6 +144,7 @@ def _checked(
         cache.save()
         cache.tell(judged)
     failures += [UnreadableFile(*failed) for part in judged for failed in part.failures]
+    failures.sort(key=lambda failure: (failure.path, failure.reason))  # not as jobs happen to end
     findings = [finding for part in judged for finding in part.findings]
     findings += _of_target(config)
     findings.sort(key=lambda finding: (finding.location, finding.code))

@@ -51,9 +51,7 @@ def test_the_second_run_is_answered_from_the_cache_and_shows_the_same(project) -
     assert not was_cached(first)
     assert was_cached(second)
     assert len(first.findings) == 1
-    assert {str(failure) for failure in first.failures} == {
-        str(failure) for failure in second.failures
-    }
+    assert [str(failure) for failure in first.failures] == [str(f) for f in second.failures]
     for name in FORMATS:
         shown = rendered(replace(first, failures=()), name)
         assert shown == rendered(replace(second, failures=()), name), name
