@@ -2,6 +2,7 @@
 
     python benchmarks/fix_real_code.py [--keep FOLDER ...] [--packages NAME ...]
     python benchmarks/fix_real_code.py --sample 60 --seed 7 --export FILE [--keep FOLDER ...]
+        [--most-per-package 4]
 
 Works on copies. Published prompts are short, and of most values nobody can show that they vary;
 so that there is enough to judge, the rewriting is tried on every prompt that `check` sees, as if
@@ -319,9 +320,16 @@ def general(reason: str) -> str:
     return re.sub(r"^.*libcst cannot", "libcst cannot", reason)
 
 
-def drawn(results: list[Result], count: int = SAMPLE, seed: int = SEED) -> list[tuple[str, Done]]:
-    """Return `reorder` changes, and `risky` ones where there are too few."""
+def drawn(
+    results: list[Result], count: int = SAMPLE, seed: int = SEED, most: int | None = None
+) -> list[tuple[str, Done]]:
+    """Return `reorder` changes, and `risky` ones where there are too few.
+
+    With `most`, no more than that of one package, and none with the same text twice.
+    """
     generator = random.Random(seed)
+    if most is not None:
+        results = [spread(result, most, generator) for result in results]
     chosen: list[tuple[str, Done]] = []
     for is_risky in (False, True):
         everything = sorted(
@@ -337,6 +345,16 @@ def drawn(results: list[Result], count: int = SAMPLE, seed: int = SEED) -> list[
         size = min(count - len(chosen), len(everything))
         chosen += sorted(generator.sample(everything, size), key=lambda pair: pair[0])
     return chosen
+
+
+def spread(result: Result, most: int, generator: random.Random) -> Result:
+    """Return a result with at most `most` changes of each kind, each text once."""
+
+    def some(changes: list[Done]) -> list[Done]:
+        alone = list({" ".join(done.old_source.split()): done for done in changes}.values())
+        return generator.sample(alone, min(most, len(alone)))
+
+    return replace(result, done=some(result.done), risky=some(result.risky))
 
 
 def key_of(package: str, done: Done) -> str:
@@ -453,6 +471,7 @@ def main() -> None:
     parser.add_argument("--packages", nargs="+", default=[*PACKAGES, *MORE])
     parser.add_argument("--sample", type=int, default=SAMPLE)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--most-per-package", type=int)
     parser.add_argument("--export", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -467,7 +486,8 @@ def main() -> None:
             counts = f"{len(result.done)} changed, {len(result.risky)} risky, {left} left"
             print(f"{package}: {counts}, {result.seconds:.0f} s", flush=True)
             if options.export:
-                write_sample(options.export, drawn(results, options.sample, options.seed))
+                limits = (options.sample, options.seed, options.most_per_package)
+                write_sample(options.export, drawn(results, *limits))
                 continue
             text = REPORT.read_text("utf-8") if REPORT.exists() else "# Real code\n\n"
             head, _, ours = text.partition(MARK)
