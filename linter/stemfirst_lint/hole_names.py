@@ -48,7 +48,7 @@ def told_together(template: Template) -> Template:
 def _by_name(hole: Hole) -> Verdict:
     """What the name of a hole says that nothing else is known of."""
     is_kept = hole.source.startswith(("self.", "cls.")) or not hole.name.isidentifier()
-    is_field = hole.source.strip("{}") == hole.name and hole.name in _FIELDS
+    is_field = hole.value_location is None and hole.name in _FIELDS
     if not is_kept and (is_field or naming.parameter_tier(hole.name, None) is Tier.REQUEST):
         return named_verdict(f"`{hole.name}`", Tier.REQUEST, hole.location)
     return hole.verdict
