@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from stemfirst_server.errors import InvalidRequestError
 from stemfirst_server.model.demo import demo_model_folder
 from stemfirst_server.tokens.grammar import Grammars
+from stemfirst_server.tokens.template import ChatTemplate
 from stemfirst_server.tools.calls import Mode, Tool, ToolUse, tool_use
-from stemfirst_server.tools.families import FORMATS, format_of
+from stemfirst_server.tools.families import FORMATS, format_of, format_taught
 from tokenizers import AddedToken, Tokenizer
+from transformers import AutoTokenizer
 
 WEATHER = Tool(
     "get_weather",
@@ -194,6 +196,45 @@ def test_one_call_is_told_where_only_one_is_wanted() -> None:
 )
 def test_a_template_tells_its_format(template: str, name: str | None) -> None:
     assert format_of(template) is (FORMATS[name] if name else None)
+
+
+_TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+_CALLS = "{% for c in m.tool_calls or [] %}"
+_ENDS = "{% endfor %}<|im_end|>\n{% endfor %}"
+_JSON = '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}'
+TAUGHT = {
+    "hermes": "<tool_call>\n" + _JSON + "\n</tool_call>",
+    "qwen3_coder": "<tool_call>\n<function={{ c.function.name }}>\n"
+    "{% for k, v in c.function.arguments.items() %}<parameter={{ k }}>\n{{ v }}\n</parameter>\n"
+    "{% endfor %}</function>\n</tool_call>",
+    "llama3_json": '{"name": "{{ c.function.name }}", '
+    '"parameters": {{ c.function.arguments | tojson }}}',
+    "mistral": "[TOOL_CALLS][" + _JSON + "]",
+    "mistral_args": "[TOOL_CALLS]{{ c.function.name }}[ARGS]{{ c.function.arguments | tojson }}",
+    "deepseek_v31": "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>{{ c.function.name }}<｜tool▁sep｜>"
+    "{{ c.function.arguments | tojson }}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+}
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_a_template_shows_its_format_by_writing_a_call(name: str) -> None:
+    """Whatever else its source mentions: here, the marks of every other family."""
+    tokenizer = AutoTokenizer.from_pretrained(demo_model_folder())
+    others = "{# <tool_call> <function= [TOOL_CALLS] [ARGS] tool▁calls▁begin <|python_tag|> #}"
+    tokenizer.chat_template = others + _TURNS + _CALLS + TAUGHT[name] + _ENDS
+    taught = format_taught(ChatTemplate(tokenizer), ("<|im_start|>", "<|im_end|>"))
+    assert taught is FORMATS[name]
+
+
+def test_a_template_that_writes_no_call_is_told_by_its_marks() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(demo_model_folder())
+    control = ("<|im_start|>", "<|im_end|>")
+    tokenizer.chat_template = _TURNS + "<|im_end|>\n{% endfor %}"
+    assert format_taught(ChatTemplate(tokenizer), control) is None
+    tokenizer.chat_template = "{# <tool_call> #}" + _TURNS + "<|im_end|>\n{% endfor %}"
+    assert format_taught(ChatTemplate(tokenizer), control) is FORMATS["hermes"]
+    tokenizer.chat_template = "{{ raise_exception('no') }}[TOOL_CALLS]"
+    assert format_taught(ChatTemplate(tokenizer), control) is FORMATS["mistral"]
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ from stemfirst_server.tokens.placement import (
     place_text,
 )
 from stemfirst_server.tokens.template import ChatTemplate, Conversation, conversation
-from stemfirst_server.tools.families import FORMATS
+from stemfirst_server.tools.families import FORMATS, format_taught
 
 if TYPE_CHECKING:
     from stemfirst.wire import Report
@@ -172,7 +172,9 @@ class Service:
             Grammars(backend, engine.info.end_token_ids),
             self._template.source,
             self.vocabulary.added,
-            FORMATS[tool_format] if tool_format else None,
+            FORMATS[tool_format]
+            if tool_format
+            else format_taught(self._template, self.vocabulary.added),
         )
 
     async def chat_prompt(

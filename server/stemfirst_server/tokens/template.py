@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
@@ -114,6 +115,25 @@ class ChatTemplate:
             f"the model's chat template refused these messages: {_first_line(refusal)}",
             parameter="messages",
         ) from refusal
+
+    def written_call(self, name: str, arguments: Mapping[str, Any]) -> str | None:
+        """Return what the template writes for an answer that is one call; None if it refuses."""
+        function = {"name": name, "arguments": json.dumps(arguments)}
+        # Nine letters and digits: some templates take no other id.
+        call = {"id": "call00001", "type": "function", "function": function}
+        schema = {"type": "object", "properties": {key: {"type": "string"} for key in arguments}}
+        tool = {"type": "function", "function": {"name": name, "parameters": schema}}
+        asked = {"role": "user", "content": "?"}
+        answer = {"role": "assistant", "content": "", "tool_calls": [call]}
+        try:
+            before, after = (
+                self.render(conversation(messages, [tool], add_generation_prompt=False))
+                for messages in ([asked], [asked, answer])
+            )
+        except InvalidRequestError:
+            return None
+        shared = zip(before, after, strict=False)
+        return after[sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], shared)) :]
 
     def _render(self, asked: Conversation, *, has_developer: bool) -> str:
         messages = [self._as_expected(message, has_developer) for message in asked.messages]

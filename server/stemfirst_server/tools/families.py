@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from stemfirst_server.tools.formats import DeepSeek, Format, LlamaJson, Mistral, Tagged
 from stemfirst_server.tools.harmony import Harmony
+
+if TYPE_CHECKING:
+    from stemfirst_server.tokens.template import ChatTemplate
 
 HERMES = Tagged(has_tags=False)
 QWEN3_CODER = Tagged(has_tags=True)
@@ -26,6 +32,59 @@ FORMATS: dict[str, Format] = {
     "deepseek_v31": DEEPSEEK_V31,
     "openai": OPENAI,
 }
+
+
+PROBE_NAME = "look_up_the_probe"
+PROBE_ARGUMENTS: dict[str, Any] = {"where": "over there"}
+
+
+def format_taught(template: ChatTemplate, control: Collection[str]) -> Format | None:
+    """Return the format of calls that a model's own chat template shows it; None if it shows none.
+
+    The template writes a call, and the format that reads the same call back is the one. Where it
+    cannot be asked so, marks in its source tell.
+
+    Args:
+        template: the model's.
+        control: the tokenizer's control tokens, as text.
+    """
+    written = template.written_call(PROBE_NAME, PROBE_ARGUMENTS)
+    if written is not None:
+        for form in _spellings(written):
+            if _reads_back(form, written, control):
+                return form
+    return format_of(template.source)
+
+
+def _spellings(written: str) -> tuple[Format, ...]:
+    """Return each family in the spelling that `written` would be of it."""
+    return (
+        OPENAI,
+        MISTRAL_ARGS if "[ARGS]" in written else MISTRAL,
+        DEEPSEEK_V3 if "```json" in written else DEEPSEEK_V31,
+        QWEN3_CODER if "<function=" in written else HERMES,
+        LLAMA3_JSON,
+    )
+
+
+def _reads_back(form: Format, written: str, control: Collection[str]) -> bool:
+    places = [place for place in map(written.find, form.begins) if place >= 0]
+    if not places:
+        return False
+    raw = written[min(places) :]
+    if form.end is not None and form.end in raw:
+        raw = raw[: raw.index(form.end) + len(form.end)]
+    else:
+        # The turn's own end is no part of the call.
+        ends = [raw.find(token) for token in control if token not in form.tokens]
+        raw = raw[: min((end for end in ends if end > 0), default=len(raw))]
+    calls = form.calls(raw.strip(), ())
+    try:
+        return [(call.name, json.loads(call.arguments)) for call in calls or ()] == [
+            (PROBE_NAME, PROBE_ARGUMENTS)
+        ]
+    except ValueError:
+        return False
 
 
 def format_of(template: str) -> Format | None:
