@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from stemfirst.divergence import first_difference
 from stemfirst.errors import HistoryChangedError, PromptError
+from stemfirst.messages import as_mapping
 from stemfirst.prompt import Prompt, session
 from stemfirst.rendered import Rendered
 from stemfirst.segments import Message, Segment
@@ -48,10 +49,11 @@ class Conversation:
         self.prompt = prompt
         self.epoch = 0
         """How often the history was compacted."""
+        session(history)  # raises where a message is none
         self._log = tuple(map(_text, history))
         self._front: tuple[str, ...] | None = None  # the prompt's own messages, once sent
+        self._front_digest: str | None = None
         self._title: str | None = None  # what the turns are called, once one was sent
-        session(history)  # raises where a message is none
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -89,7 +91,12 @@ class Conversation:
             )
         front = tuple(messages[:fixed])
         self._prove((*(self._front or front), *self._log), messages)
-        self._front = front
+        if self._front_digest not in (None, _digest(front)):
+            raise HistoryChangedError(
+                "the messages in front of the history are not what was sent before it was stored: "
+                "everything behind them is read again"
+            )
+        self._front, self._front_digest = front, _digest(front)
         self._title = rendered.title
         self._log = (*messages[fixed:], *(_text(_message(reply)) for reply in replies))
 
@@ -144,6 +151,7 @@ class Conversation:
             "epoch": self.epoch,
             "messages": self.messages,
             "sha256": self.digest,
+            "front_sha256": self._front_digest,
         }
 
     @classmethod
@@ -154,11 +162,15 @@ class Conversation:
             HistoryChangedError: the messages are not those that were stored.
             PromptError: `state` is none.
         """
+        if not isinstance(state, Mapping):
+            raise PromptError(f"this is no stored conversation: {type(state).__name__}")
         messages, epoch = state.get("messages"), state.get("epoch")
         if state.get("v") != STATE_VERSION or not isinstance(messages, list):
             raise PromptError(f"this is no stored conversation: {str(dict(state))[:80]}")
         talk = cls(prompt, messages)
         talk.epoch = epoch if isinstance(epoch, int) else 0
+        front = state.get("front_sha256")
+        talk._front_digest = front if isinstance(front, str) else None
         if state.get("sha256") != talk.digest:
             raise HistoryChangedError(
                 f"the {len(messages)} stored messages are not those that were stored (SHA-256 "
@@ -167,18 +179,20 @@ class Conversation:
         return talk
 
 
-def _message(reply: Mapping[str, Any] | Reply) -> Mapping[str, Any]:
-    message = reply if isinstance(reply, Mapping) else getattr(reply, "message", None)
-    if not isinstance(message, Mapping):
-        raise PromptError(
-            f"a reply is a message or an answer that holds one, got {type(reply).__name__}: "
-            "of the openai package's objects, pass completion.choices[0].message.model_dump()"
-        )
-    return message
+def _message(reply: object) -> Mapping[str, Any]:
+    held = getattr(reply, "message", None)
+    if isinstance(held, Mapping):
+        return held
+    if isinstance(reply, Mapping) or hasattr(reply, "model_dump"):
+        return as_mapping(reply, 0)
+    raise PromptError(
+        f"a reply is a message or an answer that holds one, got {type(reply).__name__}"
+    )
 
 
 def _text(message: Mapping[str, Any]) -> str:
     """Return a message as JSON, its fields in the order in which a prompt sends them."""
+    message = as_mapping(message, 0)
     front = {"role": message.get("role"), "content": message.get("content")}
     return json.dumps({**front, **message}, ensure_ascii=False)
 

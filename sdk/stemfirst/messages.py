@@ -27,7 +27,10 @@ def history_of(
         PromptError: a message has no role, or content that is neither text, parts nor null.
     """
     origin = caller()
-    return tuple(message_of(item, index, tier, name, origin) for index, item in enumerate(messages))
+    return tuple(
+        message_of(as_mapping(item, index), index, tier, name, origin)
+        for index, item in enumerate(messages)
+    )
 
 
 def by_position(messages: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
@@ -42,12 +45,30 @@ def by_position(messages: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
     origin = caller()
     made: list[Message] = []
     is_front = True
-    for index, item in enumerate(messages):
+    for index, given in enumerate(messages):
+        item = as_mapping(given, index)
         is_front = is_front and item.get("role") in ("system", "developer")
         is_last = index + 1 == len(messages) and item.get("role") == "user"
         tier = Tier.STATIC if is_front else Tier.REQUEST if is_last else Tier.SESSION
         made.append(message_of(item, index, tier, None, origin))
     return tuple(made)
+
+
+def as_mapping(item: object, index: int) -> Mapping[str, Any]:
+    """Return a message as a mapping; the openai package's objects as they would be sent.
+
+    Raises:
+        PromptError: it is neither.
+    """
+    if isinstance(item, Mapping):
+        return item
+    dump = getattr(item, "model_dump", None)
+    dumped = dump(exclude_none=True, mode="json") if callable(dump) else None
+    if not isinstance(dumped, Mapping):
+        raise PromptError(
+            f"message {index} is no message of the chat API: {type(item).__name__} {item!r}"[:160]
+        )
+    return {name: value for name, value in dumped.items() if name != "parsed"}
 
 
 def message_of(

@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from stemfirst import drift
-from stemfirst.errors import InversionError, MissingValueError, PromptError
+from stemfirst.errors import MissingValueError, PromptError
+from stemfirst.inversions import refuse_inversions
 from stemfirst.messages import by_position, history_of
 from stemfirst.rendered import Rendered as Rendered
 from stemfirst.rendered import RenderedMessage
@@ -30,6 +31,8 @@ from stemfirst.segments import Tool as Tool
 from stemfirst.segments import caller
 from stemfirst.tiers import Tier
 from stemfirst.tools import tool as tool
+from stemfirst.tools import tools_of
+from stemfirst.values import text_of
 
 if TYPE_CHECKING:
     from stemfirst.templates import TemplateString
@@ -72,18 +75,24 @@ class Prompt:
         *parts: Segment | Message | Sequence[Message],
         tools: Iterable[Tool | Mapping[str, Any] | Callable[..., Any]] = (),
     ) -> None:
-        made = tuple(item if isinstance(item, Tool) else tool(item) for item in tools)
-        self._fill(_gather(parts), made)
+        self._fill(_gather(parts), tools_of(tools))
 
     def _fill(self, messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> None:
         _refuse_same_names(tools)
-        _refuse_inversions(messages)
+        refuse_inversions(messages, tools)
         object.__setattr__(self, "messages", messages)
         object.__setattr__(self, "tools", tools)
         object.__setattr__(self, "_key", (messages, tools))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Prompt is immutable; use then() to make a longer one ({name})")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Prompt is immutable ({name})")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it go to a worker process: `copy` and `pickle` make it anew."""
+        return _made_of, (self.messages, self.tools)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Prompt) and self._key == other._key
@@ -107,7 +116,7 @@ class Prompt:
         longer._fill(_gather(parts, self.messages), self.tools)
         return longer
 
-    def render(self, values: Mapping[str, object] | None = None, **more: object) -> Rendered:
+    def render(self, values: Mapping[str, object] | None = None, /, **more: object) -> Rendered:
         """Return what is sent when each hole is filled with `str(value)`.
 
         Raises:
@@ -222,21 +231,10 @@ def _value(segment: Segment, given: Mapping[str, object]) -> str:
     if isinstance(value, str):
         return str(value)
     place = f" (built at {segment.origin})" if segment.origin else ""
-    hole = f"the {segment.tier.label} hole {name!r}{place}"
-    if isinstance(value, bytes):
-        raise PromptError(f"{hole} takes text, got bytes: decode them yourself")
-    if isinstance(value, set | frozenset):
-        raise PromptError(f"{hole} got a set, whose order differs by process: pass sorted(...)")
-    if value is not None:
-        text = str(value)
-        if " at 0x" in text:
-            raise PromptError(
-                f"{hole} got {text[:60]}, whose address differs by process: pass text of it"
-            )
-        return text
-    if name in given:
-        raise MissingValueError(f'{hole} got None: pass "" where there is nothing to say')
-    raise MissingValueError(f"no value for {hole}: pass render({name}=...)")
+    what = f"the {segment.tier.label} hole {name!r}{place}"
+    if name not in given:
+        raise MissingValueError(f"no value for {what}: pass render({name}=...)")
+    return text_of(value, what)
 
 
 def _refuse_unknown_values(messages: tuple[Message, ...], given: Mapping[str, object]) -> None:
@@ -259,14 +257,14 @@ def _gather(
 ) -> tuple[Message, ...]:
     """Return `before` and `parts` as messages, loose segments joined to the last of their role."""
     messages = list(before)
-    loose: list[bool] = [message.separator == BLANK_LINE for message in before]
+    loose: list[bool] = [message.is_loose for message in before]
     for part in parts:
         if isinstance(part, Segment):
             role = ROLE_OF_TIER[part.tier]
             if messages and loose[-1] and messages[-1].role == role:
-                messages[-1] = _message(role, (*messages[-1].segments, part), BLANK_LINE)
+                messages[-1] = _loose(role, (*messages[-1].segments, part))
             else:
-                messages.append(_message(role, (part,), BLANK_LINE))
+                messages.append(_loose(role, (part,)))
                 loose.append(True)
         elif isinstance(part, Message):
             messages.append(_as_parts_where_needed(part))
@@ -282,30 +280,6 @@ def _gather(
     return tuple(messages)
 
 
-def _refuse_inversions(messages: tuple[Message, ...]) -> None:
-    """Raise where a segment stands behind a less stable one, and show the order to write."""
-    least_stable: Segment | None = None
-    for message in messages:
-        for segment in message.segments:
-            if least_stable is not None and segment.tier < least_stable.tier:
-                raise InversionError(_inversion(messages, least_stable, segment))
-            least_stable = segment
-
-
-def _inversion(messages: tuple[Message, ...], first: Segment, second: Segment) -> str:
-    flat = [segment for message in messages for segment in message.segments]
-    ordered = sorted(flat, key=lambda segment: segment.tier)
-    place = f" (built at {second.origin})" if second.origin else ""
-    return (
-        f"{second}{place} stands behind {first}, which changes more often: each change of the "
-        f"first makes the cache forget the second.\n"
-        f"  now:   {' · '.join(map(str, flat))}\n"
-        f"  write: {' · '.join(map(str, ordered))}\n"
-        f"If it must close the turn, give it the tier of what it closes: "
-        f"{first.tier.label}(...)."
-    )
-
-
 def _refuse_same_names(tools: tuple[Tool, ...]) -> None:
     seen: set[str] = set()
     for item in tools:
@@ -315,8 +289,20 @@ def _refuse_same_names(tools: tuple[Tool, ...]) -> None:
 
 
 def hole(name: str) -> Hole:
-    """Return a place for a value that `Prompt.render` puts in."""
+    """Return a place for a value that `Prompt.render` puts in.
+
+    Raises:
+        PromptError: the name is no text, or empty.
+    """
+    if not isinstance(name, str) or not name:
+        raise PromptError(f"a hole needs a name, got {name!r}")
     return Hole(name)
+
+
+def _made_of(messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> Prompt:
+    made = object.__new__(Prompt)
+    made._fill(messages, tools)
+    return made
 
 
 def static(text: str | Hole | Part, *, name: str | None = None) -> Segment:
@@ -391,6 +377,10 @@ def _segment(tier: Tier, text: str | Hole | Part, name: str | None) -> Segment:
 def _message(role: str, segments: tuple[Segment, ...], separator: str) -> Message:
     """Return a message; where it holds an image or a file, as a list of parts."""
     return _as_parts_where_needed(Message(role, segments, separator))
+
+
+def _loose(role: str, segments: tuple[Segment, ...]) -> Message:
+    return _as_parts_where_needed(Message(role, segments, BLANK_LINE, is_loose=True))
 
 
 def _as_parts_where_needed(message: Message) -> Message:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os.path import dirname
 from typing import TypeAlias
 
@@ -79,7 +79,8 @@ class Message:
     `separator` stands between segments. `extra` holds the message's other fields
     (`tool_calls`, `tool_call_id`, `name`) as pairs of name and JSON text, in the order in
     which they are sent. `as_parts` sends the content as a list of parts, one a segment.
-    A message without segments is sent with `content: null`.
+    A message without segments is sent with `content: null`. `is_loose` tells a message that
+    loose segments formed, which further ones join.
     """
 
     role: str
@@ -87,6 +88,7 @@ class Message:
     separator: str = ""
     extra: tuple[tuple[str, str], ...] = ()
     as_parts: bool = False
+    is_loose: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)

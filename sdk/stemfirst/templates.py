@@ -19,6 +19,7 @@ from stemfirst.errors import MissingValueError, PromptError
 from stemfirst.prompt import Prompt, system, user
 from stemfirst.segments import Origin, Segment, caller
 from stemfirst.tiers import Tier
+from stemfirst.values import text_of
 
 MOST_CUE = 80
 """Characters of text at a template's end that may close it ("Answer:") without an inversion."""
@@ -94,10 +95,15 @@ class JinjaPrompt:
             raise PromptError("a Jinja template needs jinja2: pip install jinja2") from None
         # Prompts are no HTML: escaping would change their text.
         made = environment or jinja2.Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701
-        self._environment = made.overlay(undefined=jinja2.StrictUndefined)
-        self._undefined = jinja2.UndefinedError
         self._origin = caller()
-        self._tiers = {name: Tier.parse(label) for name, label in tiers.items()}
+        self._environment = made.overlay(
+            undefined=jinja2.StrictUndefined, finalize=self._finalize(made.finalize)
+        )
+        self._undefined = jinja2.UndefinedError
+        try:
+            self._tiers = {name: Tier.parse(label) for name, label in tiers.items()}
+        except ValueError as error:
+            raise PromptError(str(error)) from None
         try:
             parsed = self._environment.parse(source)
         except jinja2.TemplateSyntaxError as error:
@@ -109,8 +115,22 @@ class JinjaPrompt:
             for node in _flat(parsed.body, nodes)
         ]
 
+    def _finalize(self, theirs: Callable[..., Any] | None) -> Callable[[object], object]:
+        """Return what looks at each value that a template shows."""
+        from jinja2 import Undefined
+
+        place = f" (built at {self._origin})" if self._origin else ""
+
+        def finalize(value: object) -> object:
+            shown = theirs(value) if theirs is not None else value
+            # What is undefined says so itself, with its name.
+            return shown if isinstance(shown, Undefined) else text_of(shown, f"a value{place}")
+
+        return finalize
+
     def _compiled(self, node: Any, nodes: Any) -> tuple[Any, Tier, str | None]:
         """Return a value or a block as a template of its own, its tier and its name."""
+        import jinja2
         from jinja2 import meta
 
         unfit = ("Assign", "AssignBlock", "Extends", "Macro", "Import", "FromImport", "Block")
@@ -124,7 +144,24 @@ class JinjaPrompt:
             [node if isinstance(node, nodes.Stmt) else nodes.Output([node])], lineno=node.lineno
         )
         alone.set_environment(self._environment)
-        names = sorted(meta.find_undeclared_variables(alone) - self._environment.globals.keys())
+        for inner in alone.find_all((nodes.Include, nodes.Import, nodes.FromImport)):
+            raise PromptError(
+                f"line {inner.lineno}: what {type(inner).__name__.lower()} brings in has no tier "
+                "here; render it, and pass its text"
+            )
+        try:
+            unknown = meta.find_undeclared_variables(alone)
+            code = self._environment.compile(alone)
+        except jinja2.TemplateError as error:
+            raise PromptError(f"line {node.lineno} is no Jinja: {error.message}") from None
+        # A function of the environment may be a clock: so it needs a tier, as a variable does.
+        found = self._environment.globals
+        called = {
+            item.name
+            for item in alone.find_all(nodes.Name)
+            if item.ctx == "load" and callable(found.get(item.name)) and item.name not in _PURE
+        }
+        names = sorted(unknown | called)
         for name in names:
             if name not in self._tiers:
                 raise PromptError(
@@ -132,20 +169,25 @@ class JinjaPrompt:
                     f"tiers={{{name!r}: 'request'}} or another one"
                 )
         template = self._environment.template_class.from_code(
-            self._environment,
-            self._environment.compile(alone),
-            self._environment.make_globals(None),
+            self._environment, code, self._environment.make_globals(None)
         )
         tier = max((self._tiers[name] for name in names), default=Tier.STATIC)
+        if any(used.name == "random" for used in alone.find_all(nodes.Filter)):
+            tier = Tier.VOLATILE
         return template, tier, names[0] if len(names) == 1 else None
 
     def prompt(self, **values: object) -> Prompt:
         """Return the prompt with these values.
 
         Raises:
-            MissingValueError: a variable got no value.
+            MissingValueError: a variable got no value, or None where it is shown.
             InversionError: a paragraph of fixed text stands behind a value.
+            PromptError: a value was given that no tier was named for, or has no text that stays.
         """
+        unknown = [name for name in values if name not in self._tiers]
+        if unknown:
+            known = ", ".join(sorted(self._tiers)) or "none"
+            raise PromptError(f"no variable is called {unknown[0]!r}; this template's: {known}")
         pieces = []
         for made, tier, name in self._pieces:
             if isinstance(made, str):
@@ -184,6 +226,9 @@ class TemplateString(Protocol):
     interpolations: tuple[Interpolation, ...]
 
 
+_PURE = frozenset({"range", "dict", "cycler", "joiner", "namespace"})
+"""Jinja's own functions that give the same text each time; `lipsum` does not."""
+
 _CONVERSIONS: dict[str | None, Callable[[object], str]] = {
     "s": str,
     "r": repr,
@@ -214,7 +259,12 @@ def from_template_string(template: TemplateString) -> Prompt:
             tier = Tier.parse(value.format_spec)
         except ValueError as error:
             raise PromptError(f"{{{value.expression}:{value.format_spec}}}: {error}") from None
-        shown = _CONVERSIONS[value.conversion](value.value)
+        given = value.value
+        shown = (
+            text_of(given, f"{{{value.expression}}}")
+            if value.conversion is None
+            else _CONVERSIONS[value.conversion](given)
+        )
         name = value.expression if value.expression.isidentifier() else None
         pieces.append(Piece(shown, tier, name))
     return prompt_of(pieces, caller())

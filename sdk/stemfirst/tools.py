@@ -6,7 +6,7 @@ Knows how a function's signature becomes a JSON schema. Does not know where tool
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from stemfirst.errors import PromptError
@@ -41,9 +41,30 @@ def tool(definition: Mapping[str, Any] | Callable[..., Any], *, tier: Tier = Tie
     return Tool(name, text, tier, caller())
 
 
+def tools_of(
+    tools: Iterable[Tool | Mapping[str, Any] | Callable[..., Any]],
+) -> tuple[Tool, ...]:
+    """Return tools in the order in which they are given.
+
+    Raises:
+        PromptError: this is no list, or a set, which has no order; or as `tool`.
+    """
+    if isinstance(tools, set | frozenset):
+        raise PromptError("tools=... got a set, whose order differs by process: pass a list")
+    if isinstance(tools, Mapping | str) or not isinstance(tools, Iterable):
+        raise PromptError(f"tools=... takes a list of tools, got {type(tools).__name__}: [tool]")
+    return tuple(item if isinstance(item, Tool) else tool(item) for item in tools)
+
+
 def _definition_of(function: Callable[..., Any]) -> dict[str, Any]:
     import inspect
 
+    name = getattr(function, "__name__", None)
+    if not callable(function) or not isinstance(name, str) or not name.isidentifier():
+        raise PromptError(
+            f"a tool is a named function, a pydantic model or a definition, got {function!r}"[:200]
+            + ": write a def, whose name the model is told"
+        )
     try:
         from pydantic import BaseModel, create_model
     except ModuleNotFoundError:
@@ -54,8 +75,19 @@ def _definition_of(function: Callable[..., Any]) -> dict[str, Any]:
     if isinstance(function, type) and issubclass(function, BaseModel):
         doc = inspect.getdoc(function) if function.__doc__ else None
         return _definition(function.__name__, doc, function.model_json_schema())
-    parameters = inspect.signature(function, eval_str=True).parameters
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters
+    except (NameError, TypeError, ValueError) as error:
+        raise PromptError(
+            f"the annotations of {function.__name__}() cannot be read: {error}"
+        ) from None
+    if next(iter(parameters), None) in ("self", "cls"):
+        raise PromptError(
+            f"{function.__qualname__} takes {next(iter(parameters))}: give a bound method"
+        )
     for parameter in parameters.values():
+        if parameter.name.startswith("_"):
+            raise PromptError(f"{name}() takes {parameter.name}: a model is shown no such name")
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise PromptError(
                 f"{function.__name__}() takes {parameter}, which a model cannot name: "
@@ -68,7 +100,10 @@ def _definition_of(function: Callable[..., Any]) -> dict[str, Any]:
         )
         for name, parameter in parameters.items()
     }
-    model = create_model(function.__name__, **fields)
+    try:
+        model = create_model(function.__name__, **fields)
+    except (TypeError, ValueError, NameError) as error:
+        raise PromptError(f"{function.__name__}() makes no schema: {error}") from None
     return _definition(function.__name__, inspect.getdoc(function), model.model_json_schema())
 
 
