@@ -1,11 +1,13 @@
 """What `stemfirst check` on one file costs beside `python -c "import ast"`.
 
-Whole processes, cold, interleaved; prints the medians in milliseconds and their ratio. Run it with
-the interpreter that has stemfirst installed: `python benchmarks/check_start.py [rounds]`.
+Whole processes, without results of before except where they say so, interleaved; prints the medians
+in milliseconds and their ratio. Run it with the interpreter that has stemfirst installed:
+`python benchmarks/check_start.py [rounds]`.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,12 +31,15 @@ def milliseconds(command: list[str], folder: str) -> float:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    check = [sys.executable, "-m", "stemfirst.cli", "check"]
     commands = {
         'python -c "pass"': [sys.executable, "-c", "pass"],
         'python -c "import ast"': [sys.executable, "-c", "import ast"],
         'python -c "import ast, click"': [sys.executable, "-c", "import ast, click"],
-        "stemfirst check (no prompt)": [sys.executable, "-m", "stemfirst.cli", "check", "clean.py"],
-        "stemfirst check (one prompt)": [sys.executable, "-m", "stemfirst.cli", "check", "ask.py"],
+        "stemfirst check (no prompt)": [*check, "clean.py"],
+        "... with options": [*check, "--no-cache", "clean.py"],
+        "stemfirst check (one prompt)": [*check, "ask.py"],
+        "... shown again": [*check, "ask.py"],
     }
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "clean.py").write_text(CLEAN)
@@ -44,6 +49,8 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(rounds):
             for name, command in commands.items():
+                if not name.startswith("..."):
+                    shutil.rmtree(Path(folder, ".stemfirst_cache"), ignore_errors=True)
                 times[name].append(milliseconds(command, folder))
     base = median(times['python -c "import ast"'])
     for name, values in times.items():

@@ -7,6 +7,8 @@ under --keep, and pcdlint and ruff each into a virtual environment of its own. W
 quiet machine, the median of some rounds; every ratio is of one run over this tree. Memory is the
 most that the process and its children held together at one time: proportional set sizes (a page
 that two processes share counts half for each), looked at 50 times a second in a round of its own.
+Warm is the same command line once more, whose output is shown again; "results alone" is another
+command line, which lists and looks up all files and has nothing to judge.
 `import ast` is the whole process `python -c "import ast"`. pcdlint reads one file at a time and has
 five rules; ruff is written in Rust and stands here for the record. Neither looks for what stemfirst
 looks for.
@@ -155,6 +157,9 @@ def main() -> None:
         runs = {
             "cold": measure(check, root, options.rounds, old),
             "warm": measure(check, root, options.rounds),
+            "warm, results alone": measure(
+                [*check, "--output-file", os.devnull], root, options.rounds
+            ),
             f"one changed file ({changed})": measure(
                 check, root, options.rounds, touch_one(root, changed)
             ),
@@ -170,7 +175,7 @@ def main() -> None:
     for name, run in runs.items():
         speed = "" if name == "import ast" else f"{lines / run.seconds:,.0f}"
         print(f"| {name} | {run.seconds:.3f} | {speed} | {run.peak_mib:.0f} |")
-    cold, warm, one, ast, pcdlint, ruff = runs.values()
+    cold, warm, _, one, ast, pcdlint, ruff = runs.values()
     print(
         f"\ncold {pcdlint.seconds / cold.seconds:.1f} times pcdlint's speed, "
         f"{ruff.seconds / cold.seconds:.2f} times ruff's; warm {cold.seconds / warm.seconds:.1f} "

@@ -67,7 +67,8 @@ def repeated(arguments: list[str]) -> int | None:
         if record.err:
             sys.stderr.write(record.err)
         if record.out:
-            sys.stdout.write(record.out)
+            encoding = sys.stdout.encoding or "utf-8"
+            sys.stdout.write(record.out.encode(encoding, "replace").decode(encoding))
             sys.stdout.flush()
         return record.exit_code
     _asked = asked

@@ -12,6 +12,8 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     import click
 
 COMMANDS = {
@@ -83,22 +85,42 @@ def _missing_extra(error: ModuleNotFoundError) -> click.ClickException | None:
     )
 
 
-REPEATED = {"check": "stemfirst_lint.again:repeated"}
-"""Subcommand -> what shows its last output and returns its exit code, or None if that is stale."""
+WITHOUT_OPTIONS = ("stemfirst_lint.again:repeated", "stemfirst_lint.cli.checking:check_plainly")
+"""What may answer `check` before its options are parsed: each returns an exit code, or None."""
 
 
-def _shown_again() -> int | None:
+def _answered() -> int | None:
     if sys.argv[1:2] != ["check"] or COMMANDS["check"] is not _CHECK:
         return None
-    module_name, _, attribute = REPEATED["check"].partition(":")
-    found = getattr(import_module(module_name), attribute)(sys.argv[2:])
-    assert found is None or isinstance(found, int)
-    return found
+    for target in WITHOUT_OPTIONS:
+        module_name, _, attribute = target.partition(":")
+        found = getattr(import_module(module_name), attribute)(sys.argv[2:])
+        if found is not None:
+            assert isinstance(found, int)
+            return found
+    return None
+
+
+def _fail(error: Exception) -> NoReturn:
+    # Commands import what is heavy when they run, and so miss it only then.
+    hint = _missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+    if hint is not None:
+        hint.show()
+    else:
+        import traceback
+
+        traceback.print_exception(error)
+    sys.exit(2)
 
 
 def main() -> None:
     """Run the command line; usage errors and our own failures exit with 2."""
-    exit_code = _shown_again()
+    try:
+        exit_code = _answered()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 see below
+        _fail(error)
     if exit_code is not None:
         sys.exit(exit_code)
     import click
@@ -114,15 +136,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except Exception as error:  # noqa: BLE001 Python would exit with 1, which says "findings"
-        # Commands import what is heavy when they run, and so miss it only then.
-        hint = _missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
-        if hint is not None:
-            hint.show()
-            sys.exit(2)
-        import traceback
-
-        traceback.print_exc()
-        sys.exit(2)
+        _fail(error)
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -1,23 +1,16 @@
-"""The command `stemfirst check`: its options, and what it does with them in which order.
-
-Knows options and exit codes. Exit codes: 0 clean, 1 findings, 2 something could not be checked.
-"""
+"""The command `stemfirst check`: its options. What it does with them is `checking`'s."""
 
 from __future__ import annotations
 
-import gc
 import sys
 
 import click
 
 from stemfirst_lint.output.formats import FORMATS
-from stemfirst_lint.output.terminal import wants_colour, write
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
     from typing import Any
-
-    from stemfirst_lint.cli.run import Options, Outcome
 
 CODES = "CODES"
 
@@ -77,73 +70,7 @@ def check(**options: Any) -> None:
 
     PATHS are files and folders; the current folder if none is given; - is standard input.
     """
-    from stemfirst_lint.again import Tracing
-    from stemfirst_lint.cli.run import Options, Request
-    from stemfirst_lint.errors import LintError, UnreadableFile
+    from stemfirst_lint.cli.checking import run_check
+    from stemfirst_lint.cli.run import Options
 
-    asked = Options(**options)
-    try:
-        with Tracing() as trace:
-            request = Request.of(asked)
-            if asked.show_settings or asked.show_files:
-                lines = request.settings_lines() if asked.show_settings else request.files()
-                sys.exit(0 if write("\n".join(lines), asked.output_file) else 2)
-            if asked.is_watch:
-                from stemfirst_lint.cli.watch import watch_files
-
-                watch_files(request, lambda: _show(request.run(), asked))
-            outcome = request.run()
-            shown: list[str] = []
-            code = _show(outcome, asked, shown)
-            if (
-                trace is not None
-                and request.is_repeatable(trace.asked.folder)
-                and all(
-                    isinstance(failure, UnreadableFile) and trace.has_read(failure.path)
-                    for failure in outcome.report.failures
-                )
-            ):
-                notes = "".join(f"{line}\n" for line in _notes(outcome))
-                trace.shown("".join(shown), notes, code, request.program())
-        gc.freeze()  # Python would look through every syntax tree for cycles before it ends
-        sys.exit(code)
-    except LintError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-
-
-def _notes(outcome: Outcome) -> list[str]:
-    """What goes to standard error, line by line."""
-    return [*(f"error: {failure}" for failure in outcome.report.failures), *outcome.notes]
-
-
-def _show(outcome: Outcome, options: Options, shown: list[str] | None = None) -> int:
-    """Write an outcome where it goes, and return the exit code.
-
-    What went to standard output is appended to `shown`.
-    """
-    from stemfirst_lint.output.formats import rendered, rendered_statistics
-
-    report = outcome.report
-    for line in _notes(outcome):
-        click.echo(line, err=True)
-    if options.statistics:
-        text = rendered_statistics(report, is_json=options.output_format == "json")
-    else:
-        text = rendered(
-            report,
-            options.output_format,
-            fixed=outcome.fixed,
-            is_coloured=options.output_file is None and wants_colour(sys.stdout),
-        )
-    if outcome.rewritten is not None:  # standard output is for the source
-        click.echo(text, err=True)
-        sys.stdout.buffer.write(outcome.rewritten)
-    elif not write(text, options.output_file):
-        return 2
-    elif shown is not None and text:
-        shown.append(text + "\n")
-    if report.failures:
-        return 2
-    is_clean = all(finding.severity.value == "info" for finding in report.findings)
-    return 0 if is_clean or options.exit_zero else 1
+    sys.exit(run_check(Options(**options)))

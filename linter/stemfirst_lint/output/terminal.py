@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import sys
 
-import click
-
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
     from typing import TextIO
@@ -35,11 +33,23 @@ def write(text: str, path: str | None) -> bool:
             with open(path, "w", encoding="utf-8", errors="replace") as file:
                 file.write(text + "\n")
         except OSError as error:
-            click.echo(f"error: {path}: {error.strerror}; choose another file", err=True)
+            say(f"error: {path}: {error.strerror}; choose another file")
             return False
         return True
     if text:
         encoding = sys.stdout.encoding or "utf-8"
         shown = text.encode(encoding, "replace").decode(encoding)
-        click.echo(shown, color=True)  # we have decided; click would ask the stream again
+        if sys.platform == "win32":
+            import click
+
+            click.echo(shown, color=True)  # we have decided; click would ask the stream again
+        else:
+            sys.stdout.write(f"{shown}\n")
+            sys.stdout.flush()
     return True
+
+
+def say(line: str) -> None:
+    """Write a line to standard error, for the person who waits."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -156,6 +157,27 @@ def test_a_link_that_leads_somewhere_at_last_is_seen(project, check) -> None:
     assert "link.py" in shown.err
     (project.parent / "elsewhere.py").write_text(NEW)
     assert check().same(check("--no-cache"))
+
+
+def test_a_command_line_of_paths_alone_needs_no_parser_and_says_the_same(
+    project, stemfirst
+) -> None:
+    (project / "accents.py").write_text(NEW.replace("Search", "Größe →"))
+    code = (
+        "import sys; sys.argv[1:] = ['check', '.']\n"
+        "import stemfirst.cli, atexit\n"
+        "atexit.register(lambda: print('click' in sys.modules, file=sys.stderr))\n"
+        "stemfirst.cli.main()\n"
+    )
+    for _ in range(3):
+        plain = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=False, cwd=project,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )  # fmt: skip
+        assert plain.stderr == b"False\n"
+        parsed = stemfirst("check", ".", "--no-cache", cwd=project, PYTHONIOENCODING="ascii")
+        assert plain.stdout.decode() == parsed.stdout
+        assert plain.returncode == parsed.returncode == 1
 
 
 def _rename(project: Path) -> None:
