@@ -22,6 +22,7 @@ from stemfirst_server.engine.request import (
 from stemfirst_server.errors import UnsupportedModelError
 from stemfirst_server.model import attention, cascade, gates
 from stemfirst_server.model.attention import register
+from stemfirst_server.model.last_layer import narrow
 from stemfirst_server.model.loading import LoadedModel
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -49,7 +50,7 @@ def admit(model: Any) -> LoadedModel:
     assert gates.self_test(model, shapes) < 1e-5
     numbers = sum(shape.values_per_token() for shape in shapes.values())
     info = ModelInfo("small", type(model).__name__, 512, 199, (), "float32", "cpu", 4 * numbers, 1)
-    return LoadedModel(model, info, shapes)
+    return LoadedModel(model, info, shapes, narrow(model, shapes))
 
 
 @torch.inference_mode()

@@ -100,7 +100,7 @@ def _runner(loaded: LoadedModel, pool: KVPool, config: EngineConfig, info: Model
     step_type = path.step_type
     if step_type is AttentionStep and config.has_cascade:
         step_type = best_step(loaded.model.device)
-    return Runner(loaded.model, pool, step_type, path.recordings)
+    return Runner(loaded.model, pool, step_type, path.recordings, loaded.narrowed_layer)
 
 
 def _pool(loaded: LoadedModel, config: EngineConfig, pages: int, token_bytes: int) -> KVPool:

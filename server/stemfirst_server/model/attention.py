@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -104,6 +104,10 @@ class AttentionStep:
             `(1, tokens, heads, value_width)`.
         """
         self.write(layer, key, value)
+        return self.read(layer, query, options)
+
+    def read(self, layer: int, query: torch.Tensor, options: _Options) -> torch.Tensor:
+        """Attend to what is written; shapes as in `attend`."""
         parts: list[torch.Tensor] = []
         start = 0
         for index, row in enumerate(self.chunks):
@@ -239,13 +243,33 @@ class _Options:
         return self.softcap is not None or self.sinks is not None
 
 
+class Step(Protocol):
+    """What models in this thread attend with."""
+
+    def attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        options: _Options,
+    ) -> torch.Tensor:
+        """Do as `AttentionStep.attend`."""
+
+
 _thread = threading.local()
 
 
+def current_step() -> Step | None:
+    """Return the step that this thread's models attend with."""
+    step: Step | None = getattr(_thread, "step", None)
+    return step
+
+
 @contextmanager
-def use_step(step: AttentionStep | Recorder) -> Iterator[None]:
+def use_step(step: Step) -> Iterator[None]:
     """Make `step` the one that models called in this thread attend with."""
-    previous = getattr(_thread, "step", None)
+    previous = current_step()
     _thread.step = step
     try:
         yield

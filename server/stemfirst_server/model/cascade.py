@@ -77,22 +77,14 @@ class CascadeStep(AttentionStep):
     # Additive masks of chunks whose own part begins inside a page: (first token, own tokens).
     _own_masks: dict[tuple[int, int], torch.Tensor] = field(default_factory=dict)
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        options: _Options,
-    ) -> torch.Tensor:
-        """Write KV, then attend; shapes as in `AttentionStep.attend`."""
+    def read(self, layer: int, query: torch.Tensor, options: _Options) -> torch.Tensor:
+        """Attend to what is written; shapes as in `AttentionStep.attend`."""
         plan = self._plan
         if plan is None:
             plan = self._plan = self._make_plan(query)
         is_windowed = options.window is not None and plan.longest > options.window
         if not plan.shared or is_windowed:
-            return super(CascadeStep, self).attend(layer, query, key, value, options)
-        self.write(layer, key, value)
+            return super(CascadeStep, self).read(layer, query, options)
         tokens = query.shape[2]
         parts = [
             self._own_chunk(layer, row, plan.chunks[index], start, query, options)

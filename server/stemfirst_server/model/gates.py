@@ -28,6 +28,7 @@ from stemfirst_server.model.attention import (
     ChunkRow,
     Recorder,
     SingleRows,
+    Step,
     use_step,
 )
 
@@ -95,10 +96,10 @@ def probe(model: Any) -> dict[int, LayerShape]:
         UnsupportedModelError: a layer did not call us exactly once.
     """
     recorder = Recorder()
-    ids = _some_tokens(model, 5)
+    ids = some_tokens(model, 5)
     name = type(model).__name__
     try:
-        _run(model, ids, torch.arange(len(ids), device=ids.device), recorder)
+        logits_through(model, ids, torch.arange(len(ids), device=ids.device), recorder)
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
         # The model's own code, called in a way that it was perhaps not written for.
         raise UnsupportedModelError(
@@ -164,7 +165,7 @@ def check_kv_dtype(model: Any, shapes: dict[int, LayerShape], kv_dtype: KVDtype)
     Raises:
         UnsupportedModelError: the logits differ by more than eight bits should bring.
     """
-    ids = _some_tokens(model, _SELF_TEST_TOKENS[-1])
+    ids = some_tokens(model, _SELF_TEST_TOKENS[-1])
     expected = _paged_logits(model, ids, shapes)
     got = _paged_logits(model, ids, shapes, kv_dtype)
     scale = max(1e-6, float(expected.abs().max()))
@@ -186,7 +187,7 @@ def check_kv_dtype(model: Any, shapes: dict[int, LayerShape], kv_dtype: KVDtype)
 def _compare(model: Any, shapes: dict[int, LayerShape], tolerance: float) -> float:
     worst = 0.0
     for length in _SELF_TEST_TOKENS:
-        ids = _some_tokens(model, length)
+        ids = some_tokens(model, length)
         expected = _eager_logits(model, ids)
         got = _paged_logits(model, ids, shapes)
         scale = max(1e-6, float(expected.abs().max()))
@@ -201,7 +202,7 @@ def _compare(model: Any, shapes: dict[int, LayerShape], tolerance: float) -> flo
     return worst
 
 
-def _some_tokens(model: Any, count: int) -> torch.Tensor:
+def some_tokens(model: Any, count: int) -> torch.Tensor:
     """Return `(count,)` distinct-looking ordinary ids, the same ones each time."""
     vocab = int(model.config.get_text_config().vocab_size)
     generator = torch.Generator().manual_seed(count)
@@ -211,8 +212,8 @@ def _some_tokens(model: Any, count: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _run(
-    model: Any, ids: torch.Tensor, positions: torch.Tensor, step: AttentionStep | Recorder
+def logits_through(
+    model: Any, ids: torch.Tensor, positions: torch.Tensor, step: Step
 ) -> torch.Tensor:
     """Return float32 logits `(tokens, vocab)` through our attention."""
     use_our_attention(model)
@@ -262,7 +263,7 @@ def _paged_logits(
             chunks=() if is_single else (chunk,),
             singles=single if is_single else None,
         )
-        parts.append(_run(model, ids[start:end], position[start:end], step))
+        parts.append(logits_through(model, ids[start:end], position[start:end], step))
     return torch.cat(parts)
 
 

@@ -22,6 +22,7 @@ from stemfirst_server.errors import ModelFilesError, UnsupportedModelError
 from stemfirst_server.model import gates
 from stemfirst_server.model.attention import register
 from stemfirst_server.model.fastest import fastest_dtype, fastest_threads
+from stemfirst_server.model.last_layer import narrow
 from stemfirst_server.model.linear import take_over
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ class LoadedModel:
         model: the transformers model, in evaluation mode, with our attention.
         info: what the rest of the server may know of it.
         shapes: what each layer stores for a token.
+        narrowed_layer: the last one, if it may be computed for the wanted tokens alone.
     """
 
     model: Any
     info: ModelInfo
     shapes: dict[int, LayerShape]
+    narrowed_layer: int | None = None
 
 
 def load_model(
@@ -125,6 +128,7 @@ def load_model(
     shapes = gates.probe(model)
     largest_error = gates.self_test(model, shapes)
     progress(f"self-test passed, largest error {largest_error:.1e}")
+    narrowed_layer = narrow(model, shapes)
     limit = _context_tokens(config, context_tokens)
     parameter_bytes = model.dtype.itemsize
     info = ModelInfo(
@@ -138,7 +142,7 @@ def load_model(
         kv_bytes_per_token=sum(s.values_per_token() for s in shapes.values()) * parameter_bytes,
         parameters=sum(p.numel() for p in model.parameters()),
     )
-    return LoadedModel(model=model, info=info, shapes=shapes)
+    return LoadedModel(model=model, info=info, shapes=shapes, narrowed_layer=narrowed_layer)
 
 
 def check_files(folder: Path) -> None:
