@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from openai.lib._parsing import type_to_response_format_param
 from openai.resources.chat.completions import Completions
 
 from stemfirst.chain import ChainKey, chain
@@ -95,6 +96,10 @@ class Question:
         sent = self.rendered.openai(model=model if is_openais else None)
         arguments: dict[str, Any] = {"model": model, **sent, **self.options}
         if is_streamed:
+            wanted = arguments.get("response_format")
+            if isinstance(wanted, type):
+                # Text streams; `parse` would not: so the type goes as its schema.
+                arguments["response_format"] = type_to_response_format_param(wanted)
             arguments["stream"] = True
             arguments.setdefault("stream_options", {"include_usage": True})
         if not capabilities:
@@ -216,6 +221,11 @@ def question(
         ClientError: an argument could be either, or belongs into the prompt.
         MissingValueError: a hole got no value.
     """
+    if not isinstance(prompt, Prompt | Rendered):
+        raise ClientError(
+            f"a Prompt is asked, got {type(prompt).__name__}: Prompt(static(...), request(...)), "
+            "or Prompt.from_messages([...])"
+        )
     given = dict(values or {})
     options: dict[str, Any] = {}
     holes = holes_of(prompt) if isinstance(prompt, Prompt) else frozenset()

@@ -125,7 +125,7 @@ def cause_of(found: Divergence, runs: Sequence[Run] = ()) -> Cause:
         found: where it left.
         runs: the newer prompt's runs.
     """
-    cause = _cause_of(found)
+    cause = _cause_of(found, runs)
     hole = found.run.hole if found.run else None
     return replace(cause, hole=hole, behind=_stable_behind(found.run, runs))
 
@@ -163,12 +163,16 @@ def cause_near(
     return Cause(rule, "", now, run.hole, _stable_behind(run, runs))
 
 
-def _cause_of(found: Divergence) -> Cause:
+def _cause_of(found: Divergence, runs: Sequence[Run]) -> Cause:
     run = found.run
     before, after, index = found.difference.before, found.difference.after, found.difference.index
     if found.at and found.at[0] == "tools":
         names = [_tool_name(text) for text in (before, after)]
-        rule = TOOL_ORDER if names[0] != names[1] else TOOL_SCHEMA
+        # Another order has the old tool in another place; else there are other tools.
+        is_moved = names[0] != names[1] and names[0] in {
+            _tool_name(run.text) for run in runs if run.at and run.at[0] == "tools"
+        }
+        rule = TOOL_ORDER if is_moved else TOOL_SCHEMA
         return Cause(rule, *(names if rule is TOOL_ORDER else _differing(before, after, index)))
     was, now = _differing(before, after, index)
     if _is_reordered(before, after):
@@ -190,6 +194,8 @@ def _stable_behind(parting: Run | None, runs: Sequence[Run]) -> str | None:
     for run in runs[index + 1 :]:
         if run.tier is not None and run.tier <= Tier.TENANT and run.text.strip():
             return run.label if run.has_name else f"the {run.label}"
+    if parting.tier is Tier.TENANT and parting.hole is not None:
+        return None  # all of it is the tenant's value
     is_stable = parting.tier is not None and parting.tier <= Tier.TENANT
     return f"the rest of {parting.label}" if is_stable else None
 

@@ -82,12 +82,19 @@ class Missed:
         A prompt that was built by tiers has nothing stable behind its request's own text.
         """
         is_own_text = self.tier is not None and self.tier >= Tier.REQUEST
-        return self.reason not in EXPECTED and not is_own_text
+        return self.reason not in EXPECTED and not is_own_text and not self._is_other_tenants
+
+    @property
+    def _is_other_tenants(self) -> bool:
+        """Whether it left another tenant's prompt at a tenant's value, with nothing behind."""
+        why = self.why
+        return self.tier is Tier.TENANT and bool(why and why.hole and why.behind is None)
 
     def __str__(self) -> str:
         """Say what became of the tokens: "464 were read again, 61 ms [55 to 68], because …"."""
         if not self.is_avoidable:
-            return f"{self.tokens:,} {EXPECTED.get(self.reason, 'were new with this request')}"
+            new = f"were new with this {'tenant' if self._is_other_tenants else 'request'}"
+            return f"{self.tokens:,} {EXPECTED.get(self.reason, new)}"
         parts = [f"{self.tokens:,} were read again"]
         if self.ms is not None:
             parts.append(f"{self.ms.est:,.0f} ms [{self.ms.lo:,.0f} to {self.ms.hi:,.0f}]")

@@ -70,7 +70,7 @@ def _items(message: Block, index: int) -> list[Block]:
         raise PromptError(f"message {index} has the role {role!r}, which the Responses API lacks")
     items: list[Block] = []
     if parts:
-        content: Any = [_part(part, index) for part in parts]
+        content: Any = [_part(part, index, role) for part in parts]
         if message["_was_text"] and all(part.keys() == {"type", "text"} for part in content):
             content = "".join(part["text"] for part in content)
         items.append({"type": "message", "role": role, "content": content})
@@ -87,11 +87,14 @@ def _items(message: Block, index: int) -> list[Block]:
     return items
 
 
-def _part(part: Block, index: int) -> Block:
+def _part(part: Block, index: int, role: str) -> Block:
     kind = part["type"]
     mark = {key: part[key] for key in ("prompt_cache_breakpoint",) if key in part}
     if kind == "text":
-        return {"type": "input_text", "text": part["text"], **mark}
+        kind = "output_text" if role == "assistant" else "input_text"
+        return {"type": kind, "text": part["text"], **mark}
+    if kind == "refusal" and role == "assistant":
+        return {"type": "refusal", "refusal": part["refusal"]}
     if kind == "image_url":
         image = part["image_url"]
         image = image if isinstance(image, dict) else {"url": image}

@@ -128,10 +128,13 @@ def _gemini(counts: Mapping[str, Any]) -> Usage | None:
     prompt = _count(counts, "promptTokenCount", "prompt_token_count")
     if prompt is None:
         return None
+    answered = _count(counts, "candidatesTokenCount", "candidates_token_count")
+    thought = _count(counts, "thoughtsTokenCount", "thoughts_token_count")  # not among the others
+    is_known = answered is not None or thought is not None
     return Usage(
         prompt_tokens=prompt,
         cached_tokens=_count(counts, "cachedContentTokenCount", "cached_content_token_count"),
-        output_tokens=_count(counts, "candidatesTokenCount", "candidates_token_count"),
+        output_tokens=(answered or 0) + (thought or 0) if is_known else None,
     )
 
 

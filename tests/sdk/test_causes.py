@@ -6,6 +6,8 @@ import pytest
 from stemfirst import Prompt, hole, request, session, static, tenant
 from stemfirst.causes import RULES, cause_of
 from stemfirst.divergence import diverge, runs_of
+from stemfirst.savings import Missed
+from stemfirst.tiers import Tier
 from stemfirst_lint.rules import RULES as LINT_RULES
 
 POLICY = " Be kind. " * 20
@@ -89,3 +91,22 @@ def test_each_rule_is_one_of_the_linters_under_its_name():
     assert {rule.code: known.get(rule.code) for rule in RULES} == {
         rule.code: rule.name for rule in RULES
     }
+
+
+def test_a_tool_that_was_replaced_came_in_no_other_order():
+    before, after = (Prompt(static("a"), tools=[{"name": name}]).render() for name in "ab")
+    runs = runs_of(after)
+    found = diverge(runs_of(before), runs)
+    assert found is not None
+    assert str(cause_of(found, runs).rule).startswith("SF108")
+
+
+def test_another_tenants_value_at_the_tenants_place_is_nobodys_fault():
+    asked = Prompt(static("Be kind.", name="policy"), tenant(hole("plan")), request("Where?"))
+    before, after = (asked.render(plan=plan) for plan in ("gold", "free"))
+    runs = runs_of(after)
+    found = diverge(runs_of(before), runs)
+    assert found is not None
+    missed = Missed(17, "prompt_changed", tier=Tier.TENANT, why=cause_of(found, runs))
+    assert not missed.is_avoidable
+    assert str(missed) == "17 were new with this tenant"

@@ -194,6 +194,21 @@ def test_ask_gives_an_answer_of_the_type_that_was_asked_for(peer):
     assert plain.parsed is None
 
 
+def test_a_stream_of_a_type_is_asked_for_by_its_schema(peer):
+    import pydantic
+
+    class Place(pydantic.BaseModel):
+        city: str
+
+    peer.pieces = ('{"city":', ' "Ulm"}')
+    with (
+        Client(base_url=peer.url, api_key="sk-test") as client,
+        client.stream(Prompt(request("Where?")), model="m", response_format=Place) as stream,
+    ):
+        assert Place.model_validate_json("".join(stream)) == Place(city="Ulm")
+    assert peer.posts[0].body["response_format"]["type"] == "json_schema"
+
+
 def test_the_responses_api_is_watched_too(peer):
     client = client_of(peer)
     with ledger() as book:

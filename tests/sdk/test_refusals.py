@@ -11,6 +11,8 @@ import jinja2
 import pytest
 from openai.types.chat import ChatCompletionMessage
 from stemfirst import (
+    Client,
+    ClientError,
     Conversation,
     HistoryChangedError,
     InversionError,
@@ -200,3 +202,17 @@ def test_values_of_a_template_are_looked_at_where_they_are_shown():
         shown.prompt(plan={"a"})
     with pytest.raises(PromptError, match="no variable is called 'pln'; this template's: plan"):
         shown.prompt(plan="x", pln="y")
+
+
+def test_only_prompts_are_asked():
+    with Client(base_url="http://127.0.0.1:1/v1", api_key="x") as client:
+        for given in ("hello", [{"role": "user", "content": "hello"}]):
+            with pytest.raises(ClientError, match=r"a Prompt is asked, got (str|list)"):
+                client.ask(given)  # type: ignore[arg-type]
+
+
+def test_an_assistants_parts_are_output_in_the_responses_api():
+    parts = [{"type": "text", "text": "b"}, {"type": "refusal", "refusal": "no"}]
+    past = [{"role": "user", "content": "a"}, {"role": "assistant", "content": parts}]
+    sent = Prompt(session(past), request("q")).render().responses()["input"]
+    assert [item["type"] for item in sent[1]["content"]] == ["output_text", "refusal"]

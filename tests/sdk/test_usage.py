@@ -148,3 +148,9 @@ def test_usage_is_read_from_the_packages_own_objects():
     assert saved.cost is not None
     completion = openai.types.CompletionUsage.model_validate(SHAPES["OpenAI chat"][0])
     assert usage_of(completion) == SHAPES["OpenAI chat"][1]
+
+
+def test_geminis_thoughts_are_output():
+    counts = {"promptTokenCount": 50, "candidatesTokenCount": 10, "thoughtsTokenCount": 300}
+    assert usage_of(counts).output_tokens == 310
+    assert usage_of({"promptTokenCount": 50}).output_tokens is None
