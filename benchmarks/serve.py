@@ -8,13 +8,14 @@ something. Run it on a machine that does nothing else:
 
     python benchmarks/serve.py --llama-cpp llama-server     # the demo model of 25 million
     python benchmarks/serve.py --scale 0.1 --workload shared-prefix
-    python benchmarks/serve.py --no-sharing-cost            # ours with and without its cache
+    python benchmarks/serve.py --no-sharing-cost --threads 1 --scale 0.25   # ours without its cache
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -33,7 +34,7 @@ from stemfirst_server.model.demo import demo_model_folder
 NEW_TOKENS = 16
 DECODE_TOKENS = 128
 VOCAB = range(16, 4000)
-COST_ROUNDS = 7
+COST_ROUNDS = 31
 # (page, most tokens in a batch, most requests in it) of transformers' batching; (slots, one buffer)
 # of llama.cpp's.
 TRANSFORMERS_SETTINGS = (
@@ -199,7 +200,8 @@ def compare(given: argparse.Namespace, folder: Path, chosen: list[Workload]) -> 
 def cost_at_no_hits(given: argparse.Namespace, folder: Path) -> None:
     """Print what the cache costs where nothing hits: both servers in turns, fresh prompts.
 
-    Before anything counts, the cached one's memory is filled: from then on it evicts, as a server
+    Processor time too: with one thread it does not see what else the machine does. Before anything
+    counts, the cached one's memory is filled: from then on it evicts, as a server
     does that has run for a while, and it touches no memory for the first time.
     """
     fill = workloads(given.scale, seed=999)[3]
@@ -214,28 +216,44 @@ def cost_at_no_hits(given: argparse.Namespace, folder: Path) -> None:
         )
         for name in ("on", "off")
     }
+    ratios: dict[str, list[float]] = {"time": [], "processor time": []}
     try:
         for server in servers.values():
             warm_up(server)
             fill.seconds(server)
             workloads(given.scale, seed=998)[3].seconds(server)
-        ratios = []
         for number in range(COST_ROUNDS):
-            times = {}
+            took: dict[str, tuple[float, float]] = {}
             # Who goes first changes, so that a drift of the machine falls on both.
             for name in sorted(servers, reverse=bool(number % 2)):
                 alone = workloads(given.scale, seed=1000 + 2 * number + (name == "on"))[3]
-                times[name] = alone.seconds(servers[name])
-            ratios.append(times["on"] / times["off"])
-            print(f"  cache on {times['on']:.3f} s, off {times['off']:.3f} s", flush=True)
+                before = servers[name].processor_s()
+                wall = alone.seconds(servers[name])
+                took[name] = wall, servers[name].processor_s() - before
+            for kind, on, off in zip(ratios, took["on"], took["off"], strict=True):
+                ratios[kind].append(on / off)
+            print(f"  cache on {took['on'][0]:.3f} s, off {took['off'][0]:.3f} s", flush=True)
     finally:
         for server in servers.values():
             server.close()
-    ratios.sort()
-    print(
-        f"with the cache, time at 0 % hits is {statistics.median(ratios):.4f} times that without "
-        f"(median of {len(ratios)} pairs, {ratios[0]:.4f} to {ratios[-1]:.4f})"
-    )
+    for kind, found in ratios.items():
+        low, high = median_interval(found)
+        print(
+            f"with the cache, {kind} at 0 % hits is {statistics.median(found):.4f} times that "
+            f"without (median of {len(found)} pairs; its 95 % interval {low:.4f} to {high:.4f})"
+        )
+
+
+def median_interval(values: list[float]) -> tuple[float, float]:
+    """Return a 95 % interval of the median: between two of the values, by the signs' binomial."""
+    count = len(values)
+    tail, rank = 0.0, 0
+    while rank < count // 2 and tail + math.comb(count, rank) / 2**count <= 0.025:
+        tail += math.comb(count, rank) / 2**count
+        rank += 1
+    ordered = sorted(values)
+    at = max(0, rank - 1)
+    return ordered[at], ordered[count - 1 - at]
 
 
 def main() -> None:

@@ -76,6 +76,14 @@ class _Process:
             reply.raise_for_status()
         return [reply.json() for reply in replies]
 
+    def processor_s(self) -> float:
+        """Return the seconds of processor time that it has used, all threads; on Linux."""
+        # Behind the command's name in brackets, which may hold spaces.
+        fields = (
+            Path(f"/proc/{self._process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        )
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def close(self) -> None:
         """End the process."""
         self._process.terminate()
@@ -123,6 +131,10 @@ class Ours:
             ],
         )
         assert all(reply["usage"]["completion_tokens"] == new_tokens for reply in replies)
+
+    def processor_s(self) -> float:
+        """Return the seconds of processor time that the server has used."""
+        return self._server.processor_s()
 
     def close(self) -> None:
         """End the process."""
