@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from stemfirst_server.engine.config import EngineConfig
 from stemfirst_server.engine.request import GenerationRequest, SamplingParams, token_array
-from stemfirst_server.engine.scheduler import Scheduler, Work
-from stemfirst_server.engine.sequence import Sequence
+from stemfirst_server.engine.scheduler import Scheduler
+from stemfirst_server.engine.sequence import Phase, Sequence, Work
 from stemfirst_server.memory.cache import PageCache
 
 
@@ -98,6 +98,30 @@ def test_a_step_computes_no_more_than_its_budget() -> None:
         [("b", 10)],
         [("b", 8)],
     ]
+
+
+def test_short_prompts_need_not_wait_for_a_long_one_to_be_read() -> None:
+    bench = Bench(chunk_tokens=8)
+    long = bench.add("long", run(40, 1))
+    bench.step()
+    bench.add("short", run(3, 2))
+    bench.add("too long for half a step", run(12, 3))
+    sizes = [(item.sequence.request_id, item.new_tokens) for item in bench.step()]
+    assert sizes == [("long", 5), ("short", 3)], "what is left over goes back"
+    while long in bench.scheduler.running:
+        work = bench.step()
+        assert sum(item.new_tokens for item in work) == 8, "every step is full"
+
+
+def test_a_long_prompt_goes_on_however_many_short_ones_come() -> None:
+    bench = Bench(chunk_tokens=8, max_running=8)
+    long = bench.add("long", run(80, 1))
+    steps = 0
+    while long.phase is not Phase.DONE:
+        bench.add(f"short{steps}", run(4, steps + 2))
+        bench.step()
+        steps += 1
+        assert steps <= 20
 
 
 def test_decodes_go_on_while_others_prefill() -> None:

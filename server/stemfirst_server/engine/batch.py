@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stemfirst_server.engine.scheduler import Work, slots_of
+from stemfirst_server.engine.sequence import Work, slots_of
 from stemfirst_server.kernels.static_decode import DecodeInputs
 from stemfirst_server.model.attention import (
     AttentionStep,

@@ -5,7 +5,8 @@ Knows: waiting and running sequences, their pages, and the tree. Does not know t
 
 The rules:
 - Running requests decode in every step; the rest of the step's budget goes to prefill chunks,
-  oldest admission first.
+  oldest admission first. Of a step that one long prompt would fill, half goes to waiting ones
+  that fit into it whole; what they leave goes back.
 - Of the waiting, the longest cached prefix goes first: it is the cheapest and keeps its pages
   from eviction. Each second of waiting counts as `_AGEING_TOKENS` of prefix, so nobody starves;
   after `_MOST_AGE_S` it is strictly first come, first served.
@@ -19,12 +20,9 @@ The rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from stemfirst_server.engine.sequence import Phase, Sequence
+from stemfirst_server.engine.sequence import Phase, Sequence, Work
 from stemfirst_server.memory.divergence import divergence
 from stemfirst_server.memory.node import TOKEN_BYTES
 from stemfirst_server.steering.pins import Pins
@@ -44,23 +42,6 @@ _MOST_LOOKUPS = 64
 _STEPS_TO_WIDEN = 100
 # Of a step's budget, for all guesses together: the rest is prefill's.
 _DRAFT_SHARE = 4
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Work:
-    """`new_tokens` of one sequence, its pages taken.
-
-    The last of them may be a guess: `draft`, the tokens that would follow if it came true.
-    """
-
-    sequence: Sequence
-    new_tokens: int
-    draft: tuple[int, ...] = ()
-
-    @property
-    def known_tokens(self) -> int:
-        """Tokens that are no guess; at least 1."""
-        return self.new_tokens - len(self.draft)
 
 
 class Scheduler:
@@ -111,18 +92,22 @@ class Scheduler:
                 work[sequence.order] = Work(sequence, 1 + len(draft), draft)
                 draft_budget -= len(draft)
         budget = self._most_tokens - (self._most_tokens // _DRAFT_SHARE - draft_budget)
-        for sequence in [s for s in self.running if s.is_prefilling]:
-            if budget <= 0:
+        prefills = [s for s in self.running if s.is_prefilling]
+        kept = self._kept_for_short_ones(prefills, budget)
+        for sequence in prefills:
+            if budget <= kept:
                 break
-            budget -= self._add_chunk(sequence, budget, work)
+            budget -= self._add_chunk(sequence, budget - kept, work)
         while budget > 0 and self.waiting and len(self.running) < self.config.max_running:
-            admitted = self._admit(now)
+            admitted = self._admit(now, most_tokens=budget if kept else None)
             if admitted is None:
                 break
             tokens = self._add_chunk(admitted, budget, work)
             if not tokens:
                 break
             budget -= tokens
+        if kept and budget > 0 and prefills[0].order in work:
+            self._add_chunk(prefills[0], work[prefills[0].order].new_tokens + budget, work)
         return tuple(work.values())
 
     def computed(self, work: Work) -> None:
@@ -220,6 +205,13 @@ class Scheduler:
         tokens = min(to_edge, sequence.prompt_tokens - sequence.computed)
         return tokens if tokens <= budget else 0
 
+    def _kept_for_short_ones(self, prefills: list[Sequence], budget: int) -> int:
+        """Return how much of a budget the oldest prefill leaves to shorter prompts that wait."""
+        # A deterministic chunk takes a whole budget or nothing.
+        if not (prefills and self.waiting) or self.config.is_deterministic:
+            return 0
+        return budget // 2 if prefills[0].remaining > budget else 0
+
     def _take_pages(self, sequence: Sequence, tokens: int, work: dict[int, Work]) -> bool:
         """Give a sequence the pages for its next tokens; False if it was preempted for them."""
         missing = self._pages(sequence.computed + tokens) - sequence.row_pages
@@ -283,9 +275,15 @@ class Scheduler:
         whole = min(sequence.computed, sequence.prompt_tokens)
         return whole - whole % self._grain
 
-    def _admit(self, now: float) -> Sequence | None:
-        """Start the best waiting sequence that has the memory and nobody to wait for."""
+    def _admit(self, now: float, *, most_tokens: int | None) -> Sequence | None:
+        """Start the best waiting sequence that has the memory and nobody to wait for.
+
+        Those with more than `most_tokens` to compute are passed over.
+        """
         for sequence in self._by_worth(now):
+            uncached = sequence.length - self._cached_tokens(sequence)
+            if most_tokens is not None and uncached > most_tokens:
+                continue
             if self._is_being_computed(sequence):
                 continue
             # The worthiest waits for memory rather than being passed by smaller ones for ever.
@@ -389,10 +387,3 @@ class Scheduler:
 
     def _pages(self, tokens: int) -> int:
         return -(-tokens // self.page)
-
-
-def slots_of(sequence: Sequence, start: int, end: int, page: int) -> np.ndarray:
-    """Return `(end - start,)` int64 slots of a sequence's tokens."""
-    position = np.arange(start, end)
-    slots: np.ndarray = sequence.row[position // page].astype(np.int64) * page + position % page
-    return slots

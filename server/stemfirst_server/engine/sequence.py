@@ -6,6 +6,7 @@ Does not know other requests, tensors, or when it will run.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -215,3 +216,27 @@ class Sequence:
             host_tokens=host_tokens,
             disk_tokens=disk_tokens,
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """`new_tokens` of one sequence, its pages taken.
+
+    The last of them may be a guess: `draft`, the tokens that would follow if it came true.
+    """
+
+    sequence: Sequence
+    new_tokens: int
+    draft: tuple[int, ...] = ()
+
+    @property
+    def known_tokens(self) -> int:
+        """Tokens that are no guess; at least 1."""
+        return self.new_tokens - len(self.draft)
+
+
+def slots_of(sequence: Sequence, start: int, end: int, page: int) -> np.ndarray:
+    """Return `(end - start,)` int64 slots of a sequence's tokens."""
+    position = np.arange(start, end)
+    slots: np.ndarray = sequence.row[position // page].astype(np.int64) * page + position % page
+    return slots

@@ -16,7 +16,7 @@ import torch
 
 from stemfirst_server.engine.batch import Runner, packed
 from stemfirst_server.engine.sampling import Choice
-from stemfirst_server.engine.scheduler import Work
+from stemfirst_server.engine.sequence import Work
 from stemfirst_server.errors import RequestFailedError
 
 if TYPE_CHECKING:
