@@ -12,9 +12,10 @@ import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from stemfirst.locks import Lock, find_lock
@@ -50,6 +51,9 @@ class _Memory:
         self.pinned = find_lock()
         self.compared: set[str] = set()
         """Texts that were compared to the lock, by digest."""
+        self.tools: dict[tuple[object, ...], tuple[str, ...]] = {}
+        """The names of each prompt's tools in their order, by the prompt's first text."""
+        self.told_tools: set[tuple[object, ...]] = set()
 
 
 _memory = _Memory() if os.environ.get("STEMFIRST_DEV") not in (None, "", "0") else None
@@ -76,6 +80,8 @@ def notice(segments: Iterable[RenderedSegment]) -> None:
     memory = _memory
     if memory is None:
         return
+    segments = tuple(segments)
+    _notice_tools(memory, segments)
     seen: Counter[tuple[str, int, str | None]] = Counter()
     for segment in segments:
         if segment.tier is not Tier.STATIC or segment.origin is None:
@@ -92,6 +98,31 @@ def notice(segments: Iterable[RenderedSegment]) -> None:
                 memory.told.add(place)
         if is_news:
             _warn(segment, before)
+
+
+def _notice_tools(memory: _Memory, segments: Sequence[RenderedSegment]) -> None:
+    """Compare a prompt's tools to those that the same prompt had before: they stand in front."""
+    front = next((item for item in segments if not item.is_tool), None)
+    if front is None or front.origin is None:
+        return
+    prompt = (front.origin.path, front.origin.line, front.name)
+    names = tuple(item.name or "" for item in segments if item.is_tool)
+    with memory.lock:
+        before = memory.tools.setdefault(prompt, names)
+        if before == names or prompt in memory.told_tools:
+            return
+        memory.told_tools.add(prompt)
+    index = next(i for i, pair in enumerate(zip_longest(before, names)) if pair[0] != pair[1])
+    what = "came in another order" if sorted(before) == sorted(names) else "changed"
+    was, now = (", ".join(some[index : index + 3]) or "none" for some in (before, names))
+    warnings.warn(
+        f"the tools of the prompt built at {front.origin} {what}: {now} at place "
+        f"{index + 1}, where {was} stood before. Tools stand in front of all text, so "
+        "everything behind them is read again: give the same tools in the same order; where there are a few fixed sets, give each "
+        "prompt's first text its own name=....",
+        StaticChangedWarning,
+        stacklevel=5,
+    )
 
 
 def _compare(memory: _Memory, pinned: Lock, segment: RenderedSegment) -> None:
