@@ -118,8 +118,8 @@ def _notice_tools(memory: _Memory, segments: Sequence[RenderedSegment]) -> None:
     warnings.warn(
         f"the tools of the prompt built at {front.origin} {what}: {now} at place "
         f"{index + 1}, where {was} stood before. Tools stand in front of all text, so "
-        "everything behind them is read again: give the same tools in the same order; where there are a few fixed sets, give each "
-        "prompt's first text its own name=....",
+        "everything behind them is read again: give the same tools in the same order; where "
+        "there are a few fixed sets, give each prompt's first text its own name=....",
         StaticChangedWarning,
         stacklevel=5,
     )
