@@ -35,7 +35,13 @@ class Answer:
 
     @property
     def message(self) -> dict[str, Any]:
-        """The model's message as it goes into the history, for `session([...])`."""
+        """The model's message as it goes into the history, for `session([...])`.
+
+        Raises:
+            ClientError: the response holds none.
+        """
+        if not self.raw.choices:
+            raise ClientError("the response has no choices, so no message to keep; see answer.raw")
         message = self.raw.choices[0].message
         return message.model_dump(exclude_none=True, mode="json", exclude={"parsed"})
 

@@ -7,6 +7,7 @@ Knows how a prompt, its values and a server's capabilities become arguments of o
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -229,6 +230,17 @@ def question(
     given = dict(values or {})
     options: dict[str, Any] = {}
     holes = holes_of(prompt) if isinstance(prompt, Prompt) else frozenset()
+    for name in ("model", "session_id", "values"):
+        if name in holes and name not in given:
+            raise ClientError(
+                f"{name!r} is a hole of this prompt and an argument of ask: pass the hole's value "
+                f"in values={{{name!r}: ...}}"
+            )
+    if session_id is not None and not _HEADER_VALUE.fullmatch(str(session_id)):
+        raise ClientError(
+            f"session_id={session_id!r:.80} cannot stand in a header: give up to 256 printable "
+            "ASCII characters, such as a UUID or a digest"
+        )
     for name, value in arguments.items():
         if name in ("messages", "tools", "stream"):
             raise ClientError(_MISPLACED[name])
@@ -249,6 +261,8 @@ def question(
         rendered = prompt
     return Question(rendered, options, model, session_id)
 
+
+_HEADER_VALUE = re.compile(r"[!-~]([ -~]{0,254}[!-~])?")
 
 _MISPLACED = {
     "messages": "the prompt holds the messages: build it with session([...]) or Prompt.then(...), "

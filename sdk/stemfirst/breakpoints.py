@@ -160,7 +160,15 @@ def choose(
             marks[mine[-1]] = tier
     if breakpoints is None:
         least = limits.min_tokens
-        marks = {i: tier for i, tier in marks.items() if _size(placed[: i + 1]) >= least}
+        kept = {i: tier for i, tier in marks.items() if _size(placed[: i + 1]) >= least}
+        if lifetimes and marks and not set(kept.values()) & set(lifetimes):
+            asked = max(i for i, tier in marks.items() if tier in lifetimes or not kept)
+            raise PromptError(
+                f"{limits.name} caches from {least:,} tokens on, and this text has at most "
+                f"{_size(placed[: asked + 1]):,.0f}: ttl={ttl!r} would keep nothing. Leave it "
+                "away, or force the mark with breakpoints=True"
+            )
+        marks = kept
     if limits.lookback_blocks is not None:
         _bridge(placed, marks)
     chosen = sorted(marks)[-limits.most_marks :]
@@ -199,6 +207,10 @@ def _lifetimes(
         raise PromptError(f"ttl={ttl!r} belongs to a breakpoint; breakpoints=False forbids them")
     if not limits.ttls:
         raise PromptError(f"{limits.name} takes no lifetime for its cache, got ttl={ttl!r}")
+    if not isinstance(ttl, str | Mapping):
+        raise PromptError(
+            f"ttl takes a lifetime ({' or '.join(limits.ttls)}) or one by tier, got {ttl!r}"
+        )
     if isinstance(ttl, str):
         asked = dict.fromkeys(limits.tiers, ttl)
     else:

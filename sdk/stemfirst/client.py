@@ -21,7 +21,7 @@ from openai.types.chat import ChatCompletion
 from stemfirst.answers import Answer, AnswerStream, AsyncAnswerStream, answer_of
 from stemfirst.asking import Question, Ready, question
 from stemfirst.calls import sending
-from stemfirst.discovery import Capabilities, Discovery
+from stemfirst.discovery import Capabilities, Discovery, is_foreign
 from stemfirst.prompt import Prompt, Rendered
 from stemfirst.references import KnownPrefixes
 from stemfirst.watching import watched_request
@@ -68,6 +68,7 @@ class Client(_Hinting, openai.OpenAI):
     def ask(
         self,
         prompt: Prompt | Rendered,
+        /,
         *,
         model: str | None = None,
         values: Mapping[str, object] | None = None,
@@ -98,6 +99,7 @@ class Client(_Hinting, openai.OpenAI):
     def stream(
         self,
         prompt: Prompt | Rendered,
+        /,
         *,
         model: str | None = None,
         values: Mapping[str, object] | None = None,
@@ -113,12 +115,14 @@ class Client(_Hinting, openai.OpenAI):
     def capabilities(self) -> Capabilities | None:
         """Return what the server says of itself, or None where it is not stemfirst's.
 
-        Asks at most once in ten minutes per base URL.
+        Asks at most once in ten minutes per base URL, and never a provider's public API.
         """
         where = str(self.base_url)
         known = self._servers.recall(where)
         if known is not None:
             return known.capabilities
+        if is_foreign(self.base_url.host):
+            return None
         try:
             answer = self.get(
                 DISCOVERY_PATH, cast_to=object, options=cast("Any", DISCOVERY_OPTIONS)
@@ -138,6 +142,7 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
     async def ask(
         self,
         prompt: Prompt | Rendered,
+        /,
         *,
         model: str | None = None,
         values: Mapping[str, object] | None = None,
@@ -154,6 +159,7 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
     def stream(
         self,
         prompt: Prompt | Rendered,
+        /,
         *,
         model: str | None = None,
         values: Mapping[str, object] | None = None,
@@ -179,6 +185,8 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
         known = self._servers.recall(where)
         if known is not None:
             return known.capabilities
+        if is_foreign(self.base_url.host):
+            return None
         options = cast("Any", DISCOVERY_OPTIONS)
         try:
             answer = await self.get(DISCOVERY_PATH, cast_to=object, options=options)

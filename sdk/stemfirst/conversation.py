@@ -14,14 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from stemfirst.divergence import first_difference
 from stemfirst.errors import HistoryChangedError, PromptError
 from stemfirst.messages import as_mapping
-from stemfirst.prompt import Prompt, session
+from stemfirst.prompt import Prompt, session, system
 from stemfirst.rendered import Rendered
 from stemfirst.segments import Message, Segment
+from stemfirst.tiers import Tier
 
 STATE_VERSION = 1
 
@@ -54,6 +55,7 @@ class Conversation:
         self._front: tuple[str, ...] | None = None  # the prompt's own messages, once sent
         self._front_digest: str | None = None
         self._title: str | None = None  # what the turns are called, once one was sent
+        self._is_new_epoch = False
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -66,8 +68,22 @@ class Conversation:
         return _digest(self._log)
 
     def turn(self, *parts: Segment | Message | Sequence[Message]) -> Prompt:
-        """Return the prompt of the next turn: the history, and `parts` behind it."""
-        return self.prompt.then(session(self.messages), *parts)
+        """Return the prompt of the next turn: the history, and `parts` behind it.
+
+        Raises:
+            PromptError: a part is static or tenant text, which stands in front of the history.
+        """
+        whole: list[Segment | Message | Sequence[Message]] = []
+        for part in parts:
+            if isinstance(part, Segment) and part.tier < Tier.SESSION:
+                raise PromptError(
+                    f"{part} belongs into the conversation's prompt, in front of the history: "
+                    "Conversation(Prompt(...))"
+                )
+            # Loose text would be welded to the system message in the first turn, and to none later.
+            is_note = isinstance(part, Segment) and part.tier is Tier.SESSION
+            whole.append(system(cast("Segment", part)) if is_note else part)
+        return self.prompt.then(session(self.messages), *whole)
 
     def add(self, sent: Prompt | Rendered, *replies: Mapping[str, Any] | Reply) -> None:
         """Store a turn: what was sent behind the history, and what came back.
@@ -97,7 +113,7 @@ class Conversation:
                 "everything behind them is read again"
             )
         self._front, self._front_digest = front, _digest(front)
-        self._title = rendered.title
+        self._title, self._is_new_epoch = rendered.title, False
         self._log = (*messages[fixed:], *(_text(_message(reply)) for reply in replies))
 
     def append(self, *messages: Mapping[str, Any]) -> None:
@@ -138,8 +154,12 @@ class Conversation:
         session(messages)
         self._log = tuple(map(_text, messages))
         self.epoch += 1
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        """Let the next miss not be told as a history that slid."""
+        self._is_new_epoch = True
         if self._title is not None:
-            # A new epoch is no history that slid; so the next miss is not told as one.
             from stemfirst.calls import forget
 
             forget(self._title)
@@ -152,6 +172,8 @@ class Conversation:
             "messages": self.messages,
             "sha256": self.digest,
             "front_sha256": self._front_digest,
+            "title": self._title,
+            "is_new_epoch": self._is_new_epoch,
         }
 
     @classmethod
@@ -176,6 +198,10 @@ class Conversation:
                 f"the {len(messages)} stored messages are not those that were stored (SHA-256 "
                 f"{talk.digest[:12]}… now, {str(state.get('sha256'))[:12]}… then)"
             )
+        title = state.get("title")
+        talk._title = title if isinstance(title, str) else None
+        if state.get("is_new_epoch") is True:
+            talk._begin_epoch()  # compacted by another process, and not sent since
         return talk
 
 

@@ -14,6 +14,30 @@ from typing import Any
 
 from stemfirst.wire import VERSION
 
+FOREIGN_HOSTS = (
+    "api.openai.com",
+    "openai.azure.com",
+    "api.anthropic.com",
+    "generativelanguage.googleapis.com",
+    "aiplatform.googleapis.com",
+    "api.mistral.ai",
+    "api.groq.com",
+    "api.deepseek.com",
+    "api.x.ai",
+    "api.moonshot.ai",
+    "api.together.xyz",
+    "api.fireworks.ai",
+    "openrouter.ai",
+    "api.perplexity.ai",
+)
+"""Domains of public APIs: they are not asked."""
+
+
+def is_foreign(host: str) -> bool:
+    """Return whether a host is known to be somebody else's, so that nothing is asked of it."""
+    return any(host == domain or host.endswith(f".{domain}") for domain in FOREIGN_HOSTS)
+
+
 BELIEVED_S = 600.0
 """How long an answer holds, yes or no: the server at an address may be replaced."""
 

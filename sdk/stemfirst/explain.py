@@ -20,6 +20,7 @@ from stemfirst.divergence import WINDOW, Difference, Divergence, Run, diverge
 from stemfirst.errors import PromptError
 from stemfirst.references import KnownPrefixes
 from stemfirst.savings import Savings
+from stemfirst.tiers import Tier
 
 if TYPE_CHECKING:
     from stemfirst.client import Client
@@ -49,6 +50,8 @@ def explain(request: str, against: str | None, server: str | None, model: str | 
 
     Exit codes: 0 nothing diverged, 1 something did, 2 we failed.
     """
+    if against is not None and server is not None:
+        raise click.UsageError("give --against OTHER.json or --server URL, not both")
     record = _read(request)
     try:
         runs = runs_of_record(record)
@@ -101,6 +104,14 @@ def told(found: Divergence, after: tuple[Run, ...]) -> str:
     share = f" ({100 * found.shared_bytes / whole:.0f} %)" if whole else ""
     lines.append(f"{found.shared_bytes:,} of {whole:,} bytes stand before it{share}.")
     cause = cause_of(found, after)
+    tier = found.run.tier if found.run else None
+    is_own_text = tier is not None and tier >= Tier.TENANT and tier is not Tier.SESSION
+    if tier is not None and is_own_text and cause.behind is None and not found.lost_bytes:
+        lines.append(
+            f"It is the {tier.label}'s own text, and no stable text stands behind it: no other "
+            "order would save anything."
+        )
+        return "\n".join(lines)
     where = found.run.origin.short if found.run and found.run.origin else place
     clause = cause.clause(f"`{where}`")
     lines.append(f"{clause[0].upper()}{clause[1:]}.")

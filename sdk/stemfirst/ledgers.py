@@ -6,7 +6,8 @@
 
 Knows savings and how to sum and show them. Does not know how calls are made. A ledger
 follows the context (`contextvars`): tasks that start inside the block count; a thread does
-not inherit a context, so enter the same ledger there again (`with L:`).
+not inherit a context, so enter the same ledger there again (`with L:`, or `pool.submit(L(work))`).
+A ledger says how many calls threads without any made meanwhile.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
-from enum import Enum
 from os import PathLike
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
+from stemfirst.entries import Entry as Entry
+from stemfirst.entries import Status as Status
 from stemfirst.errors import ClientError
 from stemfirst.memory import Memory, memory_of_environment
 from stemfirst.rendered import Rendered
@@ -46,38 +48,6 @@ R = TypeVar("R")
 
 
 STATE_VERSION = 1
-
-
-class Status(Enum):
-    """How far a call has come."""
-
-    OPEN = "open"
-    """The answer is still streaming, or was dropped unread."""
-    COMPLETE = "complete"
-    CUT_OFF = "cut off"
-    """The stream ended, or was closed, before its usage came."""
-    FAILED = "failed"
-    """The call raised."""
-
-
-class Entry:
-    """One call in a ledger. Written once by the call, from OPEN to one of the other states."""
-
-    __slots__ = ("labels", "prompt", "savings", "status")
-
-    def __init__(self, rendered: Rendered | None = None) -> None:
-        self.status = Status.OPEN
-        self.savings = Savings(is_complete=False)
-        self.prompt = rendered.title if rendered else None
-        """What the prompt is called; None for messages that were built by hand."""
-        self.labels = {item.id: item.label for item in rendered.segments} if rendered else {}
-        """What each of the prompt's segments is called, by its id."""
-
-    def close(self, status: Status, savings: Savings | None = None) -> None:
-        """Settle the entry; a second call changes nothing."""
-        if self.status is Status.OPEN:
-            self.savings = savings or self.savings
-            self.status = status
 
 
 class Ledger:
@@ -109,9 +79,12 @@ class Ledger:
         self._folded_causes = Causes.none()
         self._folded_notices: set[str] = set()
         self._lock = threading.Lock()
+        self._uncounted = 0
 
     def __enter__(self) -> Ledger:
         _active.set((*_active.get(), self))
+        with _open_lock:
+            _open[self] = (*_open.get(self, ()), threading.get_ident())
         return self
 
     def __exit__(
@@ -126,6 +99,13 @@ class Ledger:
                 del active[index]
                 break
         _active.set(tuple(active))
+        with _open_lock:
+            threads = list(_open.pop(self, ()))
+            here = threading.get_ident()
+            if threads:  # a generator's block may end in another thread than it began in
+                threads.remove(here if here in threads else threads[-1])
+            if threads:
+                _open[self] = tuple(threads)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return `function` with this ledger entered around each call; sync or async.
@@ -188,6 +168,20 @@ class Ledger:
         """Calls made, whatever became of them."""
         with self._lock:
             return self._folded.requests + len(self._entries)
+
+    @property
+    def uncounted(self) -> int:
+        """Calls that other threads made, outside of any ledger, while this one was entered.
+
+        They are not among its own: whose work they were is not known. Enter the ledger in those
+        threads, too: `with book:`, or `pool.submit(book(work))`.
+        """
+        with self._lock:
+            return self._uncounted
+
+    def _saw_elsewhere(self) -> None:
+        with self._lock:
+            self._uncounted += 1
 
     @property
     def prompt_tokens(self) -> int:
@@ -256,10 +250,11 @@ class Ledger:
         return rows_of(self.totals)
 
     def notices(self) -> set[str]:
-        """Return what servers want known about their figures."""
+        """Return what is to be known about the figures: servers' words, and calls left out."""
         with self._lock:
             told = {entry.savings.notice for entry in self._entries if entry.savings.notice}
-            return told | self._folded_notices
+            missing = {_elsewhere(self._uncounted)} if self._uncounted else set()
+            return told | self._folded_notices | missing
 
     def __str__(self) -> str:
         """Show the sums as a table of at most 80 columns."""
@@ -315,7 +310,7 @@ class Ledger:
                 book._folded_notices |= set(map(str, state["notices"]))
             except (KeyError, TypeError, ValueError) as error:
                 raise ClientError(
-                    f"this is no ledger's state ({error}): {str(dict(state))[:60]}; save what "
+                    f"this is no ledger's state ({error}): {str(state)[:60]}; save what "
                     "to_json() returns"
                 ) from None
         return book
@@ -345,6 +340,10 @@ def memory_here() -> Memory | None:
 _active: ContextVar[tuple[Ledger, ...]] = ContextVar("stemfirst_ledgers", default=())
 
 
+_open: dict[Ledger, tuple[int, ...]] = {}
+"""Ledgers that are entered anywhere, with the threads that did."""
+_open_lock = threading.Lock()
+
 _of_process: list[Ledger] = []
 """The process's own ledger, once somebody asked for it."""
 
@@ -369,10 +368,23 @@ def open_entry(rendered: Rendered | None = None) -> Entry:
     entry = Entry(rendered)
     books = _active.get()
     if not _unrecorded.get():
+        if not books and _open:
+            here = threading.get_ident()
+            with _open_lock:
+                elsewhere = [book for book, threads in _open.items() if here not in threads]
+            for book in elsewhere:
+                book._saw_elsewhere()
         books = (*books, *_of_process)
     for book in dict.fromkeys(books):
         book.file(entry)
     return entry
+
+
+def _elsewhere(calls: int) -> str:
+    what = "call of other threads is" if calls == 1 else "calls of other threads are"
+    return (
+        f"{calls:,} {what} not counted: enter the ledger there, too, or give them book(function)."
+    )
 
 
 def _totals(entries: Iterable[Entry]) -> Totals:

@@ -59,9 +59,9 @@ def order_for_sharing(rows: Sequence[Mapping[str, Any]]) -> Ordering:
         rows: values that JSON has.
 
     Raises:
-        TypeError: a value is none that JSON has.
+        TypeError: a row is no mapping, or holds a name or a value that JSON has not.
     """
-    cells = [{name: _cell(name, value) for name, value in row.items()} for row in rows]
+    cells = [_cells(row, index) for index, row in enumerate(rows)]
     given = [OrderedRow(i, _joined(row.values())) for i, row in enumerate(cells)]
     best = [OrderedRow(i, _joined(cells[i][name] for name in names)) for i, names in _plan(cells)]
     given_bytes, best_bytes = shared_bytes(given), shared_bytes(best)
@@ -123,8 +123,21 @@ def _best_field(
     return best if best is not None and gains[best] else None
 
 
-def _cell(name: str, value: Any) -> str:
-    return f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
+def _cells(row: Mapping[str, Any], index: int) -> dict[str, str]:
+    if not isinstance(row, Mapping):
+        raise TypeError(f"row {index} is no mapping of names to values: {row!r:.60}")
+    for name in row:
+        if not isinstance(name, str):
+            raise TypeError(f"row {index} calls a field {name!r}: JSON's names are text")
+    return {name: _cell(name, value, index) for name, value in row.items()}
+
+
+def _cell(name: str, value: Any, index: int) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name!r} of row {index} is nothing that JSON has: {error}") from None
+    return f"{json.dumps(name, ensure_ascii=False)}: {text}"
 
 
 def _joined(cells: Iterable[str]) -> str:

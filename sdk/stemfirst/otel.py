@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from os.path import basename, isabs
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ from stemfirst.savings import Savings
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
+
+    from stemfirst.segments import Origin
 
 TOKENS = "gen_ai.client.token.usage"
 DURATION = "gen_ai.client.operation.duration"
@@ -112,6 +115,8 @@ class Telemetry:
         model = sent.body.get("model")
         if isinstance(model, str):
             common["gen_ai.request.model"] = model
+        if span.is_recording():
+            span.set_attributes(common)  # a stream may be read when the span has ended
 
         def ended(outcome: Outcome) -> None:
             attributes = dict(common)
@@ -163,7 +168,9 @@ def attributes_of(savings: Savings) -> dict[str, AttributeValue]:
         found["stemfirst.cost.saved"] = savings.cost.saved
         found["stemfirst.cost.currency"] = savings.cost.currency
     missed = savings.missed
-    if missed is not None and missed.tokens:
+    if missed is not None and missed.tokens and not missed.is_avoidable:
+        found["stemfirst.new.tokens"] = missed.tokens
+    elif missed is not None and missed.tokens:
         found["stemfirst.missed.tokens"] = missed.tokens
         found["stemfirst.missed.reason"] = missed.reason
         found["stemfirst.missed.segment"] = missed.segment
@@ -173,9 +180,15 @@ def attributes_of(savings: Savings) -> dict[str, AttributeValue]:
             found["stemfirst.missed.ms"] = missed.ms.est
             found["stemfirst.missed.ms.low"] = missed.ms.lo
             found["stemfirst.missed.ms.high"] = missed.ms.hi
-        # The line of the caller's own source, on the caller's own span, as code.* is.
-        found["stemfirst.missed.origin"] = str(missed.origin) if missed.origin else None
+        # The line of the caller's own source, on the caller's own span, as code.* is; but not
+        # where the file lies on this machine.
+        found["stemfirst.missed.origin"] = _line_of(missed.origin) if missed.origin else None
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _line_of(origin: Origin) -> str:
+    path = origin.short_path
+    return f"{basename(path) if isabs(path) else path}:{origin.line}"
 
 
 def provider_of(base_url: str) -> str:

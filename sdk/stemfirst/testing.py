@@ -14,6 +14,7 @@ from typing import Any
 from stemfirst.causes import cause_of
 from stemfirst.divergence import diverge, runs_of
 from stemfirst.prompt import Prompt
+from stemfirst.rebuilding import built_anew
 from stemfirst.rendered import Rendered
 from stemfirst.savings import Savings, savings_of
 from stemfirst.tiers import Tier
@@ -28,15 +29,18 @@ def assert_prefix_stable(
     """Fail where text that should stay the same, or its place, differs between renderings.
 
     Args:
-        prompt: a prompt, rendered with each of `vary`; or a function that returns one, called
-            with each of them.
+        prompt: a function that returns a prompt, called with each of `vary`; or a prompt that is
+            rendered with each of them. A built prompt's own text stays whatever happens, so it is
+            also built anew in another process with another hash seed, by importing the module
+            that holds it under a name.
         vary: values that change between requests; by default two renderings with none, which
             catches clocks, random ids and unordered iteration.
         tier: text of this tier and of those more stable must stay.
 
     Raises:
         AssertionError: the message shows the first differing byte in both texts.
-        ValueError: `vary` has fewer than two entries, or nothing of the prompt is that stable.
+        ValueError: `vary` has fewer than two entries, nothing of the prompt is that stable, or a
+            built prompt can neither vary nor be built anew: no module holds it.
     """
     if len(vary) < 2:
         raise ValueError(f"a comparison needs two renderings, vary has {len(vary)}")
@@ -44,17 +48,31 @@ def assert_prefix_stable(
     first = [run for run in runs_of(renderings[0]) if run.tier is not None and run.tier <= tier]
     if not first:
         raise ValueError(f"the prompt has no {tier.label} text to compare")
-    for values, other in zip(vary[1:], renderings[1:], strict=True):
+    others = [
+        (f"with {dict(values)}", made)
+        for values, made in zip(vary[1:], renderings[1:], strict=True)
+    ]
+    if isinstance(prompt, Prompt):
+        anew = built_anew(prompt)
+        if anew is not None:
+            others.append(("in a new process", anew.render(vary[0])))
+        elif not any(run.hole for run in first):
+            raise ValueError(
+                "this prompt is built already, so its text cannot differ: pass a function that "
+                "builds it, or give it a name in a module, where another process can import it"
+            )
+    for how, other in others:
         stable = [run for run in runs_of(other) if run.tier is not None and run.tier <= tier]
         found = diverge(first, stable) or diverge(stable, first)
         if found is not None:
             cause = cause_of(found, stable)
+            lost = found.lost_bytes
             place = found.run.origin if found.run else None
             where = f"`{place.short}`" if place else ".".join(map(str, found.at))
             raise AssertionError(
-                f"the {tier.label} prefix differs with {dict(values)} at {found}\n"
-                f"{cause.clause(where)} ({cause.rule}); "
-                f"{found.lost_bytes:,} bytes of stable text stand behind it"
+                f"the {tier.label} prefix differs {how} at {found}\n"
+                f"{cause.clause(where)} ({cause.rule})"
+                + (f"; {lost:,} bytes of stable text stand behind it" if lost else "")
             )
 
 
@@ -70,7 +88,10 @@ def assert_cache_hit(
 
     Raises:
         AssertionError: the message says what was read again, and why.
+        ValueError: `at_least` is no share.
     """
+    if not 0 <= at_least <= 1:
+        raise ValueError(f"at_least is a share of the prompt from 0 to 1, got {at_least}")
     savings = answer if isinstance(answer, Savings) else savings_of(answer)
     if savings.cached_tokens is None or not savings.prompt_tokens:
         raise AssertionError(f"the call reported no cached tokens. {savings}")

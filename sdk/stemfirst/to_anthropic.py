@@ -144,12 +144,14 @@ def _content(segments: Sequence[RenderedSegment]) -> list[tuple[Tier, Block]]:
 
 
 def _tool(definition: dict[str, Any]) -> Block:
-    function = definition.get("function", definition)
+    if "function" not in definition:
+        return definition  # one that the provider runs, or in Anthropic's own shape
+    function = definition["function"]
     tool: Block = {"name": function["name"]}
     if "description" in function:
         tool["description"] = function["description"]
     tool["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
-    return tool
+    return {**tool, **{k: v for k, v in function.items() if k not in (*tool, "parameters")}}
 
 
 def _tool_use(call: dict[str, Any]) -> Block:

@@ -84,7 +84,11 @@ def _block(block: Block) -> Block:
     if kind == "document":
         document = _media(block["source"], "document")
         return {"document": {"name": _name(block.get("title", "document")), **document}}
-    assert "input_schema" in block, block
+    if "input_schema" not in block:
+        raise PromptError(
+            f"the tool {block.get('name') or kind!r} is of type {kind!r}, which Converse lacks: "
+            "it takes functions only"
+        )
     described = {"description": block["description"]} if "description" in block else {}
     schema = {"json": block["input_schema"]}
     return {"toolSpec": {"name": block["name"], **described, "inputSchema": schema}}

@@ -53,7 +53,7 @@ def to_gemini_cache(rendered: Rendered, *, ttl: str) -> dict[str, Any]:
     Raises:
         PromptError: there is nothing to keep, or `ttl` is not seconds.
     """
-    if not re.fullmatch(r"\d+(\.\d+)?s", ttl):
+    if not isinstance(ttl, str) or not re.fullmatch(r"\d+(\.\d+)?s", ttl):
         raise PromptError(f"Gemini wants a lifetime in seconds such as '3600s', got {ttl!r}")
     system, contents, tools = _shape(rendered, Tier.STATIC, Tier.TENANT)
     if not (system or contents or tools):
@@ -115,7 +115,13 @@ def _tools(rendered: Rendered, least: Tier, most: Tier) -> list[Block]:
     declared = []
     for item in rendered.segments:
         if item.is_tool and least <= item.tier <= most:
-            function = json.loads(item.text).get("function", {})
+            definition = json.loads(item.text)
+            if "function" not in definition:
+                raise PromptError(
+                    f"the tool {item.name!r} is of type {definition.get('type')!r}, which Gemini "
+                    "lacks: put its own tools into config['tools'] of the request"
+                )
+            function = definition["function"]
             declaration = {"name": function.get("name")}
             if "description" in function:
                 declaration["description"] = function["description"]

@@ -18,20 +18,24 @@ def tool(definition: Mapping[str, Any] | Callable[..., Any], *, tier: Tier = Tie
     """Return a tool from its chat-API definition, a typed function, or a pydantic model.
 
     A function or a model gives its name, its docstring's first paragraph, and a JSON schema of
-    its parameters or fields, which pydantic derives from the annotations.
+    its parameters or fields, which pydantic derives from the annotations. A definition of another
+    type than `function`, a tool that a provider runs itself, is sent as it is.
 
     Raises:
         PromptError: the definition lacks a name or is no JSON, the function takes `*args` or
             `**kwargs`, or pydantic is needed and not installed.
     """
     shape = dict(definition) if isinstance(definition, Mapping) else _definition_of(definition)
-    if "function" not in shape and "name" in shape:
-        shape = {"type": "function", "function": shape}
-    name = (
-        shape.get("function", {}).get("name")
-        if isinstance(shape.get("function"), Mapping)
-        else None
-    )
+    kind = shape.get("type", "function")
+    if kind == "function":
+        if "function" not in shape and "name" in shape:
+            flat = {key: value for key, value in shape.items() if key != "type"}
+            shape = {"type": "function", "function": flat}
+        inner = shape.get("function")
+    else:
+        # One that the provider runs itself: it stays as it is, and its type may be its only name.
+        inner = shape[kind] if isinstance(shape.get(kind), Mapping) else {"name": kind, **shape}
+    name = inner.get("name") if isinstance(inner, Mapping) else None
     if not isinstance(name, str) or not name:
         raise PromptError(f"a tool needs a name, got {json.dumps(shape, default=str)[:80]}")
     try:

@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import textwrap
+import uuid
 import warnings
 
 import pytest
@@ -35,12 +36,33 @@ def test_a_clock_in_static_text_is_shown_with_both_texts():
     assert "92 bytes of stable text stand behind it" in message
 
 
+GOOD = Prompt(static("Be kind."), tenant(hole("plan")), request(hole("q")))
+TICKING = Prompt(static(f"It is {uuid.uuid4()} o'clock. Be kind."), request(hole("q")))
+
+
 def test_values_of_requests_leave_a_good_prompt_stable():
-    good = Prompt(static("Be kind."), tenant(hole("plan")), request(hole("q")))
+    good = GOOD
     values = [{"plan": "gold", "q": "a"}, {"plan": "free", "q": "b"}]
     assert_prefix_stable(good, vary=values)
     with pytest.raises(AssertionError, match="tenant prefix differs"):
         assert_prefix_stable(good, vary=values, tier=Tier.TENANT)
+
+
+def test_a_prompt_that_a_module_built_is_built_again_in_another_process():
+    with pytest.raises(AssertionError, match="differs in a new process") as caught:
+        assert_prefix_stable(TICKING, vary=[{"q": "a"}, {"q": "b"}])
+    assert "SF103 nonce-in-prefix" in str(caught.value)
+
+
+def test_a_built_prompt_that_nothing_can_vary_is_not_called_stable():
+    local = Prompt(static("Be kind."), request(hole("q")))
+    with pytest.raises(ValueError, match="pass a function that builds it"):
+        assert_prefix_stable(local, vary=[{"q": "a"}, {"q": "b"}])
+
+
+def test_a_share_beyond_the_whole_is_refused():
+    with pytest.raises(ValueError, match=r"share of the prompt from 0 to 1, got 80"):
+        assert_cache_hit(Savings(prompt_tokens=100, cached_tokens=80), at_least=80)
 
 
 def test_static_text_that_only_some_requests_have_is_a_difference():
