@@ -19,7 +19,10 @@ Path: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The place in source code that made a segment; it never leaves the process."""
+    """The place in source code that made a segment.
+
+    No request carries it. The caller's own telemetry span, where one is wanted, has its short form.
+    """
 
     path: str
     line: int

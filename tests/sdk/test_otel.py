@@ -13,6 +13,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from stemfirst import otel
 from stemfirst.otel import provider_of
+from stemfirst.savings import Missed, Savings
+from stemfirst.segments import Origin
+from stemfirst.tiers import Tier
 
 
 @pytest.fixture
@@ -142,3 +145,22 @@ def test_an_observer_that_fails_costs_no_answer(client, caplog):
 )
 def test_providers_have_their_conventional_names(url, name):
     assert provider_of(url) == name
+
+
+def test_a_span_that_ends_before_its_stream_knows_what_was_asked(client, spans, metrics):
+    tracer, exporter = spans
+    with tracer.start_as_current_span("x"):
+        asked = client.stream(Prompt(request("Hello")), model="gpt-4o")
+    assert list(asked)
+    [span] = exporter.get_finished_spans()
+    assert span.attributes["gen_ai.operation.name"] == "chat"
+    assert span.attributes["gen_ai.request.model"] == "gpt-4o"
+
+
+def test_what_is_new_is_no_miss_and_no_folder_is_told():
+    place = {"tier": Tier.STATIC, "origin": Origin("/srv/secret/app.py", 7)}
+    new = otel.attributes_of(Savings(missed=Missed(40, "first_seen", **place)))
+    assert new == {"stemfirst.new.tokens": 40}
+    missed = otel.attributes_of(Savings(missed=Missed(40, "prompt_changed", **place)))
+    assert missed["stemfirst.missed.tokens"] == 40
+    assert missed["stemfirst.missed.origin"] == "app.py:7"
