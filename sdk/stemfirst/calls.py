@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
 from stemfirst.chain import ChainKey
+from stemfirst.discovery import is_foreign
 from stemfirst.errors import PromptError
 from stemfirst.ledgers import Status, memory_here, open_entry
 from stemfirst.observers import Outcome, Sent, has_observers, tell, tell_end
+from stemfirst.plain import compared, runs_of_body
 from stemfirst.references import Naming, is_prefix_unknown
 from stemfirst.rendered import Rendered
 from stemfirst.reports import held_from_json
@@ -37,6 +40,7 @@ class Call:
 
     __slots__ = (
         "_before",
+        "_body",
         "_ends",
         "_entry",
         "_first_chunk_s",
@@ -47,6 +51,7 @@ class Call:
         "_provider",
         "_recalled",
         "_rendered",
+        "_runs",
         "_started_s",
     )
 
@@ -58,13 +63,19 @@ class Call:
         sent: Sent | None = None,
         naming: Naming | None = None,
         api_key: object = None,
+        body: Mapping[str, Any] | None = None,
     ) -> None:
         self._naming = naming
+        self._body = body if rendered else None
+        # A public API says nothing of what it compared.
+        is_ours = rendered is None and not is_foreign(urlsplit(provider).hostname or "")
+        self._runs = runs_of_body(body) if is_ours else ()
         self._provider = provider
         self._rendered = rendered
-        self._before = _remember(rendered) if rendered else None
+        self._before, is_new_epoch = _remember(rendered) if rendered else (None, False)
         memory = memory_here() if rendered else None
-        self._recalled = memory.exchange(rendered, api_key) if memory and rendered else None
+        recalled = memory.exchange(rendered, api_key) if memory and rendered else None
+        self._recalled = None if is_new_epoch else recalled
         self._entry = open_entry(rendered)
         self._last: object = None
         self._holder: object = None  # what carries the usage
@@ -94,7 +105,7 @@ class Call:
         # begun message in its first one.
         whole = field_of(chunk, "response", "message") or chunk
         if field_of(chunk, "type") == "message_delta":
-            self._holder = _with_newer_usage(self._holder, field_of(chunk, "usage"))
+            self._holder = _with_newer_usage(self._holder, chunk)
         elif field_of(whole, "usage", BODY_FIELD) is not None:
             self._holder = whole
         self._last = whole
@@ -147,14 +158,16 @@ class Call:
             )
 
     def _read(self, response: object, *, is_complete: bool) -> Savings:
-        return Savings.of(
+        savings = Savings.of(
             response,
             rendered=self._rendered,
+            body=self._body,
             before=self._before,
             recalled=self._recalled,
             provider=self._provider,
             is_complete=is_complete,
         )
+        return compared(savings, self._runs)
 
 
 MOST_REMEMBERED = 64
@@ -164,23 +177,33 @@ _sent_before: OrderedDict[str, Rendered] = OrderedDict()
 _memory_lock = threading.Lock()
 
 
-def _remember(rendered: Rendered) -> Rendered | None:
-    """Return what was sent before under this prompt's title, and remember this one."""
+_new_epochs: set[str] = set()
+"""Titles whose next prompt is compared to none, whoever sent the last one."""
+
+
+def _remember(rendered: Rendered) -> tuple[Rendered | None, bool]:
+    """Return what was sent before under this prompt's title, and remember this one.
+
+    And whether it begins a new epoch, so that what other processes sent is no measure of it.
+    """
     title = rendered.title
     if title is None:
-        return None
+        return None, False
     with _memory_lock:
+        is_new_epoch = title in _new_epochs
+        _new_epochs.discard(title)
         before = _sent_before.pop(title, None)
         _sent_before[title] = rendered
         if len(_sent_before) > MOST_REMEMBERED:
             _sent_before.popitem(last=False)
-    return before
+    return before, is_new_epoch
 
 
 def forget(title: str) -> None:
     """Compare the next prompt of this title to none: it is meant to differ from the last one."""
     with _memory_lock:
         _sent_before.pop(title, None)
+        _new_epochs.add(title)
 
 
 def _says_finished(chunk: object) -> bool:
@@ -191,11 +214,17 @@ def _says_finished(chunk: object) -> bool:
     return any(field_of(choice, "finish_reason") is not None for choice in choices)
 
 
-def _with_newer_usage(holder: object, usage: object) -> object:
-    """Return Anthropic's begun message with the counts that came since; they are cumulative."""
-    newer = {k: v for k, v in (mapping_of(usage) or {}).items() if v is not None}
+def _with_newer_usage(holder: object, delta: object) -> object:
+    """Return Anthropic's begun message with what came since: its counts are cumulative.
+
+    Our server's report comes with them.
+    """
+    usage = mapping_of(field_of(delta, "usage")) or {}
+    newer = {k: v for k, v in usage.items() if v is not None}
     before = mapping_of(field_of(holder, "usage")) or {}
+    report = field_of(delta, BODY_FIELD) or field_of(holder, BODY_FIELD)
     return {
+        **({BODY_FIELD: report} if report is not None else {}),
         "id": field_of(holder, "id"),
         "model": field_of(holder, "model"),
         "usage": {**before, **newer},
@@ -283,7 +312,15 @@ def start(options: Any, *, base_url: str, api_key: object) -> Call | None:
             session_id=_session_of(options.headers),
             key=ChainKey.derive(api_key) if isinstance(api_key, str) and api_key else None,
         )
-    return Call(provider=base_url, rendered=rendered, sent=sent, naming=naming, api_key=api_key)
+    whole = options.json_data if naming is None else None
+    return Call(
+        provider=base_url,
+        rendered=rendered,
+        sent=sent,
+        naming=naming,
+        api_key=api_key,
+        body=whole if isinstance(whole, Mapping) else None,
+    )
 
 
 def in_full(body: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:

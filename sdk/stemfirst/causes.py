@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 from stemfirst.tiers import Tier
 
 if TYPE_CHECKING:
-    from stemfirst.divergence import Divergence, Run
+    from stemfirst.divergence import Difference, Divergence, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ _PATTERNS = (
 SHOWN = 24
 """Characters of a changed text that a sentence shows."""
 
+REST = 16
+"""Characters at the end of a text that count as a rest of it; fewer are there by chance."""
+
 AROUND = 40
 """Characters on either side of a difference that are looked at: a clock's hour may be equal."""
 
@@ -127,7 +131,7 @@ def cause_of(found: Divergence, runs: Sequence[Run] = ()) -> Cause:
     """
     cause = _cause_of(found, runs)
     hole = found.run.hole if found.run else None
-    return replace(cause, hole=hole, behind=_stable_behind(found.run, runs))
+    return replace(cause, hole=hole, behind=_stable_behind(found.run, runs, found.difference))
 
 
 def cause_between(was: str | None, now: str | None) -> Cause:
@@ -186,7 +190,9 @@ def _cause_of(found: Divergence, runs: Sequence[Run]) -> Cause:
     return Cause(HOLE, was, now)
 
 
-def _stable_behind(parting: Run | None, runs: Sequence[Run]) -> str | None:
+def _stable_behind(
+    parting: Run | None, runs: Sequence[Run], difference: Difference | None = None
+) -> str | None:
     """Return what stable text stands behind the place where a prompt parts, or None."""
     if parting is None:
         return None
@@ -194,10 +200,18 @@ def _stable_behind(parting: Run | None, runs: Sequence[Run]) -> str | None:
     for run in runs[index + 1 :]:
         if run.tier is not None and run.tier <= Tier.TENANT and run.text.strip():
             return run.label if run.has_name else f"the {run.label}"
-    if parting.tier is Tier.TENANT and parting.hole is not None:
-        return None  # all of it is the tenant's value
-    is_stable = parting.tier is not None and parting.tier <= Tier.TENANT
+    if parting.hole is not None:
+        return None  # all of it is the value
+    is_stable = parting.tier is None or parting.tier <= Tier.TENANT
+    if difference is not None and _same_at_the_end(difference) < REST:
+        return None
     return f"the rest of {parting.label}" if is_stable else None
+
+
+def _same_at_the_end(difference: Difference) -> int:
+    """Return the characters that both texts have behind what differs, at their ends."""
+    rests = [text[difference.index :][::-1] for text in (difference.before, difference.after)]
+    return len(commonprefix(rests))  # noqa: RUF071 text, not a path
 
 
 def _differing(before: str, after: str, index: int) -> tuple[str, str]:
@@ -206,6 +220,8 @@ def _differing(before: str, after: str, index: int) -> tuple[str, str]:
 
 
 def _word_at(text: str, index: int) -> str:
+    while index < len(text) and text[index].isspace():
+        index += 1
     start = index
     while start > 0 and index - start < AROUND and not text[start - 1].isspace():
         start -= 1

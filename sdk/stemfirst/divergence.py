@@ -77,6 +77,9 @@ class Divergence:
     lost_bytes: int
     """Bytes of the newer prompt's text behind it that the older one had too: static and tenant
     runs of the same text."""
+    rest_bytes: int = 0
+    """Bytes at the end of `run` that end the older prompt's run there, too: what stands behind a
+    clock in a static text. None of a value that fills a hole."""
 
     def __str__(self) -> str:
         """Say where, and show both texts."""
@@ -178,7 +181,44 @@ def _divergence(
         for item in behind
         if _is_stable(item) and item.text in had and item.at[-1] != "role"
     )
-    return Divergence(at, char, difference.byte, run, difference, shared, lost)
+    rest = _rest_bytes(at, char, run, before, after) if run is not None else 0
+    return Divergence(at, char, difference.byte, run, difference, shared, lost, rest)
+
+
+def _rest_bytes(at: Path, char: int, run: Run, before: Sequence[Run], after: Sequence[Run]) -> int:
+    """Return the bytes that end both runs behind a place, where they are text of the source."""
+    old = _run_at(at, char, before)
+    if old is None or run.hole is not None or not _is_stable(run):
+        return 0
+    texts = [
+        text.text[max(0, char - start) :]
+        for text, start in (old, _run_at(at, char, after) or (run, char))
+    ]
+    low, high = 0, min(map(len, texts))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if texts[0][-middle:] == texts[1][-middle:]:
+            low = middle
+        else:
+            high = middle - 1
+    return len(texts[1][len(texts[1]) - low :].encode("utf-8", "surrogatepass"))
+
+
+def _run_at(at: Path, char: int, runs: Sequence[Run]) -> tuple[Run, int] | None:
+    """Return the run that holds a character of the string at a place, and where it begins."""
+    start = 0
+    for run in runs:
+        if run.at == at:
+            if char < start + len(run.text):
+                return run, start
+            start += len(run.text)
+    return None
+
+
+def run_at(at: Path, char: int, runs: Sequence[Run]) -> Run | None:
+    """Return the run that holds a character of the string at a place."""
+    found = _run_at(at, char, runs)
+    return found[0] if found else None
 
 
 def _is_stable(run: Run) -> bool:

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from stemfirst.causes import Cause, cause_between, cause_near
 from stemfirst.chain import ChainKey, name_of, segment_digest
 from stemfirst.divergence import WINDOW, runs_of, visible
+from stemfirst.losses import LEAST_LOST_BYTES, Piece, is_lossy_behind
 from stemfirst.rendered import Rendered, RenderedSegment
 from stemfirst.segments import Path, Segment, Tool
 from stemfirst.tiers import Tier
@@ -150,8 +151,25 @@ class Earlier:
                         return None
                     start, end = _narrowed(start, end, told)
             why = _cause(was, rendered, index, data, start, end, key)
-            return Parted(self, now.at, ahead + start, now, start, was.origin, why)
+            is_lossy = self._is_lossy(rendered, index, len(data) - end, key)
+            return Parted(self, now.at, ahead + start, now, start, was.origin, why, is_lossy)
         return None
+
+    def _is_lossy(self, rendered: Rendered, index: int, rest_bytes: int, key: ChainKey) -> bool:
+        """Return whether text behind a difference was read again though both prompts have it."""
+        now = rendered.segments[index]
+        # Of a text's rest no digest is kept; text of the source goes on as it did.
+        if now.tier <= Tier.TENANT and now.hole is None and rest_bytes >= LEAST_LOST_BYTES:
+            return True
+        olds = [
+            Piece(item.digest, item.size_bytes, Tier.parse(item.tier), item.at)
+            for item in self.segments
+        ]
+        news = [
+            Piece(name_of(item, key).digest, len(_utf8(item.text)), item.tier, item.at)
+            for item in rendered.segments
+        ]
+        return is_lossy_behind(olds, news, index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +185,8 @@ class Parted:
     was_origin: str | None
     """The line that built the segment then."""
     why: Cause
+    is_lossy: bool
+    """Whether text behind it, which both prompts have, was read again."""
 
     def __str__(self) -> str:
         """Say where, show the text that stands there now, and what it was compared with."""

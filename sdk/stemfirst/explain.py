@@ -18,6 +18,7 @@ from stemfirst.bodies import runs_of_record
 from stemfirst.causes import cause_of
 from stemfirst.divergence import WINDOW, Difference, Divergence, Run, diverge
 from stemfirst.errors import PromptError
+from stemfirst.missed import EXPECTED
 from stemfirst.references import KnownPrefixes
 from stemfirst.savings import Savings
 from stemfirst.tiers import Tier
@@ -170,7 +171,10 @@ def _ask(record: Mapping[str, Any], runs: tuple[Run, ...], server: str, model: s
     click.echo(str(savings))
     if window:
         click.echo(f"\n{window}")
-    return 1 if savings.missed is not None and savings.missed.is_avoidable else 0
+    missed = savings.missed
+    is_own_text = missed is not None and missed.tier is not None and missed.tier >= Tier.REQUEST
+    # Nothing is known here of what was sent before, so nothing is blamed; the place is shown.
+    return 1 if missed is not None and missed.reason not in EXPECTED and not is_own_text else 0
 
 
 def _explained(

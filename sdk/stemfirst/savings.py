@@ -7,16 +7,21 @@ process. Does not know how requests are sent, or who adds the savings up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stemfirst.causes import Cause, cause_of
-from stemfirst.divergence import Divergence, diverge, runs_of
+from stemfirst.causes import HOLE, cause_of
+from stemfirst.divergence import Divergence, Run, diverge, run_at, runs_of
 from stemfirst.earlier import MOST_TOKEN_BYTES, Parted
+from stemfirst.losses import is_lossy
 from stemfirst.memory import Recalled
+from stemfirst.missed import Missed as Missed
+from stemfirst.missed import News
+from stemfirst.missed import money as money
+from stemfirst.missed import shown as shown
+from stemfirst.places import placed_in
 from stemfirst.rendered import Rendered
-from stemfirst.segments import Origin
 from stemfirst.tiers import Tier
 from stemfirst.usage import Usage, usage_of
 from stemfirst.wire import (
@@ -30,104 +35,8 @@ from stemfirst.wire import (
     report_from_json,
 )
 
-EXPECTED = {
-    "first_seen": "were read for the first time",
-    "prompt_grew": "were new behind what was cached",
-    "evicted": "had been evicted from the cache",
-    "flushed": "had been flushed from the cache",
-    "weights_changed": "were read anew with the model's new weights",
-}
-"""Reasons that no change of the prompt would have avoided, and how a sentence says them."""
-
-REASONS = {
-    "prompt_changed": "the prompt changed",
-    "below_page": "what is cached does not fill a page",
-    "cache_disabled": "the server's cache is off",
-}
-"""Other reasons, as a clause behind "because"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """Prompt tokens that had to be read again, why, and where the prompt diverged.
-
-    `segment`, `tier` and `origin` are known for prompts that this process rendered.
-    """
-
-    tokens: int
-    reason: str
-    at: MissPlace | None = None
-    segment: str | None = None
-    tier: Tier | None = None
-    origin: Origin | None = None
-    difference: Divergence | None = None
-    """Where the prompt left the one that this process sent before under the same title."""
-    ms: Estimate | None = None
-    """The prefill that they took although they might have been cached; from our server."""
-    unestimated: str | None = None
-    """Why `ms` is None, where our server could not estimate it."""
-    cost: float | None = None
-    """Its price, in the currency of the call's `cost`."""
-    why: Cause | None = None
-    """What changed, and the rule that finds it; known where `difference` or `parted` is."""
-    is_mended: bool = False
-    """Whether the linter was asked and has a proven change for it (`Savings.explain`)."""
-    parted: Parted | None = None
-    """Where the prompt left one that another process sent before, as their memory has it."""
-
-    @property
-    def is_avoidable(self) -> bool:
-        """Whether other code could have had some of these tokens from the cache.
-
-        A prompt that was built by tiers has nothing stable behind its request's own text.
-        """
-        is_own_text = self.tier is not None and self.tier >= Tier.REQUEST
-        return self.reason not in EXPECTED and not is_own_text and not self._is_other_tenants
-
-    @property
-    def _is_other_tenants(self) -> bool:
-        """Whether it left another tenant's prompt at a tenant's value, with nothing behind."""
-        why = self.why
-        return self.tier is Tier.TENANT and bool(why and why.hole and why.behind is None)
-
-    def __str__(self) -> str:
-        """Say what became of the tokens: "464 were read again, 61 ms [55 to 68], because …"."""
-        if not self.is_avoidable:
-            new = f"were new with this {'tenant' if self._is_other_tenants else 'request'}"
-            return f"{self.tokens:,} {EXPECTED.get(self.reason, new)}"
-        parts = [f"{self.tokens:,} were read again"]
-        if self.ms is not None:
-            parts.append(f"{self.ms.est:,.0f} ms [{self.ms.lo:,.0f} to {self.ms.hi:,.0f}]")
-        if self.cost:
-            parts.append(money(self.cost))
-        return f"{', '.join(parts)}, because {self.because}"
-
-    @property
-    def because(self) -> str:
-        """Why: what changed, where it was built, the lint rule, and what mends it."""
-        place = f"`{shown(self.origin)}`" if self.origin else self._place
-        token = f" at token {self.at.token:,}" if self.at else ""
-        if self.why is None:
-            reason = REASONS.get(self.reason, self.reason.replace("_", " "))
-            of = f" in {self.segment}" if self.segment else ""
-            where = f" ({place})" if place else ""
-            return f"{reason}{token}{of}{where}"
-        text = f"{self.why.clause(place or self.segment or 'the prompt')} ({self.why.rule})"
-        if self.why.rule.is_fixed and self.origin:
-            remedy = self.why.rule.remedy(self.origin.short_path, is_mended=self.is_mended)
-            text += f"; {remedy}"
-        return text
-
-    @property
-    def _place(self) -> str | None:
-        return ".".join(map(str, self.at.path)) if self.at and self.at.path else None
-
-    @property
-    def cause(self) -> str:
-        """The rule or the reason, and where: what calls of the same cause have in common."""
-        what = str(self.why.rule) if self.why else self.reason.replace("_", " ")
-        place = shown(self.origin) if self.origin else self._place
-        return f"{what} at {place}" if place else what
+CHANGED = "prompt_changed"
+"""A server's reason that says no more than that it holds another beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +96,7 @@ class Savings:
         response: object,
         *,
         rendered: Rendered | None = None,
+        body: Mapping[str, Any] | None = None,
         before: Rendered | None = None,
         recalled: Recalled | None = None,
         provider: str | None = None,
@@ -199,6 +109,8 @@ class Savings:
                 or as parsed JSON; of OpenAI's chat, responses or legacy API or one that
                 follows it, Anthropic, Bedrock Converse, or Gemini.
             rendered: the prompt as it was sent, to name the segment where it diverged.
+            body: the request that carried it, in whose terms a server that was told no segments
+                says where.
             before: the prompt that was sent before it under the same title, to show both.
             recalled: what a memory holds of one; asked where `before` tells nothing.
             provider: who answered, as an id ("openai") or the base URL of the API; prices are
@@ -210,7 +122,7 @@ class Savings:
         report = report_from_json(field_of(response, BODY_FIELD))
         name = model if isinstance(model, str) else None
         if report is not None:
-            savings = _of_report(report, name, usage, rendered, is_complete)
+            savings = _of_report(report, name, usage, rendered, body, is_complete)
             return _compared(savings, rendered, before, recalled)
         cost, unpriced = _priced(name, usage, provider)
         return cls(
@@ -289,24 +201,6 @@ def savings_of(response: object) -> Savings:
     return attached if isinstance(attached, Savings) else Savings.of(response)
 
 
-def money(dollars: float) -> str:
-    """Return an amount of US dollars with two significant digits behind small zeros."""
-    if dollars == 0 or abs(dollars) >= 0.1:
-        return f"${dollars:,.2f}" if dollars >= 0 else f"-${-dollars:,.2f}"
-    digits = f"{abs(dollars):.{max(2, 1 - _exponent(abs(dollars)))}f}"
-    return f"{'-' if dollars < 0 else ''}${digits}"
-
-
-def _exponent(value: float) -> int:
-    """Return the decimal exponent of a positive number below 1: -4 for 0.0003."""
-    return int(f"{value:e}".partition("e")[2])
-
-
-def shown(origin: Origin) -> str:
-    """Return an origin as a user wants to read it: relative where it lies below the folder."""
-    return origin.short
-
-
 def field_of(response: object, *names: str) -> Any:
     """Return the first of these fields that a mapping or an object has, or None."""
     for name in names:
@@ -319,7 +213,12 @@ def field_of(response: object, *names: str) -> Any:
 
 
 def _of_report(
-    report: Report, model: str | None, usage: Usage, rendered: Rendered | None, is_complete: bool
+    report: Report,
+    model: str | None,
+    usage: Usage,
+    rendered: Rendered | None,
+    body: Mapping[str, Any] | None,
+    is_complete: bool,
 ) -> Savings:
     return Savings(
         model=model,
@@ -330,7 +229,7 @@ def _of_report(
         time=report.time,
         cost=report.cost,
         unpriced=None if report.cost else report.unpriced or "the server was given no price",
-        missed=_missed(report, rendered),
+        missed=_missed(report, rendered, body),
         tiers=report.tiers,
         segments=report.segments,
         notice=report.notice,
@@ -338,12 +237,17 @@ def _of_report(
     )
 
 
-def _missed(report: Report, rendered: Rendered | None) -> Missed | None:
+def _missed(
+    report: Report, rendered: Rendered | None, body: Mapping[str, Any] | None
+) -> Missed | None:
     miss = report.missed
     if miss is None:
         return None
-    wanted = miss.at.segment if miss.at else None
-    known = (miss.tokens, miss.reason, miss.at)
+    at = miss.at
+    if at is not None and at.segment is None and rendered is not None:
+        at = placed_in(rendered, at, body)
+    wanted = at.segment if at else None
+    known = (miss.tokens, miss.reason, at)
     measured: dict[str, Any] = {
         "ms": miss.ms, "unestimated": miss.unestimated, "cost": miss.cost
     }  # fmt: skip
@@ -358,20 +262,84 @@ def _missed(report: Report, rendered: Rendered | None) -> Missed | None:
 def _compared(
     savings: Savings, rendered: Rendered | None, before: Rendered | None, recalled: Recalled | None
 ) -> Savings:
-    """Return the savings with the place where the two prompts part, if the miss may lie there."""
+    """Return the savings with the place where the two prompts part, if the miss may lie there.
+
+    What a server calls changed is what it does not hold. It was read again where both prompts have
+    text behind the place; else it was new.
+    """
     missed = savings.missed
-    if missed is None or not missed.is_avoidable or rendered is None:
+    if missed is None or not missed.is_avoidable:
         return savings
-    runs = runs_of(rendered)
-    difference = diverge(runs_of(before), runs) if before is not None else None
-    if difference is not None and _is_at(difference, missed.at):
-        why = cause_of(difference, runs)
-        return replace(savings, missed=replace(missed, difference=difference, why=why))
-    # The server compared it to something that was sent earlier, or elsewhere.
-    parted = recalled.parted(rendered, missed.at) if recalled is not None else None
-    if parted is None:
+    if rendered is not None:
+        runs = runs_of(rendered)
+        if before is not None:
+            told = _told(missed, runs_of(before), runs)
+            if told is not None:
+                return replace(savings, missed=told)
+        # The server compared it to something that was sent earlier, or elsewhere.
+        parted = recalled.parted(rendered, missed.at) if recalled is not None else None
+        if parted is not None:
+            if missed.reason == CHANGED and not parted.is_lossy:
+                news = _NEWS.get(parted.segment.tier, News.TURN)
+                return replace(savings, missed=replace(missed, parted=parted, news=news))
+            # Another process may have had other source: a hole is known by its name only.
+            why = None if parted.why.rule is HOLE and not parted.why.hole else parted.why
+            return replace(savings, missed=replace(missed, parted=parted, why=why))
+    if missed.reason != CHANGED:
         return savings
-    return replace(savings, missed=replace(missed, parted=parted, why=parted.why))
+    # Nothing shows that it was sent before; what it left may be the chat template's alone.
+    is_first = before is None and savings.cached_tokens == 0
+    return replace(savings, missed=replace(missed, news=News.PROMPT if is_first else News.TURN))
+
+
+_NEWS = {Tier.TENANT: News.TENANT, Tier.SESSION: News.CONVERSATION}
+
+
+def told_from(savings: Savings, olds: Sequence[Sequence[Run]], runs: Sequence[Run]) -> Savings:
+    """Return the savings of a call that named no prompt, with what requests before it show.
+
+    Args:
+        savings: of the call.
+        olds: earlier requests, the newest first.
+        runs: the call's own.
+    """
+    missed = savings.missed
+    if missed is None or missed.reason != CHANGED:
+        return savings
+    if missed.at is None or missed.at.path is None:
+        return savings  # in text of the chat template's own, which no body shows
+    for old in olds:
+        told = _told(replace(missed, news=None), old, runs)
+        if told is not None and (told.news is None or told.difference is None):
+            return replace(savings, missed=told)
+    return savings
+
+
+def _told(missed: Missed, before: Sequence[Run], after: Sequence[Run]) -> Missed | None:
+    """Return a miss with what an earlier prompt shows of it; None where they part elsewhere."""
+    found = diverge(before, after)
+    if found is None:
+        # Nothing changed: the model's own words may be cached in other tokens than their text has.
+        return replace(missed, news=News.TURN) if missed.reason == CHANGED else None
+    if not _is_at(found, missed.at):
+        return None
+    tier = found.run.tier if found.run else None
+    if missed.reason == CHANGED and not is_lossy(found, before, after):
+        news = _NEWS.get(tier, News.TURN) if tier is not None else News.TURN
+        return replace(missed, difference=found, news=news)
+    if missed.reason == CHANGED and _is_another_text(found, before):
+        return replace(missed, difference=found, news=News.TURN)
+    return replace(missed, difference=found, why=cause_of(found, after))
+
+
+def _is_another_text(found: Divergence, before: Sequence[Run]) -> bool:
+    """Whether two lines of source wrote the two texts under one name, so that none varies."""
+    run = found.run
+    if run is None or run.hole or run.origin is None or run.at[0] == "tools":
+        return False
+    old = run_at(found.at, found.char, before)
+    is_source = run.tier is not None and run.tier <= Tier.TENANT
+    return is_source and old is not None and old.origin not in (None, run.origin)
 
 
 def _is_at(found: Divergence, place: MissPlace | None) -> bool:

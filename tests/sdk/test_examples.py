@@ -6,9 +6,11 @@ import inspect
 import runpy
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
+from stemfirst import calls
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LOCAL = ("quickstart", "agent_loop", "rag", "many_tenants", "map_documents", "existing_code")
@@ -39,6 +41,21 @@ def test_an_example_runs_and_saves(name, server, monkeypatch, capsys, tmp_path) 
     assert "cached tokens" in output
     line = next(line for line in output.splitlines() if line.strip().startswith("cached tokens"))
     assert int(line.split()[2].replace(",", "")) > 0, output
+    # They are written as they should be: nothing in them can be mended.
+    assert "read again" not in output
+    assert "stemfirst fix" not in output
+
+
+@pytest.mark.needs_server
+def test_examples_say_nothing_false_where_others_have_been_before(
+    server, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", f"sk-{uuid.uuid4()}")
+    for name in ("quickstart", "agent_loop", "many_tenants"):  # they begin alike
+        calls._sent_before.clear()  # as a new process has it
+        run(name)
+    assert "read again" not in capsys.readouterr().out
 
 
 def test_openais_hosted_shape_is_sent_with_breakpoints(peer, monkeypatch, capsys) -> None:

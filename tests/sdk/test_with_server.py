@@ -81,14 +81,15 @@ def test_a_miss_names_the_segment_and_the_line_that_changed(client):
     asked = policy()
     for plan in ("gold", "free"):
         line = 1 + test_a_miss_names_the_segment_and_the_line_that_changed.__code__.co_firstlineno
-        changed = asked.then(tenant(f"Plan: {plan}", name="plan"), request("Where?"))
+        changed = asked.then(tenant(f"Plan: {plan}", name="plan"), request("Where? " * 20))
         saved = client.ask(changed, max_tokens=1).savings
     assert (saved.missed.segment, saved.missed.tier.label) == ("plan", "tenant")
     assert (saved.missed.origin.path, saved.missed.origin.line) == (__file__, line + 3)
     start = len(asked.render().segments[-1].text)
     assert start < saved.missed.at.byte <= start + len("\n\nPlan: ")
-    assert f"test_with_server.py:{line + 3}" in str(saved)
+    assert "were new with this tenant" in str(saved)
     window = saved.explain().splitlines()
+    assert f"test_with_server.py:{line + 3}" in window[-4]
     assert "gold" in window[-3]
     assert "free" in window[-2]
     assert window[-2][window[-1].index("^") :].startswith("free")
