@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from openai.lib._parsing import type_to_response_format_param
 from openai.resources.chat.completions import Completions
 
 from stemfirst.chain import ChainKey, chain
-from stemfirst.discovery import Capabilities
+from stemfirst.discovery import Capabilities, is_foreign
 from stemfirst.errors import ClientError
 from stemfirst.prompt import Hole, Prompt, Rendered
 from stemfirst.references import (
@@ -87,7 +88,8 @@ class Question:
             is_openais: whether it goes to OpenAI's own API.
 
         Raises:
-            ClientError: no model was named and the server names none.
+            ClientError: no model was named and the server names none, or a public API was given
+                a session.
         """
         model = self.model or (capabilities.model if capabilities else None)
         if not model:
@@ -104,6 +106,12 @@ class Question:
             arguments["stream"] = True
             arguments.setdefault("stream_options", {"include_usage": True})
         if not capabilities:
+            host = urlsplit(base_url).hostname or ""
+            if self.session_id is not None and is_foreign(host):
+                raise ClientError(
+                    f"{host} knows no session_id: it keeps a conversation on one of stemfirst's "
+                    "own replicas; leave it out here"
+                )
             return Ready(arguments)
         headers = {**default_headers, **(arguments.get("extra_headers") or {})}
         taken = {str(name).lower() for name in headers}

@@ -166,3 +166,11 @@ def test_the_requests_own_text_is_not_told_to_be_moved():
         said = told(diverge(first, runs), runs)
         assert "no other order would save anything" in said
         assert "stemfirst fix" not in said
+
+
+def test_a_public_api_is_told_to_know_no_session():
+    with (
+        Client(base_url="https://api.openai.com/v1", api_key="sk-test", max_retries=0) as client,
+        pytest.raises(ClientError, match=r"api\.openai\.com knows no session_id"),
+    ):
+        client.ask(Prompt(request("Hello")), model="gpt-4o", session_id="s-1")
