@@ -18,6 +18,7 @@ from stemfirst.bodies import runs_of_record
 from stemfirst.causes import cause_of
 from stemfirst.divergence import WINDOW, Difference, Divergence, Run, diverge
 from stemfirst.errors import PromptError
+from stemfirst.losses import LEAST_LOST_BYTES
 from stemfirst.missed import EXPECTED
 from stemfirst.references import KnownPrefixes
 from stemfirst.savings import Savings
@@ -112,6 +113,11 @@ def told(found: Divergence, after: tuple[Run, ...]) -> str:
             f"It is the {tier.label}'s own text, and no stable text stands behind it: no other "
             "order would save anything."
         )
+        return "\n".join(lines)
+    is_tool = bool(found.at) and found.at[0] == "tools"
+    rest_bytes = found.lost_bytes + found.rest_bytes
+    if tier is None and not is_tool and rest_bytes < LEAST_LOST_BYTES:
+        lines.append("Less than a page of what stands behind it is the same in both: it is new.")
         return "\n".join(lines)
     where = found.run.origin.short if found.run and found.run.origin else place
     clause = cause.clause(f"`{where}`")

@@ -51,6 +51,15 @@ def test_the_caret_stands_below_the_first_difference(run):
     assert before[:column].removeprefix("  before") == after[:column].removeprefix("  after ")
 
 
+def test_another_question_is_new_and_no_rule_is_blamed(run):
+    code, output = run(chat("a" * 200, "who?"), chat("a" * 200, "why?"))
+    assert code == 1
+    assert "it is new" in output
+    assert "SF301" not in output
+    code, output = run(chat(f"at 9:01 {'a' * 200}", "q"), chat(f"at 9:00 {'a' * 200}", "q"))
+    assert "SF101" in output
+
+
 def test_a_longer_conversation_has_not_diverged(run):
     before = chat("Be kind.")
     now = {**before, "messages": [*before["messages"], {"role": "assistant", "content": "Here."}]}
