@@ -11,23 +11,22 @@ import ast
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from stemfirst_lint.known import strftime_resolution
+from stemfirst_lint.patterns import pattern
 from stemfirst_lint.places import Location
 
 if TYPE_CHECKING:
     from stemfirst_lint.index import ModuleIndex
     from stemfirst_lint.model import Resolution
 
-_CLOCK = re.compile(r"strftime_now\s*\(\s*\\*[\"']([^\"'\\]*)")
-_NAMED = re.compile(r"chat_?template", re.IGNORECASE)
+_CLOCK = pattern(r"strftime_now\s*\(\s*\\*[\"']([^\"'\\]*)")
+_NAMED = pattern(r"chat_?template", re.IGNORECASE)
 _LAYOUT = "probe_clock("
 _SYSTEM = {"role": "system", "content": "probe_system"}
 _USER = {"role": "user", "content": "probe_user"}
@@ -148,6 +147,9 @@ def renders_tools_first(model: str) -> bool:
 
 def through_transformers(folder: str) -> str | None:
     """Return what `transformers` makes of the probe; None where it is missing or cannot."""
+    import subprocess  # here: most runs name no model
+    from importlib.util import find_spec
+
     if find_spec("transformers") is None:
         return None
     asked = json.dumps([folder, [_SYSTEM, _USER], [_TOOL]])

@@ -14,16 +14,17 @@ from stemfirst_lint.constants import constant_text
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.model import Argument, Edit
+from stemfirst_lint.patterns import pattern
 from stemfirst_lint.pieces import name_of
 from stemfirst_lint.scopes import Bind, ScopeKind, Use, last_name
 
-_HISTORY = re.compile(r"(^|_)(messages?|history|conversation|turns|dialog(ue)?|chat_log)$")
-_ELIDED = re.compile(
+_HISTORY = pattern(r"(^|_)(messages?|history|conversation|turns|dialog(ue)?|chat_log)$")
+_ELIDED = pattern(
     r"\b(removed|omitted|truncated|elided|cleared|pruned|stripped|trimmed|dropped|compacted|"
     r"no longer (shown|available))\b",
     re.IGNORECASE,
 )
-_NOT_SENT = re.compile(
+_NOT_SENT = pattern(
     r"log|redact|trace|span|telemetry|export|serial|print|display|save|show|dump|record|mask|"
     r"anonym|test|debug",
     re.IGNORECASE,

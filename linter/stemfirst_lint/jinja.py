@@ -14,20 +14,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stemfirst_lint.literals import FormatField, FormatText
+from stemfirst_lint.patterns import pattern
 
 if TYPE_CHECKING:
     from stemfirst_lint.source import Source
 
     Placed = tuple[Source, "FormatText | FormatField"]
 
-_TAG = re.compile(r"\{\{(.*?)\}\}|\{%[-+]?(.*?)[-+]?%\}|\{#.*?#\}", re.DOTALL)
-_NAME = re.compile(r"[-+\s]*\$?([A-Za-z_][\w.]*)")
-_LOOP = re.compile(r"\s*for\s+.+?\s+in\s+\$?([A-Za-z_][\w.]*)", re.DOTALL)
+_TAG = pattern(r"\{\{(.*?)\}\}|\{%[-+]?(.*?)[-+]?%\}|\{#.*?#\}", re.DOTALL)
+_NAME = pattern(r"[-+\s]*\$?([A-Za-z_][\w.]*)")
+_LOOP = pattern(r"\s*for\s+.+?\s+in\s+\$?([A-Za-z_][\w.]*)", re.DOTALL)
 _UNREAD = frozenset({"call", "filter", "autoescape"})
-_RAW = re.compile(r"\{%[-+]?\s*raw\s*[-+]?%\}(.*?)\{%[-+]?\s*endraw\s*[-+]?%\}", re.DOTALL)
-_EXTENDS = re.compile(r"\s*\{%[-+]?\s*extends\s+[\"']([^\"']+)[\"']\s*[-+]?%\}")
-_BLOCK = re.compile(r"\{%[-+]?\s*(?:block\s+(\w+)[^%]*|(endblock)[^%]*)%\}")
-_QUOTED = re.compile(r"\s*[\"']([^\"']+)[\"']\s*$")
+_RAW = pattern(r"\{%[-+]?\s*raw\s*[-+]?%\}(.*?)\{%[-+]?\s*endraw\s*[-+]?%\}", re.DOTALL)
+_EXTENDS = pattern(r"\s*\{%[-+]?\s*extends\s+[\"']([^\"']+)[\"']\s*[-+]?%\}")
+_BLOCK = pattern(r"\{%[-+]?\s*(?:block\s+(\w+)[^%]*|(endblock)[^%]*)%\}")
+_QUOTED = pattern(r"\s*[\"']([^\"']+)[\"']\s*$")
 _SPANNING = {"for": "endfor", "macro": "endmacro"}
 _MAX_FILES = 12
 

@@ -11,6 +11,7 @@ import re
 from stemfirst.tiers import Tier
 
 from stemfirst_lint.model import Resolution
+from stemfirst_lint.patterns import pattern
 
 CLOCKS: dict[str, Resolution] = {
     "datetime.datetime.now": Resolution.SECOND,
@@ -151,20 +152,20 @@ ORDER_KEEPING_CALLS = frozenset(
 SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
 """Methods of a set that return a set."""
 
-REQUEST_CALLS = re.compile(
+REQUEST_CALLS = pattern(
     r"^(a?retrieve|a?similarity_search\w*|a?get_relevant_documents|a?search_(documents|docs|memory|"
     r"memories|index|web)|a?web_search|retrieve_\w+|fetch_(context|documents|memories))$"
 )
 """Callees whose result is looked up for one request."""
 
-MODEL_CALLS = re.compile(
+MODEL_CALLS = pattern(
     r"^(a?invoke|a?predict(_messages)?|a?complete|a?completion|a?generate_(content|text|response)|"
     r"(create_|a)?chat_completion|_?aask|a?chat|get_completion|(ask|call|query|run)_(llm|model|gpt)|"
     r"llm_call|llm_complete|call_openai)$"
 )
 """Callees that return what a model answered."""
 
-TRANSFORMS = re.compile(
+TRANSFORMS = pattern(
     r"^_*(format|stringify|serialize|truncate|clean|escape|sanitize|clip|trim|shorten|normalize|"
     r"quote|indent|dump|convert|compress|flatten|number|concat|join|merge|limit|encode|decode|"
     r"to_(str|string|text|markdown|prompt)|parse|strip|extract|summarize|summarise|chunk|split|"
@@ -172,7 +173,7 @@ TRANSFORMS = re.compile(
 )
 """Callees whose result is made of what they are given, by their name."""
 
-LOOKUP_CALLS = re.compile(r"^a?(search|retrieve|look_?up|find|fetch|query|recall)(_|$)")
+LOOKUP_CALLS = pattern(r"^a?(search|retrieve|look_?up|find|fetch|query|recall)(_|$)")
 """Callees whose result follows the data of a request that they are given."""
 
 

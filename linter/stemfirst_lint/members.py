@@ -10,11 +10,12 @@ import re
 from stemfirst.tiers import Tier
 
 from stemfirst_lint import naming
+from stemfirst_lint.patterns import pattern
 
 _MEMBERS = frozenset(
     {"content", "text", "answer", "response", "question", "completion", "message", "query"}
 )
-_KEPT_OWNERS = re.compile(
+_KEPT_OWNERS = pattern(
     r"(skill|tool|template|prompt|agent|config|section|part|block|example|role|persona|settings?|"
     r"schema|rule|spec|instruction|node|preset|style|guide)s?$",
     re.IGNORECASE,

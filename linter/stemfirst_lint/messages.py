@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from stemfirst_lint.arguments import Call
+from stemfirst_lint.patterns import pattern
 from stemfirst_lint.project import Defined, Project, Values
 from stemfirst_lint.scopes import Bind, ScopeKind, Use, last_name
 
@@ -58,13 +59,13 @@ TEMPLATE_CLASSES: dict[str, str | None] = {
 JINJA_CLASSES = frozenset({"PromptBuilder", "RichPromptTemplate", "JinjaPrompt"})
 """Those of them whose template is Jinja."""
 
-_CONVERSATION = re.compile(
+_CONVERSATION = pattern(
     r"(^|_)(history|messages|conversation|turns|dialog(ue)?|chat(_log)?|thread)(_|$)", re.IGNORECASE
 )
 _COMMON_NAMES = frozenset({"Message", "Msg"})
 """Names that other things have, too: a message only with `role=` and `content=`."""
 
-_ROLE = re.compile(
+_ROLE = pattern(
     r"(system|developer|user|human|assistant|ai|tool)(?:_message)?(?:_role)?$", re.IGNORECASE
 )
 _ROLES = {"developer": "system", "human": "user", "ai": "assistant"}

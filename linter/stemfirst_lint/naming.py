@@ -11,6 +11,7 @@ import re
 from stemfirst.tiers import Tier
 
 from stemfirst_lint.model import Resolution
+from stemfirst_lint.patterns import pattern
 
 CLOCK_PARAMETERS: dict[str, Resolution] = {
     "now": Resolution.SECOND,
@@ -35,7 +36,7 @@ CLOCK_FIELDS: dict[str, Resolution] = {
 }
 """Fields of template classes that are named for the time; filled out of sight."""
 
-_NOW = re.compile(
+_NOW = pattern(
     r"(^|_)(dt_now|datetime_now|now_dt|time_now|now_str|now_iso|utc_now|utcnow|current_timestamp|"
     r"current_(date_?time|time)(_(str|iso|utc|string))?|date_?time_str)$"
 )
@@ -118,8 +119,8 @@ _KEPT_DATA = (
     _CONFIG_WORDS | _KEPT_MATTERS | _TENANT_WORDS | {"location", "meta", "agent", "training", "app"}
 )
 """Words that make data of what stays for a user at least: `location_data`."""
-_PLAIN_TYPES = re.compile(r"^(Optional\[)?(int|float|bool)\b")
-_WORD = re.compile(r"[a-z]+|[A-Z][a-z]*|\d+")
+_PLAIN_TYPES = pattern(r"^(Optional\[)?(int|float|bool)\b")
+_WORD = pattern(r"[a-z]+|[A-Z][a-z]*|\d+")
 
 
 def _words_of(name: str) -> list[str]:
@@ -127,7 +128,7 @@ def _words_of(name: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(name.lower() if name.isupper() else name)]
 
 
-_DATA_TYPES = re.compile(
+_DATA_TYPES = pattern(
     r"\b(Document|NodeWithScore|BaseNode|QueryBundle|ChatMessage|BaseMessage|UploadFile|Request)\b"
 )
 
@@ -188,7 +189,7 @@ def _is_of_session(words: list[str]) -> bool:
     )
 
 
-_IDENTITIES = re.compile(
+_IDENTITIES = pattern(
     r"^(?:current_|the_)?(?:(user|tenant|account|customer|org|organization|workspace|client)_?"
     r"(?:id|uuid|name|email|full_name|first_name|last_name)|username|"
     r"((?:chat_)?session|thread|conversation|chat)_?(?:id|uuid)|"
@@ -196,7 +197,7 @@ _IDENTITIES = re.compile(
 )
 
 
-_SENDERS = re.compile(
+_SENDERS = pattern(
     r"^_*(a_?)?(generate|complete|ask|run|call|invoke|chat|query|predict|send|submit|execute)(_|$)"
 )
 
@@ -221,7 +222,7 @@ _SAYERS = (
     r"existing|correct|reference|generated|initial|original|current|proposed|first|second|gold|"
     r"expected|final|submitted|user|given)"
 )
-_REQUEST_PHRASES = re.compile(
+_REQUEST_PHRASES = pattern(
     rf"(^|_){_SAYERS}_(answer|response|reply|completion|solution|message|sql|essay|draft|report|"
     r"plan|summary|code|text|query|question|task|turn)s?$|"
     r"(^|_)(user|task|original|raw)_(prompt|task|request|instructions?|text|content|message|input|desc|"
@@ -240,22 +241,20 @@ _REQUEST_PHRASES = re.compile(
 """Names of two words that say data, though the last word alone may say a setting."""
 
 _TAIL = r"(_(str|string|text|list|block|data|json))?$"
-_DATA_NAMES = re.compile(
+_DATA_NAMES = pattern(
     r"(^|_)(questions?|quer(y|ies)|user_(input|message|query|question|prompt|request)|input_text|"
     r"utterance|transcripts?|articles?|emails?|tickets?|search_results?|retrieved\w*|"
     r"observations?|scratchpad|claims|evidence|premise|hypothesis|generated_text|report_data|"
     r"initial_research|stdout|stderr|traceback)" + _TAIL
 )
-_BROAD_NAMES = re.compile(
+_BROAD_NAMES = pattern(
     r"^((user|retrieved|search|input|source|web|current|original|chat|conversation|relevant|rag|"
     r"full|raw|query|document|doc|research|initial|related|final|safe|page|paper)_)*"
     r"(contexts?|docs|documents?|passages?|chunks|snippets?|summar(y|ies)|completion)" + _TAIL
 )
 """Nouns that name data by themselves, but not in `tool_docs` or `skills_snippet`."""
 
-_HISTORY_NAMES = re.compile(
-    r"(^|_)(history|conversation|dialogue|transcript|memories)(_str|_text)?$"
-)
+_HISTORY_NAMES = pattern(r"(^|_)(history|conversation|dialogue|transcript|memories)(_str|_text)?$")
 
 
 def data_tier(name: str) -> Tier | None:
@@ -277,7 +276,7 @@ def data_tier(name: str) -> Tier | None:
     return Tier.REQUEST if is_data else None
 
 
-_LOCAL_NAMES = re.compile(
+_LOCAL_NAMES = pattern(
     r"^(answers?|responses?|replies|reply|feedback|topic|problem|draft|claim|statements?|"
     r"error|errors|traceback|trajectory|article|essay|story|logs|diff|"
     r"findings|results?|result_text|output_text|answer_text|response_text|"
@@ -286,14 +285,14 @@ _LOCAL_NAMES = re.compile(
 )
 
 
-_CONTENT_NAMES = re.compile(
+_CONTENT_NAMES = pattern(
     r"^(specs?|specifications?|source|files?|page|readme|note|notes|notebook|markdown|md|html|pdf|"
     r"csv|repo|web|website|site|blog|log|log_file|chapter|slides?|original|old|existing|uploaded|"
     r"attachments?|draft|current)_(file_)?(contents?|text|excerpt|body)$"
 )
 """What is read from a file or a page, whatever reads it."""
 
-_MAKERS = re.compile(
+_MAKERS = pattern(
     r"load|read|template|prompt|render|build|make|create|section|instruction|schema|tool|skill|"
     r"config|default|example|setting|guide|format|join|describe|role|persona",
     re.IGNORECASE,
@@ -316,7 +315,7 @@ def local_tier(name: str, source: str | None = None) -> Tier | None:
     return found
 
 
-_SETTING_NAMES = re.compile(
+_SETTING_NAMES = pattern(
     r"(^|_)(languages?|lang|locale|persona|domain|types?|format|schema|role|tone|style|criteria|"
     r"expertise|profession|dialect|currency|timezone|level|mode|strategy|strategies|model|"
     r"personality|guidelines?|rules?|instructions|examples?|tools?|version|filters?|filters_str|name|desc(ription)?s?)$",
@@ -364,15 +363,15 @@ def field_tier(name: str) -> Tier | None:
     return tier if tier is Tier.REQUEST else None
 
 
-PROMPT_NAME = re.compile(
+PROMPT_NAME = pattern(
     r"(^|_)(PROMPT|PROMPTS|SYSTEM_MESSAGE|SYSTEM_MSG|SYSTEM_INSTRUCTIONS?|INSTRUCTIONS?)"
     r"(_|$)|PROMPT_TE?MPL|^SYSTEM_",
     re.IGNORECASE,
 )
 """Names that people give to prompts."""
 
-PROMPT_OWNER = re.compile(r"Prompt|Templates?$")
+PROMPT_OWNER = pattern(r"Prompt|Templates?$")
 """Names of classes whose methods return prompts."""
 
-PROMPT_PATH = re.compile(r"(^|[/\\_.-])prompts?([_.-][^/\\]*)?([/\\][^/\\]*)?$", re.IGNORECASE)
+PROMPT_PATH = pattern(r"(^|[/\\_.-])prompts?([_.-][^/\\]*)?([/\\][^/\\]*)?$", re.IGNORECASE)
 """Files of prompts, and files in a folder of them."""

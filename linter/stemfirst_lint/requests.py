@@ -27,19 +27,20 @@ from stemfirst_lint.model import (
     Window,
 )
 from stemfirst_lint.origins import Origins
+from stemfirst_lint.patterns import pattern
 from stemfirst_lint.pieces import name_of
 from stemfirst_lint.project import Values
 from stemfirst_lint.scopes import Bind, CallUse, Use, last_name
 from stemfirst_lint.tool_lists import tools_found_first
 
-_SENDS = re.compile(
+_SENDS = pattern(
     r"create|parse|stream|complet|chat|invoke|generate|llm|predict|respond|converse|query_model",
     re.IGNORECASE,
 )
-_HISTORY = re.compile(
+_HISTORY = pattern(
     r"(^|_)(messages?|history|conversation|turns|dialog(ue)?|chat|chat_log|memory)(_|$)"
 )
-_LIMIT = re.compile(r"max|limit|window|last|keep|recent|size|turns|length|history|^[nk]$", re.I)
+_LIMIT = pattern(r"max|limit|window|last|keep|recent|size|turns|length|history|^[nk]$", re.I)
 _CACHE_KEYS = frozenset({"prompt_cache_key", "session_id", "x-session-id", "x-session-affinity"})
 _PARTS = ("tools", "system", "messages")
 _MAX_HOPS = 6

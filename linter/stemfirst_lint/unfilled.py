@@ -7,20 +7,20 @@ put into a field is told by the field's name alone. Knows nothing of rules.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from stemfirst_lint import naming
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.literals import FormatField, read_format
 from stemfirst_lint.model import Form, Location, Sink, Site
+from stemfirst_lint.patterns import pattern
 from stemfirst_lint.scopes import Bind, ScopeKind, Use, last_name
 from stemfirst_lint.templates import Reader
 from stemfirst_lint.wording import is_worded
 
 _LEAST_CHARACTERS = 300
-_JINJA = re.compile(r"\{\{-?\s*[A-Za-z_][\w.]*\s*(\|[^{}]*)?-?\}\}|\{%")
-_FIELD_NAME = re.compile(r"[A-Za-z_]\w*([.\[].*)?$")
+_JINJA = pattern(r"\{\{-?\s*[A-Za-z_][\w.]*\s*(\|[^{}]*)?-?\}\}|\{%")
+_FIELD_NAME = pattern(r"[A-Za-z_]\w*([.\[].*)?$")
 
 
 def unfilled_sites(

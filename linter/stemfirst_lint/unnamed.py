@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from stemfirst_lint.constants import constant_text
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.literals import FormatField, read_format
 from stemfirst_lint.model import Form, Sink, Site
+from stemfirst_lint.scopes import Use
 from stemfirst_lint.templates import Reader
-from stemfirst_lint.wording import is_plain
+from stemfirst_lint.wording import is_plain, may_be_plain
 
 
 def unnamed_sites(
@@ -38,6 +40,8 @@ def unnamed_sites(
 
 def _in_module(reader: Reader, module: ModuleIndex, taken: set[int]) -> Iterator[Site]:
     for node, use in module.texts:
+        if not may_be_plain(_text_of(reader, node, use)):
+            continue  # most texts: to judge what stands in them costs far more
         place = module.source.place(node)
         if not taken.isdisjoint(range(place.line, place.end_line + 1)):
             continue
@@ -49,6 +53,19 @@ def _in_module(reader: Reader, module: ModuleIndex, taken: set[int]) -> Iterator
         for template in found:
             if template.location == place and template.holes and is_plain(template):
                 yield Site(template, Sink.NAME, template.location)
+
+
+def _text_of(reader: Reader, node: ast.expr, use: Use) -> str:
+    """All that may stay in a long text, and maybe more; empty where nothing is put into it."""
+    if isinstance(node, ast.Constant):
+        text = str(node.value)
+        return text if "{" in text else ""
+    assert isinstance(node, ast.JoinedStr)
+    texts: list[str] = []
+    for part in node.values:
+        value = part.value if isinstance(part, ast.FormattedValue) else part
+        texts.append(constant_text(reader.project, value, use) or "")
+    return "\n".join(texts)
 
 
 def _form_of(text: str) -> Form:

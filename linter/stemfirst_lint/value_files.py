@@ -10,21 +10,22 @@ import re
 from collections.abc import Iterator
 
 from stemfirst_lint.literals import Run
+from stemfirst_lint.patterns import pattern
 
 Keys = tuple[str | int, ...]
 """Names of mappings and numbers of items, outermost first."""
 
 VALUE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
-_YAML_KEY = re.compile(
+_YAML_KEY = pattern(
     r"""(?P<indent>[ ]*)(?P<dashes>(?:-[ ]+)*)
     (?:(?P<key>"[^"\n]*"|'[^'\n]*'|[^\s"'#&*!|>%@`{\[-][^\n:#]*?)[ ]*:(?=[ \n]|$)[ ]*)?
     (?:[&!][^ \n]*[ ]*)?(?P<value>[^\n]*)""",
     re.VERBOSE,
 )
-_BLOCK = re.compile(r"(?P<how>[|>])[-+0-9]*[ \t]*(?:#[^\n]*)?\r?$")
-_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
-_TOML_HEAD = re.compile(r"[ \t]*\[(?P<is_item>\[)?(?P<name>[^\[\]\n]+)\]")
-_TOML_KEY = re.compile(
+_BLOCK = pattern(r"(?P<how>[|>])[-+0-9]*[ \t]*(?:#[^\n]*)?\r?$")
+_JSON = pattern(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_TOML_HEAD = pattern(r"[ \t]*\[(?P<is_item>\[)?(?P<name>[^\[\]\n]+)\]")
+_TOML_KEY = pattern(
     r"""[ \t]*(?P<key>(?:[\w-]+|"[^"\n]*"|'[^'\n]*')(?:[ \t]*\.[ \t]*[\w-]+)*)[ \t]*=[ \t]*"""
 )
 _TOML_QUOTES = ('"""', "'''", '"', "'")

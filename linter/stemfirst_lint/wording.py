@@ -10,10 +10,11 @@ import re
 
 from stemfirst_lint import naming
 from stemfirst_lint.model import Template, Text
+from stemfirst_lint.patterns import pattern
 
 _CUES = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
+    pattern(cue, re.IGNORECASE)
+    for cue in (
         r"\b(you|your|you're)\b",
         r"\b(must|should|shall|need to|have to)\b",
         r"\b(do not|don't|never|always|ensure|make sure|please|avoid|only)\b",
@@ -26,7 +27,7 @@ _CUES = tuple(
         r"answer|response|text)\b",
     )
 )
-_SHAPE = re.compile(
+_SHAPE = pattern(
     r"\b(I want you to act as |Pretend (you are|to be) |"
     r"You are (a|an|the|given|now|tasked|responsible|provided|asked)\b|You're an?\b|"
     r"Respond (with|in|only|using)\b|Your (task|job|role|goal|answer|response) |"
@@ -38,7 +39,7 @@ _SHAPE = re.compile(
 )
 """Turns of phrase with which people address a model."""
 
-_ADDRESS = re.compile(
+_ADDRESS = pattern(
     r"\b(You are (a|an|the|given|now|tasked|responsible|provided|asked|acting|comparing|evaluating|"
     r"going)\b|You're an?\b|You (will|must|should|need to|have to) |"
     r"[Yy]our (task|job|role|goal|response|answer|output) |[Aa]ct as |"
@@ -54,12 +55,12 @@ _ADDRESS = re.compile(
 )
 """How a text speaks to the model that reads it."""
 _CHINESE_CUES = tuple(
-    re.compile(word)
+    pattern(word)
     for word in ("请", "根据", "任务|问题", "要求|规则|标准", "输出|返回|生成", "回答|答案|回复",
                  "注意|必须|不要|不得", "例如|示例|例子", "格式|JSON|json")
 )  # fmt: skip
 
-NOT_A_PROMPT = re.compile(
+NOT_A_PROMPT = pattern(
     r"^\s*(<!DOCTYPE|<html|<\?xml|SELECT\s|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|"
     r"CREATE\s+(TABLE|INDEX|OR)|ALTER\s+TABLE|DROP\s|WITH\s+\w+\s+AS\s*\(|#!/|"
     r"(import|from)\s+\w+|def\s+\w+\(|class\s+\w+[(:]|function\s+\w+\(|MATCH\s*\()",
@@ -119,6 +120,12 @@ def is_worded(template: Template) -> bool:
     return sum(cue.search(whole) is not None for cue in _CUES) >= _ENOUGH_CUES
 
 
+def may_be_plain(text: str) -> bool:
+    """Return False if no part of a text can be plain, as `is_plain` has it."""
+    width = len(text) if text.isascii() else len(text) + 2 * sum(char > "\u2e80" for char in text)
+    return width >= _LEAST_WIDTH and _ADDRESS.search(text) is not None
+
+
 def is_plain(template: Template) -> bool:
     """Return True if a text can be nothing but a prompt, whatever it is called.
 
@@ -128,8 +135,7 @@ def is_plain(template: Template) -> bool:
     if not texts or NOT_A_PROMPT.match(texts[0]):
         return False
     whole = "\n".join(texts)
-    width = len(whole) + 2 * sum(char > "\u2e80" for char in whole)
-    if width < _LEAST_WIDTH or _ADDRESS.search(whole) is None:
+    if not may_be_plain(whole):
         return False
     cues = sum(cue.search(whole) is not None for cue in _CUES)
     chinese = sum(cue.search(whole) is not None for cue in _CHINESE_CUES)

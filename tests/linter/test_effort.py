@@ -1,12 +1,18 @@
 """Judging costs little where code calls itself, and what was shown once is not shown again."""
 
 import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from stemfirst_lint.flow import Flow
+from stemfirst_lint.patterns import pattern
 from stemfirst_lint.project import Project
 from stemfirst_lint.scopes import Use
+from stemfirst_lint.templates import Reader
+from stemfirst_lint.unnamed import unnamed_sites
 
 AGAIN = """
 def text_of(message):
@@ -56,3 +62,38 @@ def test_a_value_that_no_parameter_reaches_is_judged_once(tmp_path: Path) -> Non
     first, *others = (flow.verdict(element, use) for element in listed.elts)
     assert flow._steps <= 2
     assert {(found.tier, found.kind) for found in others} == {(first.tier, first.kind)}
+
+
+def test_a_text_without_the_words_of_a_prompt_is_not_judged(tmp_path: Path) -> None:
+    letter = "thank you for the order that reached our house on Monday morning. " * 12
+    source = f'def write(name):\n    return f"""Dear {{name}}, {letter}"""\n'
+    project = Project()
+    module = project.add(str(tmp_path / "app.py"), source.encode())
+    reader = Reader(Flow(project))
+    assert not list(unnamed_sites(reader, [module], []))
+    assert reader._steps == 0
+
+
+def test_a_pattern_is_compiled_when_it_is_first_used() -> None:
+    lazy = pattern("(a", re.IGNORECASE)
+    with pytest.raises(re.error):
+        lazy.search("a")
+    word = pattern("[a-c]+", re.IGNORECASE)
+    assert word.findall("ABC x ab") == ["ABC", "ab"]
+    assert [word.fullmatch(text) is not None for text in ("Ab", "ax")] == [True, False]
+
+
+def test_a_check_loads_nothing_that_starts_processes(tmp_path: Path) -> None:
+    prompt = 'f"You are terse.\\n{question}"'
+    messages = f'messages=[{{"role": "user", "content": {prompt}}}]'
+    (tmp_path / "app.py").write_text(f"def ask(client, question):\n    client.create({messages})\n")
+    code = (
+        "import sys\n"
+        "from stemfirst_lint.check import check_paths\n"
+        "from stemfirst_lint.config import Config\n"
+        "assert check_paths(('app.py',), Config()).prompts == 1\n"
+        "print('subprocess' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -28,6 +28,11 @@ FOUND = {
     "an argument of a call that says nothing": (
         f'def work(question):\n    enqueue(f"""Question: {{question}}\\n{RULES}""", 3)\n'
     ),
+    "a text that takes its rules from a constant": (
+        f'RULES = """{RULES}"""\n'
+        "def build(question):\n"
+        f'    return f"""Question: {{question}}\n{"It concerns the old house. " * 8}{{RULES}}"""\n'
+    ),
     "a Chinese text": (
         'VERDICT = """问题：{question}\\n'
         + "你是一名评审。请根据以下标准判断回答是否正确，并注意格式。必须输出JSON，例如。" * 8

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from stemfirst.tiers import Tier
 
 from stemfirst_lint.model import Finding, Hole, Severity, Site
+from stemfirst_lint.patterns import pattern
 from stemfirst_lint.rules.rule import Case, Limits, Rule, stable_in_request
 
-_EXAMPLES = re.compile(
+_EXAMPLES = pattern(
     r"(?<![a-z])(few_?shots?|shots|examples?|demos|demonstrations|exemplars)(?![a-z])",
     re.IGNORECASE,
 )
