@@ -36,6 +36,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, meta
@@ -138,7 +139,10 @@ def rewritten(copy: Path, allow: Applicability, failures: list[str]) -> list[Rew
     """Return what becomes of every prompt of a package, written nowhere."""
     by_file: dict[str, list[Finding]] = {}
     for site in check_paths((str(copy),), Config()).sites:
-        holes = [hole for hole in site.template.holes if hole.verdict.tier is None]
+        if site.follows_history:
+            continue  # order cannot matter there, and `check` says nothing either
+        is_fixed = made_at_import(site.template)
+        holes = [hole for hole in site.template.holes if hole.verdict.tier is None and not is_fixed]
         pieces = tuple(
             replace(piece, verdict=AS_IF) if piece in holes else piece
             for piece in site.template.pieces
@@ -156,6 +160,29 @@ def rewritten(copy: Path, allow: Applicability, failures: list[str]) -> list[Rew
         except LintError as error:
             failures.append(str(error))
     return found
+
+
+def made_at_import(template: Template) -> bool:
+    """Return True if a text is put together when its module is loaded: once for all requests."""
+    place = template.location
+    if template.form not in (Form.FSTRING, Form.CONCAT, Form.JOIN):
+        return False
+    if not place.path.endswith(".py"):
+        return False
+    functions = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    start, end = (place.line, place.column - 1), (place.end_line, place.end_column - 1)
+    return not any(
+        (node.lineno, node.col_offset) <= start
+        and end <= (node.end_lineno or node.lineno, node.end_col_offset or 0)
+        for node in ast.walk(tree_of(place.path))
+        if isinstance(node, functions)
+    )
+
+
+@lru_cache(maxsize=64)
+def tree_of(path: str) -> ast.Module:
+    """Return a module, read once."""
+    return ast.parse(Path(path).read_bytes())
 
 
 def collect(rewrites: list[Rewrite], prefix: str, not_grown: list[str]) -> list[Done]:

@@ -276,7 +276,8 @@ def _judged(
     ]
     kept = _unsuppressed(found, project, config, folders)
     planned = [
-        _priced(_planned(finding, config, limits.counter), limits.counter) for finding in kept
+        _priced(_planned(finding, config, limits.counter, project), limits.counter)
+        for finding in kept
     ]
     planned.sort(key=lambda finding: (finding.location, finding.code))
     return tuple(planned)
@@ -307,7 +308,7 @@ def _unsuppressed(
     return kept
 
 
-def _planned(finding: Finding, config: Config, counter: Counter) -> Finding:
+def _planned(finding: Finding, config: Config, counter: Counter, project: Project) -> Finding:
     """The finding with what `fix` would do about it."""
     places = (finding.location, finding.template.location if finding.template else None)
     if any(place is not None and place.cell is not None for place in places):
@@ -319,12 +320,22 @@ def _planned(finding: Finding, config: Config, counter: Counter) -> Finding:
     if finding.template is None or finding.hole is None:
         return finding
     from stemfirst_lint.fix.plan import plan_for, sort_applicability
+    from stemfirst_lint.fix.surroundings import doubts_of_surroundings
     from stemfirst_lint.model import Applicability, Kind
 
     if finding.hole.verdict.kind in (Kind.SET, Kind.LISTING):
         return replace(finding, applicability=sort_applicability(finding.hole))
     role = finding.site.role if finding.site is not None else None
-    plan = plan_for(finding.template, min_gain=config.min_gain, role=role, counter=counter)
+    path = finding.template.location.path
+    module = project.at(path) if path.endswith(".py") else None
+    around = module.source.text if module is not None else ""
+    plan = plan_for(
+        finding.template,
+        min_gain=config.min_gain,
+        role=role,
+        counter=counter,
+        doubts=tuple(doubts_of_surroundings(finding.template, around)),
+    )
     is_safe = plan.applicability is Applicability.REORDER
     remedy = str(plan.refusals[0]) if plan.refusals and not is_safe else None
     return replace(finding, applicability=plan.applicability, remedy=remedy)

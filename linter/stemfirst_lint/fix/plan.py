@@ -8,6 +8,7 @@ prompt (the question, the cue "Answer:") stays the end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ from stemfirst_lint.fix.care import doubts_of_order
 from stemfirst_lint.fix.flat import Flat, flatten
 from stemfirst_lint.fix.layout import Run, arrange, text_of
 from stemfirst_lint.fix.listings import listings_in
+from stemfirst_lint.fix.placement import doubts_of_places
 from stemfirst_lint.fix.safety import Refusal, Safety
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.gain import Counter
@@ -102,6 +104,7 @@ def plan_for(
     min_gain: int = MIN_GAIN,
     role: str | None = None,
     counter: Counter | None = None,
+    doubts: Sequence[Refusal] = (),
 ) -> Plan:
     """Return the best order for `template`.
 
@@ -116,6 +119,7 @@ def plan_for(
         counter: counts them, as it does for `check`; None for the default target's.
         role: the message's role, if known: in a system message text that others wrote moves
             behind the instructions only inside a tag or under a heading.
+        doubts: why a person should look at any new order, from outside the text.
     """
     try:
         flat = flatten(template.pieces)
@@ -126,7 +130,7 @@ def plan_for(
     if template.form in (Form.CONCAT, Form.JOIN) and any(map(_is_filled_elsewhere, flat.holes)):
         why = "a part of it is filled by `.format`"
         return _nothing(flat, Refusal(why, "write that part as an f-string"))
-    planner = _Planner(flat, template, min_gain, role, counter or _default_counter())
+    planner = _Planner(flat, template, min_gain, role, counter or _default_counter(), doubts)
     daring = planner.plan(is_daring=True)
     if daring.applicability is Applicability.RISKY and not risky:
         careful = planner.plan(is_daring=False)
@@ -175,7 +179,13 @@ class _Planner:
     """Plans one template, once with and once without the doubtful moves."""
 
     def __init__(
-        self, flat: Flat, template: Template, min_gain: int, role: str | None, counter: Counter
+        self,
+        flat: Flat,
+        template: Template,
+        min_gain: int,
+        role: str | None,
+        counter: Counter,
+        doubts: Sequence[Refusal],
     ) -> None:
         self._flat = flat
         self._counter = counter
@@ -183,7 +193,7 @@ class _Planner:
         tiers = [int(hole.verdict.tier or Tier.STATIC) for hole in flat.holes]
         self._blocks = blocks_of(flat, lambda hole: tiers[hole] > Tier.STATIC)
         self._safety = Safety(flat, self._blocks, tiers, template, role)
-        self._doubts = tuple(self._safety.doubts_of_template())
+        self._doubts = (*self._safety.doubts_of_template(), *doubts)
 
     def plan(self, *, is_daring: bool) -> Plan:
         """Return the plan; a daring one ignores doubts and reports them."""
@@ -211,6 +221,7 @@ class _Planner:
                 doubts.append(self._halfway(refusals))
             if not doubts:
                 doubts += doubts_of_order(self._flat, self._blocks, self._safety, order)
+                doubts += doubts_of_places(self._blocks, self._safety, order)
             is_doubtful = bool(doubts or self._doubts)
             applicability = Applicability.RISKY if is_doubtful else Applicability.REORDER
             if is_doubtful and not is_daring:
@@ -239,6 +250,8 @@ class _Planner:
     def _ranks(self, is_daring: bool) -> tuple[list[int], list[Refusal], list[Refusal]]:
         """Return each block's rank, why blocks were held back, and the doubts ignored."""
         ranks = [self._safety.tier(block) for block in range(len(self._blocks))]
+        if not is_daring:
+            self._keep_data_in_order(ranks)
         self._hold_end(ranks)
         refusals: list[Refusal] = []
         doubts: list[Refusal] = []
@@ -256,6 +269,13 @@ class _Planner:
                     ranks[later] = ranks[earlier]
                     refusals.append(doubt)
         return ranks, refusals, doubts
+
+    def _keep_data_in_order(self, ranks: list[int]) -> None:
+        """Give all values but clocks and the like one rank, so that their order stays."""
+        data = [block for block in range(len(ranks)) if self._safety.is_data(block)]
+        highest = max((ranks[block] for block in data), default=0)
+        for block in data:
+            ranks[block] = highest
 
     def _hold_end(self, ranks: list[int]) -> None:
         """Give the closing cue, and the question that comes last of all holes, the last ranks."""

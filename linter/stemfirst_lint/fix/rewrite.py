@@ -38,6 +38,7 @@ from stemfirst_lint.fix.sorting import (
 )
 from stemfirst_lint.fix.splice import applied, decoded, shifted
 from stemfirst_lint.fix.sums import Growth, growth_at
+from stemfirst_lint.fix.surroundings import doubts_of_surroundings
 from stemfirst_lint.fix.swap import swapped
 from stemfirst_lint.fix.tags import white_space_control
 from stemfirst_lint.fix.text_files import is_text_file
@@ -261,11 +262,13 @@ class _FileRewriter:
         except LintError as error:
             self._refuse(place, findings, Refusal(str(error), "reorder it by hand"))
             return
-        plan = found = self._plan(told, role=role)
+        doubts = tuple(doubts_of_surroundings(template, self._text))
+        plan = found = self._plan(told, role=role, doubts=doubts)
         control = white_space_control(self._text[start:end])
         if template.form is Form.JINJA and control is not None and plan.applicability is not None:
-            doubts = (control, *plan.refusals)
-            plan = replace(plan, applicability=Applicability.RISKY, refusals=doubts)
+            plan = replace(
+                plan, applicability=Applicability.RISKY, refusals=(control, *plan.refusals)
+            )
         by_hand = None
         if plan.applicability is not None and template.form is not Form.JINJA:
             by_hand = reordered(told, plan)

@@ -5,9 +5,14 @@ Each case of the first table was once moved without a word, and a reader said no
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from fix_sources import RULES, of_text
+from fix_sources import RULES, findings, of_text
+from stemfirst_lint.fix.changes import Done
 from stemfirst_lint.fix.plan import plan_for
+from stemfirst_lint.fix.rewrite import rewrite
+from stemfirst_lint.fix.surroundings import doubts_of_surroundings
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Applicability
 
@@ -118,6 +123,34 @@ DOUBTS = {
         f"{HELP}\n\nAnswers: {{answers}}\n\nChoose the best answer from the above answers. {RULES}",
         "points across the move",
     ),
+    "the form of the answer is asked for at the end": (
+        f"{HELP} {RULES}\n\nLetter:\n{{letter}}\n\n{RULES}\n\nYour response should be in the "
+        "format:\n- one line for the paragraph of the policy\n- one line for the amount",
+        "asks for the answer at the end",
+    ),
+    "a last line says how exactly to end": (
+        f"{HELP} {RULES}\n\nLetter: {{letter}}\n\n{RULES}\n\nEnd with the amount on a line of its "
+        "own, formatted exactly as: Amount: [x]",
+        "asks for the answer at the end",
+    ),
+    "a call to act closes": (
+        f"{HELP}\n\n<letter>\n{{letter}}\n</letter>\n\n{RULES}\n\nPlease weigh up the letter "
+        "with care.",
+        "asks for the answer at the end",
+    ),
+    "fields of a form run on in the data": (
+        f"{HELP}\n\n###Letter:\n{{letter}}\n\n###Rules:\n{RULES}\nFill in the form.\n"
+        "###Reason: (one sentence)\n###Score: (a number)",
+        "would read like more of the form",
+    ),
+    "an instruction parts the fields of a record": (
+        f"{HELP}\n\nShop: {{c_shop}}\nTown: {{c_town}}\n\nSteps:\n{{steps}}\n\n{RULES}",
+        "would part",
+    ),
+    "a speaker behind a dialogue": (
+        f"{HELP}\n\nChat history:\n{{chat_history}}\n\n{RULES}\n\nClerk: {{clerk}}\n\n{RULES}",
+        "would read like more of",
+    ),
 }
 
 
@@ -140,6 +173,13 @@ CLEAN = {
     "a clock under a heading": f"{HELP}\n\nTime: {{now}}\n\n## Rules\n{RULES}",
     "a clock in a sentence of a paragraph": f"{HELP} Today is {{now}}. {RULES}",
     "a cue stays last": f"{HELP}\n\nLetter: {{letter}}\n\n{RULES}\n\nAnswer:",
+    "the task alone, though it asks": f"Letter: {{letter}}\n\nPlease answer. {RULES}",
+    "a speaker who stood behind the dialogue": (
+        f"{HELP}\n\nChat history:\n{{chat_history}}\n\nClerk: {{clerk}}\n\n{RULES}"
+    ),
+    "fields in another form than the answer's": (
+        f"{HELP}\n\nCriteria: {{criteria}}\n\n{RULES}\nFormat:\nSCORE: [1-10]\nREASON: [a reason]"
+    ),
     "an instruction opens the prompt": f"Letter: {{letter}}\n\n{RULES}",
 }
 
@@ -148,6 +188,47 @@ CLEAN = {
 def test_what_is_clearly_as_good_is_moved(text: str) -> None:
     plan = plan_for(of_text(text))
     assert plan.applicability is Applicability.REORDER, plan.refusals
+
+
+def test_values_keep_their_order() -> None:
+    """What is sent with every turn does not overtake what the conversation stands on."""
+    text = f"{HELP}\n\nOrder: {{order}}\n\n{RULES}\n\nProfile: {{profile}}"
+    plan = plan_for(of_text(text))
+    assert plan.applicability is Applicability.REORDER, plan.refusals
+    assert plan.new_text.index("Order:") < plan.new_text.index("Profile:")
+    assert plan_for(of_text(text), risky=True).applicability is Applicability.RISKY
+
+
+COMMENTS = {
+    "above": ("# the official template of the benchmark\n", ""),
+    "above, a line away": ("# As in the paper.\n\nX = 1\n", ""),
+    "behind": ("", "  # copied from https://example.org/template"),
+}
+
+
+@pytest.mark.parametrize(("above", "behind"), COMMENTS.values(), ids=COMMENTS)
+def test_a_wording_that_is_somebody_elses_is_left_to_a_person(above: str, behind: str) -> None:
+    assert {d.applicability for d in _changes(above, behind)} == {Applicability.RISKY}
+
+
+def test_other_comments_do_not_matter() -> None:
+    changes = _changes("# the prompt of the shop\n", "  # keep it short")
+    assert {d.applicability for d in changes} == {Applicability.REORDER}
+
+
+def test_a_template_whose_name_says_that_it_ends_a_prompt_is_left_to_a_person() -> None:
+    template = of_text(f"Letter: {{letter}}\n\n{RULES}")
+    named = replace(template, name="SHOP_PROMPT_SUFFIX")
+    assert any("ends a prompt" in str(d) for d in doubts_of_surroundings(named, ""))
+    assert not list(doubts_of_surroundings(replace(template, name="SHOP_PROMPT"), ""))
+
+
+def _changes(above: str, behind: str) -> tuple[Done, ...]:
+    source = (
+        f'{above}PROMPT = f"""{HELP}\n\n<letter>\n{{letter}}\n</letter>\n\n{RULES}"""{behind}\n'
+    )
+    made = findings("t.py", source)
+    return rewrite("t.py", source.encode(), made, allow=Applicability.RISKY).done
 
 
 def test_a_line_behind_a_list_is_no_part_of_it() -> None:

@@ -50,9 +50,9 @@ MOVES = {
         f"# Agent\nYou help.\n\n## Clock\n{{now}}\n\n## Rules\n{RULES}",
         "# Agent\nYou help.\n\n## Rules\nRULES\n\n## Clock\n{now}",
     ),
-    "by tier: session before request before clock": (
+    "values in their order, and the clock behind them": (
         f"Time: {{now}}\n\nContext: {{context}}\n\nProfile: {{profile}}\n\n{RULES}\n",
-        "RULES\n\nProfile: {profile}\n\nContext: {context}\n\nTime: {now}\n",
+        "RULES\n\nContext: {context}\n\nProfile: {profile}\n\nTime: {now}\n",
     ),
     "the question that comes last stays last": (
         f"Question: {{question}}\n\n{RULES}\n\nTime: {{now}}",
