@@ -63,6 +63,8 @@ class Assembler:
         self.origins = Origins(flow.project)
         self.inner_texts: Callable[[ast.expr, Use, Call | None], tuple[str, ...]] = _nothing
         """What stays in a value that is a template itself; the reader tells."""
+        self.reads_only = False
+        """True while only texts that stay are asked for: no hole is judged."""
 
     def constant(self, literal: Literal) -> Template | None:
         """Return the template that a constant alone is, or None if it is empty."""
@@ -101,6 +103,9 @@ class Assembler:
 
     def hole(self, node: ast.expr, use: Use, call: Call | None, location: Location) -> Hole:
         """Return the judged hole for a value that is put in at a place."""
+        if self.reads_only:
+            constant = constant_text(self.flow.project, node, use)
+            return Hole(ast.unparse(node), "", location, constant_text=constant)
         verdict = kept(self.flow.verdict(node, use, call), name_of(node))
         set_location: Location | None = None
         if verdict.kind is Kind.SET and id(node) in self.flow.containers.places:

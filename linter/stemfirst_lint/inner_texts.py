@@ -15,24 +15,26 @@ from stemfirst_lint.wording import stable_texts
 if TYPE_CHECKING:
     from stemfirst_lint.templates import Reader
 
-_MAX_DEPTH = 3
-
 
 class InnerTexts:
-    """Reads templates inside templates, a few deep."""
+    """Reads templates inside templates, one deep: `stable_texts` looks no deeper."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self._depth = 0
+        self._known: dict[int, tuple[str, ...]] = {}
+        """By id of the expression: what was found from no call in particular."""
 
     def of(self, node: ast.expr, use: Use, call: Call | None) -> tuple[str, ...]:
         """Return what stays in the shortest text that an expression may hold."""
-        if self._depth >= _MAX_DEPTH:
-            return ()
-        self._depth += 1
+        if call is None and id(node) in self._known:
+            return self._known[id(node)]
+        self.reader.assembler.reads_only = True
         try:
             found = self.reader.templates(node, use, call, hops=1)
         finally:
-            self._depth -= 1
+            self.reader.assembler.reads_only = False
         texts = [stable_texts(template) for template in found]
-        return tuple(min(texts, key=lambda one: sum(map(len, one)), default=[]))
+        shortest = tuple(min(texts, key=lambda one: sum(map(len, one)), default=[]))
+        if call is None:
+            self._known[id(node)] = shortest
+        return shortest
