@@ -52,6 +52,19 @@ def test_an_interval_of_a_difference_holds_both_errors() -> None:
     assert (won.low_ms, won.estimated_ms, won.high_ms) == (15.0, 30.0, 45.0)
 
 
+def test_few_cached_tokens_need_no_estimate_to_be_counted() -> None:
+    """A page of a long prompt saves too little to be told from nothing; it saves a page at most."""
+    scattered = "the samples scatter too much to tell a gain from a loss"
+    before = [Call("agent", 1616, 16, 9.0, 2.0, 1000.0, None, scattered)]
+    after = [Call("agent", 1616, 1600, 9.0, 2.0, 20.0, (980.0, 900.0, 1060.0))]
+    won = gain(before, after)
+    assert (won.pairs, won.of) == (1, 1)
+    assert (won.estimated_ms, won.low_ms, won.high_ms) == (975.0, 890.0, 1060.0)
+    assert won.measured_ms == 980.0
+    many = [Call("agent", 1616, 800, 9.0, 2.0, 500.0, None, scattered)]
+    assert gain(many, after).pairs == 0
+
+
 def test_percentiles_stay_within_the_values() -> None:
     assert percentile([7.0], 95) == 7.0
     assert percentile([1.0, 2.0, 3.0], 50) == 2.0

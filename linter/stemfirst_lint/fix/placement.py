@@ -39,6 +39,14 @@ _CALL = re.compile(r"\W*(?:now\W+)?please\b", re.IGNORECASE)
 _SPEAKS_OF_FORM = re.compile(
     rf"\b(?:{_ANSWERS}|respond|return)\b|\[[^\]\n]+\]|\([^)\n]+\)|<[^>\n]+>", re.IGNORECASE
 )
+_SUBORDINATE = re.compile(
+    r"\W*(?:given|based\s+on|using|with|from|considering|according\s+to|in\s+(?:the\s+)?light\s+of"
+    r"|for|under|within|as)\b[^.!?,;]*",
+    re.IGNORECASE,
+)
+"""A clause that waits for the sentence behind it."""
+_LABEL_WORDS = 3
+"""More words in front of a value may begin a sentence; fewer name the value."""
 _FIELD = re.compile(r"[ \t]*(?P<mark>[#*=_<\[-]*)[ \t]*(?P<label>[A-Za-z][\w /'-]{0,60}):")
 _OF_JSON = re.compile(r'[{\["]|[}\]]')
 
@@ -63,9 +71,28 @@ def doubts_of_places(
             f"{_quote(texts[first])} would come before a value that it stood behind",
             "keep the values in their order",
         )
+    yield from _cut(texts, varies, order)
     yield from _wedged(texts, varies, place)
     yield from _run_together(blocks, texts, varies, order)
     yield from _last_word(blocks, texts, varies, order)
+
+
+def _cut(texts: Sequence[str], varies: Sequence[bool], order: Sequence[int]) -> Iterator[Refusal]:
+    """A sentence that goes on behind a value goes on there in the new order, too."""
+    follows = {(above, below) for above, below in itertools.pairwise(order)}
+    for block in range(1, len(texts)):
+        above, text = texts[block - 1], texts[block].lstrip()
+        if not varies[block - 1] or (block - 1, block) in follows:
+            continue
+        lead, _, tail = above.rpartition(HOLE)
+        is_begun = len(lead.split()) > _LABEL_WORDS and not tail.strip()
+        is_rest = is_begun and text[:1].islower()
+        if is_rest or _SUBORDINATE.fullmatch(above.replace(HOLE, "")):
+            yield Refusal(
+                f"{_quote(text)} would be cut from {_quote(above)}, where its sentence begins",
+                "give the value a label of its own",
+            )
+            return
 
 
 def _wedged(

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from statistics import quantiles
 from typing import Any
 
+_FEW = 0.05
+"""A larger share of a prompt is no few tokens of it, and needs an estimate of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -26,6 +29,19 @@ class Call:
     """Estimate, lower and upper bound of the prefill that the cache saved."""
     unestimated: str | None = None
     """Why there is none."""
+
+    @property
+    def bounded_ms(self) -> tuple[float, float, float] | None:
+        """The estimate; or, for few cached tokens that have none, what they saved at most.
+
+        A token costs no less the more stand before it, so the first ones of a prompt cost at most
+        what as many of the rest did.
+        """
+        if self.saved_ms is not None or self.cached_tokens > _FEW * self.prompt_tokens:
+            return self.saved_ms
+        computed = self.prompt_tokens - self.cached_tokens
+        most = self.prefill_ms * self.cached_tokens / computed if computed else 0.0
+        return most / 2, 0.0, most
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Call:
@@ -95,7 +111,7 @@ class Gain:
     """What a rewrite saved in prefill, estimated and measured over the same calls.
 
     Attributes:
-        pairs: calls that both versions made, and whose saving was estimated in both.
+        pairs: calls that both versions made, and whose saving was estimated or bounded in both.
         of: calls that both made.
         estimated_ms: the estimates' difference.
         low_ms: its interval, at one end with all errors against it.
@@ -117,17 +133,19 @@ def gain(before: Sequence[Call], after: Sequence[Call]) -> Gain:
     """Return what the rewrite saved; both versions replayed the same recording in its order.
 
     A call that was not estimated in one version is left out of every sum, so that what was
-    estimated and what was measured speak of the same calls.
+    estimated and what was measured speak of the same calls. Few cached tokens need no estimate:
+    they are bounded.
     """
     pairs = list(zip(before, after, strict=False))
     estimates: list[tuple[float, float, float]] = []
     measured = 0.0
     reasons: Counter[str] = Counter()
     for old, new in pairs:
-        if old.saved_ms is None or new.saved_ms is None:
+        earlier, later = old.bounded_ms, new.bounded_ms
+        if earlier is None or later is None:
             reasons[new.unestimated or old.unestimated or "not reported"] += 1
             continue
-        (was, was_low, was_high), (now, low, high) = old.saved_ms, new.saved_ms
+        (was, was_low, was_high), (now, low, high) = earlier, later
         estimates.append((now - was, low - was_high, high - was_low))
         measured += old.prefill_ms - new.prefill_ms
     return Gain(

@@ -190,7 +190,7 @@ def rows(before: Totals, after: Totals, gpu_price_per_hour: float) -> list[Row]:
         ("TPOT p50", both(lambda t: "-" if t.tpot_ms is None else f"{t.tpot_ms:.1f} ms"), ""),
         ("prefill, all calls", both(lambda t: f"{t.prefill_ms / 1000:.1f} s"),
          times(before.prefill_ms, after.prefill_ms)),
-        ("prefill saved by the cache, estimated", both(estimated), ""),
+        ("prefill saved, estimated", both(estimated), ""),
     ]  # fmt: skip
     label = f"prefill at {money(gpu_price_per_hour)} a GPU hour"
     costs = both(lambda t: f"${t.prefill_ms / MS_PER_HOUR * gpu_price_per_hour:.4f}")

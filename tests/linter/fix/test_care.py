@@ -20,6 +20,14 @@ HELP = "You help the customers of a shop."
 
 # what would happen, text, what the reason says
 DOUBTS = {
+    "a sentence goes on behind its value": (
+        f"{HELP}\n\nSay if this expression:\n\n{{expression}}\n\nappears in the policy.\n\n{RULES}",
+        "would be cut from",
+    ),
+    "a clause waits for the sentence behind its value": (
+        f"Given the letter {{letter}} and the plan:\n\n{{plan}}\n\n{HELP} {RULES}",
+        "would be cut from",
+    ),
     "a format is parted from the rules that speak of it": (
         f"{HELP}\n\nTask: {{task}}\n\n{RULES}\n\n---\n\nName each paragraph with its number, one "
         "a line, in the order of the policy, with a colon behind the number and the amount behind "
