@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from stemfirst_lint.fix import words
 from stemfirst_lint.fix.blocks import Block, Shape
 from stemfirst_lint.fix.flat import Flat
-from stemfirst_lint.fix.safety import Refusal, Safety
+from stemfirst_lint.fix.safety import Refusal, Safety, quoted
 from stemfirst_lint.fix.words import HOLE
 
 _SHORT_CHARACTERS = 200
@@ -147,7 +147,7 @@ class _Care:
             if self._order[place - 1] == block - 1 and is_line and len(text) <= _REMARK_CHARACTERS:
                 continue  # a remark on the value in front of it
             yield Refusal(
-                f"{_quote(self._texts[block])} would stay behind while other instructions move",
+                f"{quoted(self._texts[block])} would stay behind while other instructions move",
                 "move what belongs together by hand",
             )
             return
@@ -173,7 +173,7 @@ class _Care:
                 ):
                     continue
                 yield Refusal(
-                    f"{_quote(self._texts[line[-1]])} would be torn from its paragraph",
+                    f"{quoted(self._texts[line[-1]])} would be torn from its paragraph",
                     "give the value a line of its own",
                 )
                 return
@@ -188,7 +188,7 @@ class _Care:
             )
             if self._varies[block] and is_inside and is_prose and is_moved and "." in lead:
                 yield Refusal(
-                    f"{_quote(lead)} would be torn from its paragraph",
+                    f"{quoted(lead)} would be torn from its paragraph",
                     "give the value a short label of its own",
                 )
                 return
@@ -205,7 +205,7 @@ class _Care:
         is_closing = is_headed and _CLOSING_HEADING.fullmatch(head.strip())
         if is_closing or _NO_OPENING.match(text) or (label and label[0].lower() == "note"):
             yield Refusal(
-                f"{_quote(text)} would open the prompt",
+                f"{quoted(text)} would open the prompt",
                 "begin with what the task is",
             )
             return
@@ -213,14 +213,14 @@ class _Care:
         is_held = self._blocks[0].shape in (Shape.HEADED, Shape.TAGGED)
         if self._varies[0] and _HAPPENED.search(self._texts[0]):
             yield Refusal(
-                f"{_quote(lead)} tells what happened, and what follows answers it",
+                f"{quoted(lead)} tells what happened, and what follows answers it",
                 "send what stays in a message of its own",
             )
             return
         is_data = self._varies[0] and self._safety.is_data(0)
         if is_data and not is_held and len(lead.split()) > _INTRODUCTION_WORDS:
             yield Refusal(
-                f"{_quote(lead)} says what the task is and would not open the prompt any more",
+                f"{quoted(lead)} says what the task is and would not open the prompt any more",
                 "say the task first, and give the value a short label",
             )
 
@@ -238,7 +238,7 @@ class _Care:
             is_closing = self._is_short(last) and _CLOSING_ORDER.match(text) is not None
         if is_closing or "?" in text[:_SHORT_CHARACTERS]:
             yield Refusal(
-                f"{_quote(text)} closes the prompt and would not any more",
+                f"{quoted(text)} closes the prompt and would not any more",
                 "keep it last, and move the rest by hand",
             )
 
@@ -270,7 +270,7 @@ class _Care:
                 presented = text.strip()
             if presented:
                 yield Refusal(
-                    f"“{presented}” in {_quote(text)} presents what would not follow it any more",
+                    f"“{presented}” in {quoted(text)} presents what would not follow it any more",
                     "name what it means instead of where it stands",
                 )
                 return
@@ -278,7 +278,7 @@ class _Care:
             match = _NOW.search(text)
             if match and not self._varies[block] and self._overtakes(block):
                 yield Refusal(
-                    f"“{match.group()}” in {_quote(text)} tells what comes in which order",
+                    f"“{match.group()}” in {quoted(text)} tells what comes in which order",
                     "name what it means instead of where it stands",
                 )
                 return
@@ -304,8 +304,8 @@ class _Care:
             is_line = "\n" not in self._texts[block] and len(self._texts[block]) <= _LINE_CHARACTERS
             if before and not is_line:
                 yield Refusal(
-                    f"{_quote(self._texts[block])} would stand under the heading "
-                    f"{_quote(self._texts[before[-1]].partition(chr(10))[0])}",
+                    f"{quoted(self._texts[block])} would stand under the heading "
+                    f"{quoted(self._texts[before[-1]].partition(chr(10))[0])}",
                     "give it a heading of its own",
                 )
                 return
@@ -331,14 +331,14 @@ class _Care:
                 is_told = is_introduction
             if around > _INTRODUCTION_WORDS and not is_told:
                 yield Refusal(
-                    f"{_quote(line)} is an instruction and would move with its section",
+                    f"{quoted(line)} is an instruction and would move with its section",
                     "put the value on a labelled line at the end",
                 )
                 return
         tail = text.rpartition(HOLE)[2]
         if len(tail.strip()) > _TAIL_CHARACTERS:
             yield Refusal(
-                f"{_quote(tail)} stays the same and would move with the value before it",
+                f"{quoted(tail)} stays the same and would move with the value before it",
                 "put the value on a labelled line at the end",
             )
 
@@ -352,7 +352,7 @@ class _Care:
         places = [self._place[block] for block in numbered]
         if places != sorted(places):
             yield Refusal(
-                f"{_quote(self._texts[numbered[0]])} is numbered, and the numbers would not follow",
+                f"{quoted(self._texts[numbered[0]])} is numbered, and the numbers would not follow",
                 "number the parts anew by hand",
             )
 
@@ -371,12 +371,7 @@ class _Care:
                     opened.append(f"/{name}")
             if opened or any(text.count(mark) % 2 for mark in ("```", '"""', "'''", "~~~")):
                 yield Refusal(
-                    f"{_quote(text)} opens or closes a mark of another block",
+                    f"{quoted(text)} opens or closes a mark of another block",
                     "move what the marks hold as one",
                 )
                 return
-
-
-def _quote(text: str, width: int = 40) -> str:
-    text = " ".join(text.replace(HOLE, "{…}").split())
-    return f"“{text if len(text) <= width else text[: width - 1] + '…'}”"

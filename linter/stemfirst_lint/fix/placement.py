@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from stemfirst_lint.fix import words
 from stemfirst_lint.fix.blocks import Block, Shape
-from stemfirst_lint.fix.safety import Refusal, Safety
+from stemfirst_lint.fix.safety import Refusal, Safety, quoted
 from stemfirst_lint.fix.words import HOLE
 
 _ANSWERS = r"(?:answers?|responses?|outputs?|reply|replies|results?|evaluation|judg\w+|format)"
@@ -68,7 +68,7 @@ def doubts_of_places(
     if data != sorted(data):
         first = next(a for a, b in itertools.pairwise(data) if a > b)
         yield Refusal(
-            f"{_quote(texts[first])} would come before a value that it stood behind",
+            f"{quoted(texts[first])} would come before a value that it stood behind",
             "keep the values in their order",
         )
     yield from _cut(texts, varies, order)
@@ -89,7 +89,7 @@ def _cut(texts: Sequence[str], varies: Sequence[bool], order: Sequence[int]) -> 
         is_rest = is_begun and text[:1].islower()
         if is_rest or _SUBORDINATE.fullmatch(above.replace(HOLE, "")):
             yield Refusal(
-                f"{_quote(text)} would be cut from {_quote(above)}, where its sentence begins",
+                f"{quoted(text)} would be cut from {quoted(above)}, where its sentence begins",
                 "give the value a label of its own",
             )
             return
@@ -108,8 +108,8 @@ def _wedged(
         wedge = next((block for block in between if not _is_field(texts[block])), None)
         if wedge is not None and not varies[wedge]:
             yield Refusal(
-                f"{_quote(texts[wedge])} would part {_quote(texts[first])} from "
-                f"{_quote(texts[second])}",
+                f"{quoted(texts[wedge])} would part {quoted(texts[first])} from "
+                f"{quoted(texts[second])}",
                 "keep what belongs to one record together",
             )
             return
@@ -139,14 +139,14 @@ def _run_together(
                 and not followed
             ):
                 yield Refusal(
-                    f"{_quote(texts[below])} would read like more of {_quote(texts[above])}",
+                    f"{quoted(texts[below])} would read like more of {quoted(texts[above])}",
                     "put the value in front of it in a tag",
                 )
                 return
         elif _is_more_of_form(texts[above], texts[below]):
             yield Refusal(
-                f"{_quote(texts[below])} would read like more of the form that "
-                f"{_quote(texts[above].rstrip().rpartition(chr(10))[2])} ends",
+                f"{quoted(texts[below])} would read like more of the form that "
+                f"{quoted(texts[above].rstrip().rpartition(chr(10))[2])} ends",
                 "put the value in a tag",
             )
             return
@@ -204,11 +204,6 @@ def _last_word(
         return
     if _FORM_OF_ANSWER.search(paragraph) or _CALL.match(paragraph):
         yield Refusal(
-            f"{_quote(paragraph)} asks for the answer at the end and would not any more",
+            f"{quoted(paragraph)} asks for the answer at the end and would not any more",
             "keep it last, and move the rest by hand",
         )
-
-
-def _quote(text: str, width: int = 40) -> str:
-    text = " ".join(text.replace(HOLE, "{…}").split())
-    return f"“{text if len(text) <= width else text[: width - 1] + '…'}”"

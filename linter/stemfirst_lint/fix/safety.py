@@ -86,12 +86,12 @@ class Safety:
         )
         if barrier is not None:
             return Refusal(
-                f"{_quote(self.texts[barrier])} separates two parts",
+                f"{quoted(self.texts[barrier])} separates two parts",
                 "give each part a heading or a tag",
             )
         if words.is_opening(self.texts[earlier]):
             return Refusal(
-                f"{_quote(self.texts[earlier])} says who the model is and opens the prompt",
+                f"{quoted(self.texts[earlier])} says who the model is and opens the prompt",
                 f"put {self._hole_text(earlier)} on a labelled line at the end",
             )
         if self._form in _EVALUATED and self._effects(earlier, later) == 2:
@@ -109,7 +109,7 @@ class Safety:
         is_varying = self.tier(earlier) > Tier.STATIC  # else it was held back by a pointer
         if is_varying and shape in (Shape.PROSE, Shape.LIST):
             return Refusal(
-                f"{hole} is woven into {_quote(mover)}",
+                f"{hole} is woven into {quoted(mover)}",
                 f"put it on a line of its own at the end: {self._labelled(earlier)}",
             )
         if shape is Shape.BARE:
@@ -120,7 +120,7 @@ class Safety:
         head = self._stable_head(earlier)
         if head is not None:
             return Refusal(
-                f"{head} stands at the head of {_quote(mover)} and would move with it",
+                f"{head} stands at the head of {quoted(mover)} and would move with it",
                 "end it with a line end of its own",
             )
         if any(words.ends_in_start(text) for text in self.texts[:earlier]):
@@ -130,12 +130,12 @@ class Safety:
             )
         if not is_varying and self._is_section(earlier):
             return Refusal(
-                f"{_quote(mover)} has to stay, and {_quote(crossed)} would overtake it",
+                f"{quoted(mover)} has to stay, and {quoted(crossed)} would overtake it",
                 "move both, or give the value a labelled line at the end",
             )
         if words.is_premise(mover) and words.is_premise(crossed):
             return Refusal(
-                f"{_quote(mover)} and {_quote(crossed)} tell a story in order",
+                f"{quoted(mover)} and {quoted(crossed)} tell a story in order",
                 f"put {hole} on a labelled line at the end",
             )
         phrase = words.dangling(crossed)
@@ -238,7 +238,7 @@ class Safety:
         name = outside[0].name
         if self.texts[later].rstrip().endswith("?") and len(self.texts[later]) < 300:
             return Refusal(
-                f"the question {_quote(self.texts[later])} would stand before {{{name}}}",
+                f"the question {quoted(self.texts[later])} would stand before {{{name}}}",
                 "after long documents a question is answered better",
             )
         is_held = self._blocks[earlier].shape in (Shape.TAGGED, Shape.HEADED)
@@ -253,7 +253,7 @@ class Safety:
     def _pointer(self, phrase: str, text: str, mover: int) -> Refusal:
         at = text.lower().find(phrase.lower())
         return Refusal(
-            f"“{phrase}” in {_quote(text[max(0, at - 20) :])} points across the move",
+            f"“{phrase}” in {quoted(text[max(0, at - 20) :])} points across the move",
             f"name what it means ({self._label(mover)}) instead of where it stands",
         )
 
@@ -299,5 +299,6 @@ def _short(text: str, width: int = 40) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _quote(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return flat text in one line and in quotation marks, cut where it is long."""
     return f"“{_short(text.replace(HOLE, '{…}'))}”"

@@ -281,8 +281,8 @@ class Scheduler:
         Those with more than `most_tokens` to compute are passed over.
         """
         for sequence in self._by_worth(now):
-            uncached = sequence.length - self._cached_tokens(sequence)
-            if most_tokens is not None and uncached > most_tokens:
+            # Matching is not free: only where it decides something.
+            if most_tokens is not None and self._uncached_tokens(sequence) > most_tokens:
                 continue
             if self._is_being_computed(sequence):
                 continue
@@ -310,6 +310,9 @@ class Scheduler:
             limit_tokens=self._matchable_tokens(sequence),
         )
         return found - found % self._grain
+
+    def _uncached_tokens(self, sequence: Sequence) -> int:
+        return sequence.length - self._cached_tokens(sequence)
 
     def _matchable_tokens(self, sequence: Sequence) -> int:
         """Return how many tokens may be cached; the last one is always computed."""
