@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from openai.lib._parsing import type_to_response_format_param
 from openai.resources.chat.completions import Completions
 
-from stemfirst.chain import ChainKey, chain
+from stemfirst.chain import ChainKey
 from stemfirst.discovery import Capabilities, is_foreign
 from stemfirst.errors import ClientError
 from stemfirst.prompt import Hole, Prompt, Rendered
@@ -40,6 +40,7 @@ from stemfirst.wire import (
     PromptHint,
     SegmentHint,
     hint_to_json,
+    links_of,
     prefix_to_header,
     prompt_hint,
 )
@@ -115,16 +116,18 @@ class Question:
             return Ready(arguments)
         headers = {**default_headers, **(arguments.get("extra_headers") or {})}
         taken = {str(name).lower() for name in headers}
-        ours = self._headers(api_key)
+        # Digests are keyed; a key that a callback fetches later is not known yet.
+        is_hinted = bool(api_key) and 0 < len(self.rendered.segments) <= MAX_SEGMENTS
+        key = ChainKey.derive(api_key) if is_hinted else None
+        hint = prompt_hint(self.rendered, key) if key else None
+        ours = self._headers(hint, key)
         arguments["extra_headers"] = {
             **(arguments.get("extra_headers") or {}),
             **{name: value for name, value in ours.items() if name not in taken},
         }
         extra = arguments.get("extra_body") or {}
-        if not self._is_hinted(api_key):
+        if key is None or hint is None:
             return Ready(arguments)
-        key = ChainKey.derive(api_key)
-        hint = prompt_hint(self.rendered, key)
         # The openai package reads parsed answers by the tools of the call, so they stay in it; a
         # field of the caller's own stays as it is.
         is_parsed = isinstance(self.options.get("response_format"), type)
@@ -176,17 +179,14 @@ class Question:
         whole[BODY_FIELD] = hint_to_json(replace(hint, put=again))
         return Ready(arguments, Naming(known, where, prefix, True, whole))
 
-    def _headers(self, api_key: str) -> dict[str, str]:
-        if not self._is_hinted(api_key):
+    def _headers(self, hint: PromptHint | None, key: ChainKey | None) -> dict[str, str]:
+        if key is None or hint is None:
             return {SESSION_HEADER: self.session_id} if self.session_id else {}
-        key = ChainKey.derive(api_key)
-        affinity = self.session_id or affinity_of(self.rendered, key)
-        headers = {PREFIX_HEADER: prefix_to_header(self.rendered, key)}
-        return {**headers, SESSION_HEADER: affinity} if affinity else headers
-
-    def _is_hinted(self, api_key: str) -> bool:
-        # Digests are keyed; a key that a callback fetches later is not known yet.
-        return bool(api_key) and 0 < len(self.rendered.segments) <= MAX_SEGMENTS
+        links = links_of(hint, key)
+        return {
+            PREFIX_HEADER: prefix_to_header(hint, links),
+            SESSION_HEADER: self.session_id or affinity_of(hint, links),
+        }
 
 
 def _message_of(segment: SegmentHint) -> int:
@@ -199,19 +199,22 @@ def _salt(extra: Mapping[str, Any]) -> str | None:
     return None if salt is None else str(salt)
 
 
-def affinity_of(rendered: Rendered, key: ChainKey) -> str | None:
+def affinity_of(hint: PromptHint, links: Sequence[str]) -> str:
     """Return what keeps requests that share text on one replica, 16 hex characters.
 
     The name of the prefix up to the tenant's last segment; where there is no tenant, up to the
     conversation's first own segment, so that a conversation stays where it is, and one common
     system prompt does not send all traffic to one replica.
+
+    Args:
+        hint: of a prompt of at least one segment.
+        links: the hint's, one a segment.
     """
-    segments = rendered.segments
+    segments = hint.segments
     tenants = [index for index, item in enumerate(segments) if item.tier is Tier.TENANT]
     own = [index for index, item in enumerate(segments) if item.tier > Tier.TENANT]
     end = tenants[-1] if tenants else own[0] if own else len(segments) - 1
-    links = chain(segments[: end + 1], key)
-    return links[-1] if links else None
+    return links[end]
 
 
 def question(

@@ -20,6 +20,10 @@ class Status(Enum):
     """The call raised."""
 
 
+NOTHING_YET = Savings(is_complete=False)
+"""What is known of a call that was not answered."""
+
+
 class Entry:
     """One call in a ledger. Written once by the call, from OPEN to one of the other states."""
 
@@ -27,7 +31,7 @@ class Entry:
 
     def __init__(self, rendered: Rendered | None = None) -> None:
         self.status = Status.OPEN
-        self.savings = Savings(is_complete=False)
+        self.savings = NOTHING_YET
         self.prompt = rendered.title if rendered else None
         """What the prompt is called; None for messages that were built by hand."""
         self.labels = {item.id: item.label for item in rendered.segments} if rendered else {}

@@ -12,9 +12,9 @@ google-genai 3.4.0, botocore 1.44.5, vllm 0.33.0).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def usage_of(reported: object) -> Usage:
     Args:
         reported: a mapping, an object of a client package, or None.
     """
-    counts = mapping_of(reported)
+    counts = _fields_of(reported)
     if counts is None:
         return NOTHING
     for read in (_bedrock, _gemini, _anthropic, _openai):
@@ -59,7 +59,7 @@ def _openai(counts: Mapping[str, Any]) -> Usage | None:
     if prompt is None and output is None:
         return None
     details = (
-        mapping_of(counts.get("prompt_tokens_details") or counts.get("input_tokens_details")) or {}
+        _fields_of(counts.get("prompt_tokens_details") or counts.get("input_tokens_details")) or {}
     )
     cached = _count(details, "cached_tokens")
     if cached is None:  # DeepSeek; Kimi; LiteLLM
@@ -89,7 +89,7 @@ def _anthropic(counts: Mapping[str, Any]) -> Usage | None:
     plain = _count(counts, "input_tokens")
     read = _count(counts, "cache_read_input_tokens")
     written = _count(counts, "cache_creation_input_tokens")
-    lifetimes = mapping_of(counts.get("cache_creation")) or {}
+    lifetimes = _fields_of(counts.get("cache_creation")) or {}
     return Usage(
         prompt_tokens=None if plain is None else plain + (read or 0) + (written or 0),
         cached_tokens=read,
@@ -156,3 +156,11 @@ def mapping_of(value: object) -> Mapping[str, Any] | None:
         dumped = dump(mode="python", warnings=False)
         return dumped if isinstance(dumped, Mapping) else None
     return None
+
+
+def _fields_of(value: object) -> Mapping[str, Any] | None:
+    """Return a mapping or an object's fields, nested objects as they are: no copy is made."""
+    if hasattr(value, "model_dump"):
+        # A pydantic model gives its fields, and the extra ones, when it is iterated.
+        return dict(cast("Iterable[tuple[str, Any]]", value))
+    return value if isinstance(value, Mapping) else None

@@ -13,11 +13,11 @@ unknown version is no hint.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stemfirst.chain import ChainKey, chain, name_of
+from stemfirst.chain import ChainKey, chain_of, name_of
 from stemfirst.prompt import Path, Rendered
 from stemfirst.reports import VERSION as VERSION
 from stemfirst.reports import Cost as Cost
@@ -175,14 +175,18 @@ def _put(value: object) -> PrefixPut | None:
     return PrefixPut(ref.key_id, ref.digest, ref.size_bytes, messages)
 
 
-def prefix_to_header(rendered: Rendered, key: ChainKey) -> str:
-    """Return the header's value: at most `MAX_LINKS` links, ends of tiers first."""
-    links = chain(rendered.segments, key)
-    tiers = [segment.tier for segment in rendered.segments]
+def links_of(hint: PromptHint, key: ChainKey) -> tuple[str, ...]:
+    """Return one link a segment of a hint; `key` is the one that its digests were made with."""
+    return chain_of(((segment.at, segment.digest) for segment in hint.segments), key)
+
+
+def prefix_to_header(hint: PromptHint, links: Sequence[str]) -> str:
+    """Return the header's value: at most `MAX_LINKS` of a hint's links, ends of tiers first."""
+    tiers = [segment.tier for segment in hint.segments]
     ends = [i for i in range(len(links)) if i + 1 == len(links) or tiers[i] != tiers[i + 1]]
     others = [i for i in reversed(range(len(links))) if i not in ends]
     chosen = sorted((ends[-MAX_LINKS:] + others)[:MAX_LINKS])
-    return f"v{VERSION};k={key.id};c={'.'.join(links[i] for i in chosen)}"
+    return f"v{VERSION};k={hint.key_id};c={'.'.join(links[i] for i in chosen)}"
 
 
 _PREFIX = re.compile(r"v1;k=([0-9a-f]{8});c=([0-9a-f]{16}(?:\.[0-9a-f]{16}){0,7})")

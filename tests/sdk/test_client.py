@@ -13,7 +13,7 @@ from stemfirst.chain import ChainKey
 from stemfirst.errors import ClientError, MissingValueError, PromptError
 from stemfirst.ledgers import Status
 from stemfirst.savings import Savings, savings_of
-from stemfirst.wire import hint_from_json, prefix_from_header
+from stemfirst.wire import hint_from_json, links_of, prefix_from_header, prompt_hint
 
 OURS = {"wire": 1, "model": "stemfirst-demo", "page": 16, "features": ["segments"]}
 REPORT = {
@@ -647,8 +647,10 @@ def test_threads_may_share_a_client(peer):
 # Affinity.
 
 
-def affinity(asked: Prompt, key: str = "k", **values: str) -> str | None:
-    return affinity_of(asked.render(values), ChainKey.derive(key))
+def affinity(asked: Prompt, key: str = "k", **values: str) -> str:
+    chain_key = ChainKey.derive(key)
+    hint = prompt_hint(asked.render(values), chain_key)
+    return affinity_of(hint, links_of(hint, chain_key))
 
 
 def test_requests_of_one_tenant_stay_together():

@@ -24,6 +24,7 @@ from stemfirst.wire import (
     Times,
     hint_from_json,
     hint_to_json,
+    links_of,
     prefix_from_header,
     prefix_to_header,
     prompt_hint,
@@ -103,8 +104,13 @@ def test_a_hint_comes_back_as_it_was():
     assert sizes[1] == len("You are helpful.")
 
 
+def header_of(prompt):
+    hint = prompt_hint(prompt, KEY)
+    return prefix_to_header(hint, links_of(hint, KEY))
+
+
 def test_a_header_comes_back_with_the_last_link():
-    hint = prefix_from_header(prefix_to_header(rendered(), KEY))
+    hint = prefix_from_header(header_of(rendered()))
     assert hint.key_id == KEY.id
     assert hint.links[-1] == chain(rendered().segments, KEY)[-1]
 
@@ -114,7 +120,7 @@ def test_a_header_holds_the_ends_of_tiers_first_and_eight_links_at_most(parts):
     ordered = sorted(parts, key=[static, tenant].index)
     prompt = Prompt(*(make(str(index)) for index, make in enumerate(ordered))).render()
     links = chain(prompt.segments, KEY)
-    hint = prefix_from_header(prefix_to_header(prompt, KEY))
+    hint = prefix_from_header(header_of(prompt))
     assert len(hint.links) == min(len(parts), MAX_LINKS)
     assert links[-1] in hint.links
     if static in parts:
