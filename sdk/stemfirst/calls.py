@@ -24,7 +24,7 @@ from stemfirst.plain import compared, runs_of_body
 from stemfirst.references import Naming, is_prefix_unknown
 from stemfirst.rendered import Rendered
 from stemfirst.reports import held_from_json
-from stemfirst.savings import Savings, field_of
+from stemfirst.savings import Savings, field_of, remember_stream
 from stemfirst.streams import Watched
 from stemfirst.usage import mapping_of
 from stemfirst.wire import BODY_FIELD, SESSION_HEADER
@@ -150,6 +150,8 @@ class Call:
                 report = field_of(response, BODY_FIELD)
                 self._naming.answered(held_from_json(field_of(report, "ref")))
             self._entry.close(status, self._read(response, is_complete=is_complete))
+            if self._first_chunk_s is not None:
+                remember_stream(field_of(response, "id"), self.savings)
         if self._ends:
             duration_s = time.perf_counter() - self._started_s
             tell_end(

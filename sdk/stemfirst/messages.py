@@ -156,6 +156,11 @@ def _content(
     """Return base64 data, a file's name and its media type."""
     if isinstance(source, bytes):
         data, name = source, name or what
+    elif not isinstance(source, str | PathLike):
+        raise PromptError(
+            f"the {what} is {type(source).__name__}, which has no bytes: "
+            "give a URL, a path, or bytes"
+        )
     else:
         path = Path(source)
         name = name or path.name

@@ -56,16 +56,21 @@ _enabled: Telemetry | None = None
 _lock = threading.Lock()
 
 
-def enable(*, meter_provider: metrics.MeterProvider | None = None) -> None:
+def enable(
+    *, meter_provider: metrics.MeterProvider | None = None, source_lines: bool = False
+) -> None:
     """Report every call of this process, through our clients or instrumented ones.
 
     Args:
         meter_provider: where metrics go; by default the global one.
+        source_lines: whether a span says which line of your source a miss began at, as
+            `stemfirst.missed.origin`: the file's path below the working folder, or its name. By
+            default source paths stay in the process.
     """
     global _enabled
     with _lock:
         if _enabled is None:
-            _enabled = Telemetry(meter_provider)
+            _enabled = Telemetry(meter_provider, source_lines=source_lines)
             observers.add(_enabled)
 
 
@@ -81,7 +86,13 @@ def disable() -> None:
 class Telemetry:
     """An observer that writes span attributes and metrics."""
 
-    def __init__(self, meter_provider: metrics.MeterProvider | None = None) -> None:
+    def __init__(
+        self,
+        meter_provider: metrics.MeterProvider | None = None,
+        *,
+        source_lines: bool = False,
+    ) -> None:
+        self._source_lines = source_lines
         meter = metrics.get_meter("stemfirst", meter_provider=meter_provider)
         self._tokens = meter.create_histogram(
             TOKENS, "{token}", "Tokens of a call: the whole input, the output"
@@ -125,7 +136,8 @@ class Telemetry:
             if outcome.error is not None:
                 attributes["error.type"] = type(outcome.error).__qualname__
             if span.is_recording():
-                span.set_attributes({**attributes, **attributes_of(outcome.savings)})
+                told = attributes_of(outcome.savings, source_lines=self._source_lines)
+                span.set_attributes({**attributes, **told})
                 if outcome.first_chunk_s is not None:
                     span.set_attribute("gen_ai.response.time_to_first_chunk", outcome.first_chunk_s)
                 if outcome.status is Status.CUT_OFF:
@@ -151,8 +163,13 @@ class Telemetry:
             self._saved_ms.record(savings.prefill_ms_saved.est, attributes)
 
 
-def attributes_of(savings: Savings) -> dict[str, AttributeValue]:
-    """Return a call's savings as span attributes; what was not reported is left out."""
+def attributes_of(savings: Savings, *, source_lines: bool = False) -> dict[str, AttributeValue]:
+    """Return a call's savings as span attributes; what was not reported is left out.
+
+    Args:
+        savings: the call's.
+        source_lines: whether to say which line of the source a miss began at.
+    """
     found: dict[str, AttributeValue | None] = {
         "gen_ai.usage.input_tokens": savings.prompt_tokens,
         "gen_ai.usage.output_tokens": savings.output_tokens,
@@ -180,13 +197,13 @@ def attributes_of(savings: Savings) -> dict[str, AttributeValue]:
             found["stemfirst.missed.ms"] = missed.ms.est
             found["stemfirst.missed.ms.low"] = missed.ms.lo
             found["stemfirst.missed.ms.high"] = missed.ms.hi
-        # The line of the caller's own source, on the caller's own span, as code.* is; but not
-        # where the file lies on this machine.
-        found["stemfirst.missed.origin"] = _line_of(missed.origin) if missed.origin else None
+        if source_lines and missed.origin:
+            found["stemfirst.missed.origin"] = _line_of(missed.origin)
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _line_of(origin: Origin) -> str:
+    """Return a line's file and number, without the folders above the working one."""
     path = origin.short_path
     return f"{basename(path) if isabs(path) else path}:{origin.line}"
 

@@ -160,7 +160,12 @@ class Prompt:
         return cls(by_position(messages), tools=tools)
 
     @classmethod
-    def t(cls, template: TemplateString) -> Prompt:
+    def t(
+        cls,
+        template: TemplateString,
+        *,
+        tools: Iterable[Tool | Mapping[str, Any] | Callable[..., Any]] = (),
+    ) -> Prompt:
         r"""Return the prompt of a t-string (Python 3.14) whose format specs name tiers.
 
         Prompt.t(t"You are …\n\nPlan: {plan:tenant}\n\n{question:request}")
@@ -171,7 +176,7 @@ class Prompt:
         """
         from stemfirst.templates import from_template_string
 
-        return from_template_string(template)
+        return from_template_string(template, tools_of(tools))
 
     def _repr_html_(self) -> str:
         """Show the prompt by tiers in a notebook."""

@@ -7,7 +7,9 @@ process. Does not know how requests are sent, or who adds the savings up.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -144,6 +146,11 @@ class Savings:
         prompt = f"{self.prompt_tokens:,}"
         if self.cached_tokens is None:
             return f"The provider did not report how many of {prompt} prompt tokens were cached."
+        if self.cached_tokens > self.prompt_tokens:
+            return (
+                f"The provider reported {self.cached_tokens:,} cached tokens of {prompt} in the "
+                "prompt, which cannot be."
+            )
         percent = f"{100 * (self.hit_ratio or 0):.0f} %"
         saved = [text for text in (self._milliseconds(), self._money()) if text]
         sentence = (
@@ -196,9 +203,31 @@ class Savings:
 
 
 def savings_of(response: object) -> Savings:
-    """Return a response's savings: those that our client attached, else what it reports itself."""
+    """Return a response's savings: those that our client attached, else what it reports itself.
+
+    Also of the message that a stream's helper puts together from the chunks
+    (`stream.get_final_message()`), where the stream was watched.
+    """
     attached = getattr(response, "savings", None)
-    return attached if isinstance(attached, Savings) else Savings.of(response)
+    if isinstance(attached, Savings):
+        return attached
+    watched = _of_streams.get(str(field_of(response, "id")))
+    return watched if watched is not None else Savings.of(response)
+
+
+MOST_STREAMS = 64
+"""Streams that ended, of which the savings are remembered."""
+
+_of_streams: OrderedDict[str, Savings] = OrderedDict()
+
+
+def remember_stream(response_id: object, savings: Savings) -> None:
+    """Keep the savings of a stream for whoever holds what a helper made of its chunks."""
+    if isinstance(response_id, str) and response_id:
+        _of_streams[response_id] = savings
+        while len(_of_streams) > MOST_STREAMS:
+            with suppress(KeyError):  # another thread was as fast
+                _of_streams.popitem(last=False)
 
 
 def field_of(response: object, *names: str) -> Any:

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from stemfirst.errors import MissingValueError, PromptError
 from stemfirst.prompt import Prompt, system, user
-from stemfirst.segments import Origin, Segment, caller
+from stemfirst.segments import Origin, Segment, Tool, caller
 from stemfirst.tiers import Tier
+from stemfirst.tools import tools_of
 from stemfirst.values import text_of
 
 MOST_CUE = 80
@@ -34,7 +35,9 @@ class Piece:
     name: str | None = None
 
 
-def prompt_of(pieces: Iterable[Piece], origin: Origin | None = None) -> Prompt:
+def prompt_of(
+    pieces: Iterable[Piece], origin: Origin | None = None, tools: Iterable[Tool] = ()
+) -> Prompt:
     """Return the prompt of a template's pieces: a system message, and a user message behind it.
 
     Raises:
@@ -66,6 +69,7 @@ def prompt_of(pieces: Iterable[Piece], origin: Origin | None = None) -> Prompt:
     return Prompt(
         *([system(*front, separator="")] if front else []),
         *([user(*turn, separator="")] if turn else []),
+        tools=tools,
     )
 
 
@@ -78,6 +82,7 @@ class JinjaPrompt:
         source: the template's text.
         tiers: tier of each variable, by its name.
         environment: a `jinja2.Environment` of yours, for its filters and globals.
+        tools: what the prompt offers, as in `Prompt`.
 
     Raises:
         PromptError: a variable has no tier, the template is no Jinja, it uses what has no place
@@ -86,7 +91,12 @@ class JinjaPrompt:
     """
 
     def __init__(
-        self, source: str, *, tiers: Mapping[str, str], environment: Any | None = None
+        self,
+        source: str,
+        *,
+        tiers: Mapping[str, str],
+        environment: Any | None = None,
+        tools: Iterable[Tool | Mapping[str, Any] | Callable[..., Any]] = (),
     ) -> None:
         try:
             import jinja2
@@ -96,6 +106,7 @@ class JinjaPrompt:
         # Prompts are no HTML: escaping would change their text.
         made = environment or jinja2.Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701
         self._origin = caller()
+        self._tools = tools_of(tools)
         self._environment = made.overlay(
             undefined=jinja2.StrictUndefined, finalize=self._finalize(made.finalize)
         )
@@ -198,7 +209,7 @@ class JinjaPrompt:
             except self._undefined as error:
                 place = f" (built at {self._origin})" if self._origin else ""
                 raise MissingValueError(f"{error.message}{place}: pass it to prompt(...)") from None
-        return prompt_of(pieces, self._origin)
+        return prompt_of(pieces, self._origin, self._tools)
 
 
 def _flat(body: Iterable[Any], nodes: Any) -> Iterable[Any]:
@@ -237,7 +248,7 @@ _CONVERSIONS: dict[str | None, Callable[[object], str]] = {
 }
 
 
-def from_template_string(template: TemplateString) -> Prompt:
+def from_template_string(template: TemplateString, tools: Iterable[Tool] = ()) -> Prompt:
     """Return the prompt of a t-string whose format specs are tiers: `t"… {plan:tenant}"`.
 
     Raises:
@@ -267,4 +278,4 @@ def from_template_string(template: TemplateString) -> Prompt:
         )
         name = value.expression if value.expression.isidentifier() else None
         pieces.append(Piece(shown, tier, name))
-    return prompt_of(pieces, caller())
+    return prompt_of(pieces, caller(), tools)

@@ -7,9 +7,10 @@ caller gave them; the classes and objects of the packages stay as they are.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Hashable, Mapping
-from functools import lru_cache
+from copy import copy
+from functools import cached_property, lru_cache
+from inspect import getattr_static, iscoroutinefunction
 from typing import Any, TypeVar, cast
 
 from stemfirst.calls import Call, in_full, parser_for, start
@@ -25,7 +26,7 @@ WATCHED = "_is_watched_by_stemfirst"
 
 def watched_request(kind: Any) -> Any:
     """Return the method `request` of a subclass of `kind` whose calls are watched."""
-    return _async_request(kind) if inspect.iscoroutinefunction(kind.request) else _request(kind)
+    return _async_request(kind) if iscoroutinefunction(kind.request) else _request(kind)
 
 
 def _request(kind: Any) -> Any:
@@ -81,8 +82,8 @@ def _async_request(kind: Any) -> Any:
 def instrument(client: C) -> C:
     """Return a copy of a client whose calls are counted, with `savings` on each answer.
 
-    The copy sends exactly what the client would, shares its connections and options, and is of
-    its type; the client itself stays as it is.
+    The copy sends exactly what the client would, shares its connections and options, is of its
+    type and has its attributes; the client itself stays as it is.
 
     Args:
         client: one of the openai or the anthropic package, sync or async, Azure's and Bedrock's
@@ -102,7 +103,16 @@ def instrument(client: C) -> C:
             f"got {kind.__module__}.{kind.__qualname__}; for others, read each response with "
             "savings_of(response)"
         )
-    copied: Any = client.copy()  # type: ignore[attr-defined]
+    # Not by its own copy(), which calls the constructor: a subclass may have another one.
+    copied: Any = copy(client)
+    # `chat`, `messages` and the like hold the client that they send by: they are made anew.
+    for name, value in list(vars(copied).items()):
+        if getattr(value, "_client", None) is not client:
+            continue
+        if isinstance(getattr_static(kind, name, None), cached_property):
+            del vars(copied)[name]
+        else:
+            setattr(copied, name, type(value)(copied))
     if not getattr(kind, WATCHED, False):
         # The copy is nobody else's yet, so its class may change. Its own copies follow it.
         copied.__class__ = _watched_kind(cast("Hashable", type(copied)))

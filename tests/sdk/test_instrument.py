@@ -73,6 +73,23 @@ def test_streams_and_raw_responses_are_watched(plain):
     assert (book.requests, book.totals.incomplete) == (3, 0)
 
 
+def test_a_subclass_with_a_constructor_of_its_own_keeps_its_state(peer):
+    class Tagged(openai.OpenAI):
+        def __init__(self, *, tag: str, url: str) -> None:
+            self.tag = tag
+            super().__init__(base_url=url, api_key="sk-test")
+
+    with Tagged(tag="shop", url=peer.url) as client:
+        client.note = "kept"
+        assert client.chat.completions  # made once, and bound to this client
+        copied = instrument(client)
+        assert (type(copied).__name__, copied.tag, copied.note) == ("Tagged", "shop", "kept")
+        with ledger() as book:
+            copied.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+            client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert book.requests == 1
+
+
 def test_copies_of_the_copy_are_watched_too(plain):
     copied = instrument(instrument(plain)).with_options(max_retries=0)
     with ledger() as book:
@@ -99,6 +116,8 @@ def test_anthropics_streams_are_watched_to_their_end(claude, way):
         if way == "stream":
             with copied.messages.stream(**options) as stream:
                 assert "".join(stream.text_stream) == "Hello!"
+                final = stream.get_final_message()
+            assert savings_of(final) is book.entries[0].savings
         else:
             kinds = [event.type for event in copied.messages.create(**options, stream=True)]
             assert kinds[-1] == "message_stop"

@@ -161,6 +161,9 @@ def test_what_is_new_is_no_miss_and_no_folder_is_told():
     place = {"tier": Tier.STATIC, "origin": Origin("/srv/secret/app.py", 7)}
     new = otel.attributes_of(Savings(missed=Missed(40, "first_seen", **place)))
     assert new == {"stemfirst.new.tokens": 40}
-    missed = otel.attributes_of(Savings(missed=Missed(40, "prompt_changed", **place)))
+    lost = Savings(missed=Missed(40, "prompt_changed", **place))
+    missed = otel.attributes_of(lost)
     assert missed["stemfirst.missed.tokens"] == 40
-    assert missed["stemfirst.missed.origin"] == "app.py:7"
+    assert "app.py" not in str(missed)
+    told = otel.attributes_of(lost, source_lines=True)
+    assert told["stemfirst.missed.origin"] == "app.py:7"

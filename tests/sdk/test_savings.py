@@ -174,6 +174,13 @@ def test_an_origin_below_the_folder_is_shown_relative_to_it():
     assert shown(Origin("/elsewhere/b.py", 3)) == "/elsewhere/b.py:3"
 
 
+def test_more_cached_than_there_was_is_told_as_what_it_is():
+    saved = Savings(model="m", prompt_tokens=10, cached_tokens=1_024)
+    assert str(saved) == (
+        "The provider reported 1,024 cached tokens of 10 in the prompt, which cannot be."
+    )
+
+
 def test_savings_of_takes_any_response():
     assert savings_of({"model": "m", "usage": {"prompt_tokens": 3}}).prompt_tokens == 3
     assert savings_of(None) == Savings(unpriced="the response names no model")

@@ -341,6 +341,8 @@ def test_pictures_and_files_can_have_any_tier_and_keep_the_messages_order():
 def test_unknown_media_types_and_missing_files_are_refused(tmp_path):
     with pytest.raises(PromptError, match="media_type="):
         image(b"data")
+    with pytest.raises(PromptError, match="the image is NoneType, which has no bytes"):
+        image(None)
     with pytest.raises(PromptError, match="cannot read the file"):
         file(tmp_path / "none.pdf")
 

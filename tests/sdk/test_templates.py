@@ -34,6 +34,14 @@ def test_the_text_is_what_jinja_renders():
     assert "".join(texts(prompt)) == whole
 
 
+def test_a_template_may_come_with_tools():
+    def search(query: str) -> str:
+        """Search the shop."""
+
+    prompt = JinjaPrompt("Kind.\n\n{{ q }}", tiers={"q": "request"}, tools=[search]).prompt(q="a")
+    assert [tool["function"]["name"] for tool in prompt.render().tools] == ["search"]
+
+
 def test_values_and_blocks_have_the_tiers_of_their_variables():
     prompt = JinjaPrompt(SOURCE.replace("\nArticles:\n", ""), tiers=TIERS).prompt(**VALUES)
     found = [(item.tier.label, item.text) for item in prompt.render().segments]
