@@ -16,6 +16,7 @@ from stemfirst.tiers import Tier
 
 from stemfirst_lint.fix import words
 from stemfirst_lint.fix.blocks import Block, Shape, blocks_of
+from stemfirst_lint.fix.bonds import doubts_of_bonds, is_unknown
 from stemfirst_lint.fix.care import doubts_of_order
 from stemfirst_lint.fix.flat import Flat, flatten
 from stemfirst_lint.fix.layout import Run, arrange, text_of
@@ -222,6 +223,8 @@ class _Planner:
             if not doubts:
                 doubts += doubts_of_order(self._flat, self._blocks, self._safety, order)
                 doubts += doubts_of_places(self._blocks, self._safety, order)
+                doubts += doubts_of_bonds(self._flat, self._blocks, self._safety, order)
+                doubts += self._unproven(order)
             is_doubtful = bool(doubts or self._doubts)
             applicability = Applicability.RISKY if is_doubtful else Applicability.REORDER
             if is_doubtful and not is_daring:
@@ -232,6 +235,27 @@ class _Planner:
 
     def _tokens(self, forfeit: Forfeit) -> int:
         return self._counter.count(*forfeit.texts).tokens
+
+    def _unproven(self, order: Sequence[int]) -> list[Refusal]:
+        """Return a doubt if a value that stays in front may vary, too, and then nothing is won.
+
+        A clock, a random value or a set differs in every request: what stands in front of it is
+        likely to stay longer.
+        """
+        moved = [block for block in order if self._safety.is_data(block)]
+        unknown = next((hole for hole in self._flat.holes if is_unknown(hole)), None)
+        if not moved or unknown is None:
+            return []
+        before = self._forfeit(range(len(order)), is_strict=True)
+        after = self._forfeit(order, is_strict=True)
+        if self._tokens(before) - self._tokens(after) >= self._min_gain:
+            return []
+        return [
+            Refusal(
+                f"{{{unknown.name}}} stays in front, and nobody knows how often it changes",
+                "say so in `[tool.stemfirst.tiers]`",
+            )
+        ]
 
     def _already_last(self) -> Refusal:
         return Refusal(
@@ -299,7 +323,8 @@ class _Planner:
             end -= 1
             ranks[end] = _QUESTION_RANK
 
-    def _forfeit(self, order: range | tuple[int, ...]) -> Forfeit:
+    def _forfeit(self, order: Sequence[int], *, is_strict: bool = False) -> Forfeit:
+        """Return what an order forfeits; strictly, what is unknown counts as varying."""
         texts: list[str] = []
         is_behind = False
         seen: list[int] = []
@@ -315,7 +340,8 @@ class _Planner:
                 index = next(hole, None)
                 if index is None:
                     continue
-                if self._safety.tiers[index] > Tier.STATIC:
+                is_doubtful = is_strict and is_unknown(self._flat.holes[index])
+                if self._safety.tiers[index] > Tier.STATIC or is_doubtful:
                     is_behind = True
                 elif is_behind:
                     texts.append(self._flat.holes[index].constant_text or "")
