@@ -212,7 +212,6 @@ class Sink(Enum):
 
     MESSAGE = "message"
     KEYWORD = "keyword"
-    MESSAGE_CLASS = "message class"
     TEMPLATE_CLASS = "template class"
     CALL = "call"
     NAME = "name"

@@ -37,11 +37,6 @@ class Notebook:
     cells: tuple[Cell, ...]
 
 
-def is_notebook(path: str) -> bool:
-    """Return True for the name of a notebook."""
-    return path.endswith(".ipynb")
-
-
 def read_notebook(path: str, data: bytes) -> Notebook:
     """Return a notebook's code; a notebook in another language than Python has none.
 

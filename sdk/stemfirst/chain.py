@@ -20,12 +20,6 @@ from weakref import WeakKeyDictionary
 
 from stemfirst.prompt import Hole, Part, Path, RenderedSegment, Segment, Tool
 
-BLOCK_SEED = 1337
-"""Seed of the block keys that routers use.
-
-Source: Dynamo's and SMG's KV routers, xxh3_64 over little-endian u32 token ids.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class ChainKey:

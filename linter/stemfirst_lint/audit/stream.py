@@ -118,14 +118,6 @@ class Stream:
         share = (link - first) / chunks if chunks else 1.0
         return self.start(block) + self.tokens(block) * share
 
-    def block_of_link(self, link: int) -> int:
-        """Return the index of the block that a link belongs to."""
-        return _block_of(self.last_links, link)
-
-    def starts_message(self, block: int) -> bool:
-        """Whether a block is the first of its message."""
-        return block == 0 or self.blocks[block - 1].message != self.blocks[block].message
-
 
 def stream_of(request: Request, rules: Rules, counts: TokenCounts) -> Stream:
     """Return a request laid out as the provider's cache sees it."""

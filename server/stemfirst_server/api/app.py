@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from stemfirst.wire import CAPABILITIES_PATH
 
 from stemfirst_server.api import answering, failures, openai, tokenizing
 from stemfirst_server.api.description import describe
@@ -146,7 +147,7 @@ def _add_facts(app: FastAPI, slot: Slot) -> None:
             raise failures.unknown_model(name, served.names)
         return openai.model_card(name, served.created_s, served.context_tokens)
 
-    @app.get("/v1/stemfirst")
+    @app.get(CAPABILITIES_PATH)
     async def capabilities() -> dict[str, Any]:
         """Say what this server can do beyond OpenAI's API; clients ask before they send hints."""
         return _capabilities(slot.get())
