@@ -106,7 +106,7 @@ async def count(body: MessagesRequest, request: Request, service: Service) -> di
     space = namespace(service.served.names[0], tenant.name, body.cache_salt)
     with service.admission.take(1, tenant):
         prompt = await service.chat_prompt(asked, space)
-    return {"input_tokens": len(prompt.encoded.token_ids)}
+    return {"input_tokens": prompt.count}
 
 
 async def _converse(
@@ -130,11 +130,11 @@ async def _converse(
         began = time.monotonic()
         prompt = await service.chat_prompt(asked, space, origin)
         tokenize_ms = (time.monotonic() - began) * 1000
-        sampling = service.fitted(sampling, prompt, field)
+        sampling = service.bounds.fitted(sampling, prompt.count, field)
         plan = await service.outputs.plan(output)
         head = _head(kind, model)
         comparison = _compared(body, service, tenant, head.response_id, asked, space, prompt)
-        shape = shape_of(head, Compared(len(prompt.encoded.token_ids), comparison))
+        shape = shape_of(head, Compared(prompt.count, comparison))
         return await _answer(
             body, request, service, seats, shape, head, [prompt], [""], sampling, space,
             tokenize_ms, plan, comparison,
@@ -165,7 +165,7 @@ async def completion(body: CompletionRequest, request: Request, service: Service
         ]
         tokenize_ms = (time.monotonic() - began) * 1000
         for tokens in prompts:
-            sampling = service.fitted(sampling, tokens, "prompt")
+            sampling = service.bounds.fitted(sampling, tokens.count, "prompt")
         echoes = [""] * len(asked)
         if body.echo:
             echoes = [
@@ -196,7 +196,7 @@ async def _answer(
     plan: OutputPlan = ANYTHING,
     comparison: Comparison | None = None,
 ) -> Response:
-    service.check_biases(sampling)
+    service.bounds.check_biases(sampling)
     request_id = request.state.request_id
     choices = body.choices
     read_ms = [await service.prefetch(prompt, space) for prompt in prompts]

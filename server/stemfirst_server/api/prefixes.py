@@ -195,7 +195,7 @@ async def registered(
         body.messages, body.tools, add_generation_prompt=False, options=body.chat_template_kwargs
     )
     prompt = await service.chat_prompt(asked, space)
-    service.check_length(prompt, None, "messages")
+    service.bounds.check_length(prompt.count, None, "messages")
     ids = prompt.encoded.token_ids
     made = service.prefixes.add(
         tenant.name,

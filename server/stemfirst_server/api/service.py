@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,11 +17,12 @@ import numpy as np
 from stemfirst.chain import ChainKey
 from stemfirst.wire import hint_from_json
 
+from stemfirst_server.api.bounds import Bounds
 from stemfirst_server.api.comparing import Earlier
 from stemfirst_server.api.narrated import Origin
 from stemfirst_server.api.output import Outputs
 from stemfirst_server.engine.request import FinishEvent, FinishReason, token_array
-from stemfirst_server.errors import ContextLengthError, InvalidRequestError
+from stemfirst_server.errors import InvalidRequestError
 from stemfirst_server.metrics import Metrics
 from stemfirst_server.namespaces import tenant_of
 from stemfirst_server.savings.costmodel import CostModel, SavedTime, Unestimated
@@ -61,17 +62,10 @@ if TYPE_CHECKING:
         Event,
         GenerationRequest,
         RequestReport,
-        SamplingParams,
     )
     from stemfirst_server.tenants import Tenant
 
 _Made = TypeVar("_Made")
-
-CHARACTERS_PER_TOKEN = 16
-"""More than texts have on average, in any language; what exceeds it is no text for the context."""
-
-LEAST_MOST_CHARACTERS = 2**20
-"""Texts up to here are tokenised whatever the context is: a second or two beside all else."""
 
 _INLINE_CHARACTERS = 20_000
 """Text up to this length is tokenised in the event loop; handing it over would cost more."""
@@ -93,6 +87,11 @@ class PromptTokens:
     text_length: int
     place: Callable[[], Placement]
     body: Mapping[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many tokens it has."""
+        return len(self.encoded.token_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +138,9 @@ class Service:
         self.engine = engine
         self.config = config
         self.served = served
+        self.bounds = Bounds(
+            served.context_tokens, engine.info.vocab_size, served.most_output_tokens
+        )
         self.cost_model = cost_model
         self._shadows = ShadowRuns(engine, cost_model)
         self.admission = admission
@@ -188,11 +190,11 @@ class Service:
 
         def make() -> tuple[str, Encoded]:
             text = printable(self._template.render(asked))
-            self.refuse_hopeless(len(text), None)  # with its tools
+            self.bounds.refuse_hopeless(len(text), None)  # with its tools
             return text, self._encoder.encode(text, namespace=namespace)
 
         size = sum(len(str(message.get("content"))) for message in asked.messages)
-        self.refuse_hopeless(size, None)
+        self.bounds.refuse_hopeless(size, None)
         text, encoded = await _beside(make, size)
         if origin is None:
             origin = Origin({"messages": asked.messages, "tools": asked.tools}, {})
@@ -218,7 +220,7 @@ class Service:
             InvalidRequestError: a token id is outside the vocabulary, or there is nothing.
         """
         if isinstance(prompt, str):
-            self.refuse_hopeless(len(prompt), "prompt")
+            self.bounds.refuse_hopeless(len(prompt), "prompt")
             text = printable(prompt)
             encoded = await _beside(
                 lambda: self._encoder.encode(
@@ -229,8 +231,8 @@ class Service:
             return PromptTokens(
                 encoded, len(text), lambda: place_text(text, path), _nested(path, prompt)
             )
-        self.refuse_hopeless(len(prompt), "prompt")
-        self.check_tokens(prompt, "prompt")
+        self.bounds.refuse_hopeless(len(prompt), "prompt")
+        self.bounds.check_tokens(prompt, "prompt")
         ids = token_array(prompt)
         encoded = Encoded(ids, np.zeros(len(ids), dtype=np.int32))
         return PromptTokens(encoded, 0, lambda: NOWHERE, {})
@@ -242,88 +244,6 @@ class Service:
             return 0.0
         data = prompt.encoded.token_ids.tobytes()
         return await asyncio.to_thread(tiers.prefetch, namespace, data)
-
-    def check_tokens(self, token_ids: Sequence[int], parameter: str) -> None:
-        """Refuse tokens that the model does not have.
-
-        Raises:
-            InvalidRequestError: an id is outside the vocabulary.
-        """
-        vocab_size = self.engine.info.vocab_size
-        for token_id in token_ids:
-            if not 0 <= token_id < vocab_size:
-                raise InvalidRequestError(
-                    f"token ids must be between 0 and {vocab_size - 1}, got {str(token_id)[:20]}",
-                    parameter=parameter,
-                )
-
-    def check_biases(self, sampling: SamplingParams) -> None:
-        """Refuse a bias on a token that the model does not have.
-
-        Raises:
-            InvalidRequestError: an id is outside the vocabulary.
-        """
-        vocab_size = self.engine.info.vocab_size
-        for token_id, _ in sampling.logit_bias:
-            if token_id >= vocab_size:
-                raise InvalidRequestError(
-                    f"logit_bias must name token ids below {vocab_size}, got {token_id}",
-                    parameter="logit_bias",
-                )
-
-    def check_length(self, prompt: PromptTokens, max_tokens: int | None, parameter: str) -> None:
-        """Refuse what cannot fit, in the words that clients look for.
-
-        Raises:
-            ContextLengthError: the prompt alone, or with its output, exceeds the context.
-            InvalidRequestError: there are no tokens at all.
-        """
-        count = len(prompt.encoded.token_ids)
-        limit = self.served.context_tokens
-        if count == 0:
-            raise InvalidRequestError("the prompt is empty: send some text", parameter=parameter)
-        if count + (max_tokens or 0) > limit or count >= limit:
-            asked = f" and {max_tokens} for the answer" if max_tokens else ""
-            raise ContextLengthError(
-                f"This model's maximum context length is {limit} tokens, but {count} tokens in "
-                f"the prompt{asked} were asked for: shorten the prompt or max_tokens",
-                parameter=parameter,
-            )
-
-    def refuse_hopeless(self, characters: int, parameter: str | None) -> None:
-        """Refuse a text before it costs minutes to find out that it cannot fit.
-
-        Raises:
-            ContextLengthError: it is beyond what tokens of many characters each would hold.
-        """
-        limit = self.served.context_tokens
-        most = max(LEAST_MOST_CHARACTERS, limit * CHARACTERS_PER_TOKEN)
-        if characters > most:
-            raise ContextLengthError(
-                f"This model's maximum context length is {limit} tokens, and {characters} "
-                f"characters or tokens are more than the {most} that are read for it: "
-                "shorten the prompt",
-                parameter=parameter,
-            )
-
-    def fitted(
-        self, sampling: SamplingParams, prompt: PromptTokens, parameter: str
-    ) -> SamplingParams:
-        """Return the parameters, with no more output than an operator allows.
-
-        Raises:
-            ContextLengthError: the prompt alone, or with its output, exceeds the context.
-            InvalidRequestError: there are no tokens at all.
-        """
-        most, asked = self.served.most_output_tokens, sampling.max_tokens
-        if most is None:
-            self.check_length(prompt, asked, parameter)
-            return sampling
-        limited = None if asked is None else min(asked, most)
-        self.check_length(prompt, limited, parameter)
-        if limited is None:
-            limited = min(most, self.served.context_tokens - len(prompt.encoded.token_ids))
-        return replace(sampling, max_tokens=limited)
 
     def submit(self, request: GenerationRequest, on_event: Callable[[Event], None]) -> object:
         """Hand a request to the engine, and account for it when it ends."""

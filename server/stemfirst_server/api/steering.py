@@ -126,10 +126,10 @@ async def explained(body: ChatRequest, request: Request, service: Service) -> di
     )
     with service.admission.take(1, tenant):
         prompt = await service.chat_prompt(asked, space)
-        service.check_length(prompt, None, "messages")
+        service.bounds.check_length(prompt.count, None, "messages")
         wanted = GenerationRequest("", prompt.encoded.token_ids, namespace=space)
         found = await asyncio.to_thread(service.engine.survey, wanted)
-    counted = _as_counted(found, len(prompt.encoded.token_ids))
+    counted = _as_counted(found, prompt.count)
     report = service.report(counted, prompt, body.stemfirst, request.state.api_key)
     why = None
     if report.missed is not None:

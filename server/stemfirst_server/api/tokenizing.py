@@ -91,8 +91,8 @@ async def detokenize(body: DetokenizeRequest, service: Service) -> dict[str, Any
         InvalidRequestError: a token is outside the vocabulary.
     """
     _check_model(body.model, service)
-    service.refuse_hopeless(len(body.tokens), "tokens")
-    service.check_tokens(body.tokens, "tokens")
+    service.bounds.refuse_hopeless(len(body.tokens), "tokens")
+    service.bounds.check_tokens(body.tokens, "tokens")
     return {"prompt": service.vocabulary.decode(body.tokens, has_control_tokens=True)}
 
 
@@ -109,7 +109,7 @@ async def render(body: ChatRequest, request: Request, service: Service) -> dict[
         options=body.template_options,
     )
     prompt = await service.chat_prompt(asked, _space(request, service, body.cache_salt))
-    service.check_length(prompt, sampling.max_tokens, "messages")
+    service.bounds.check_length(prompt.count, sampling.max_tokens, "messages")
     return {
         "model": service.served.names[0],
         "token_ids": prompt.encoded.token_ids.tolist(),
