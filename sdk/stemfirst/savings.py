@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stemfirst.causes import HOLE, cause_of
-from stemfirst.divergence import Divergence, Run, diverge, run_at, runs_of
-from stemfirst.earlier import MOST_TOKEN_BYTES, Parted
-from stemfirst.losses import is_lossy
+from stemfirst.causes import HOLE
+from stemfirst.divergence import Run, runs_of
+from stemfirst.earlier import Parted
 from stemfirst.memory import Recalled
 from stemfirst.missed import Missed as Missed
 from stemfirst.missed import News
@@ -24,21 +23,17 @@ from stemfirst.missed import money as money
 from stemfirst.missed import shown as shown
 from stemfirst.places import placed_in
 from stemfirst.rendered import Rendered
-from stemfirst.tiers import Tier
+from stemfirst.shown import CHANGED, NEWS_OF, told_by
 from stemfirst.usage import Usage, usage_of
 from stemfirst.wire import (
     BODY_FIELD,
     Cost,
     Estimate,
-    MissPlace,
     Report,
     SegmentUse,
     Times,
     report_from_json,
 )
-
-CHANGED = "prompt_changed"
-"""A server's reason that says no more than that it holds another beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,14 +297,14 @@ def _compared(
     if rendered is not None:
         runs = runs_of(rendered)
         if before is not None:
-            told = _told(missed, runs_of(before), runs)
+            told = told_by(missed, runs_of(before), runs)
             if told is not None:
                 return replace(savings, missed=told)
         # The server compared it to something that was sent earlier, or elsewhere.
         parted = recalled.parted(rendered, missed.at) if recalled is not None else None
         if parted is not None:
             if missed.reason == CHANGED and not parted.is_lossy:
-                news = _NEWS.get(parted.segment.tier, News.TURN)
+                news = NEWS_OF.get(parted.segment.tier, News.TURN)
                 return replace(savings, missed=replace(missed, parted=parted, news=news))
             # Another process may have had other source: a hole is known by its name only.
             why = None if parted.why.rule is HOLE and not parted.why.hole else parted.why
@@ -319,9 +314,6 @@ def _compared(
     # Nothing shows that it was sent before; what it left may be the chat template's alone.
     is_first = before is None and savings.cached_tokens == 0
     return replace(savings, missed=replace(missed, news=News.PROMPT if is_first else News.TURN))
-
-
-_NEWS = {Tier.TENANT: News.TENANT, Tier.SESSION: News.CONVERSATION}
 
 
 def told_from(savings: Savings, olds: Sequence[Sequence[Run]], runs: Sequence[Run]) -> Savings:
@@ -338,45 +330,10 @@ def told_from(savings: Savings, olds: Sequence[Sequence[Run]], runs: Sequence[Ru
     if missed.at is None or missed.at.path is None:
         return savings  # in text of the chat template's own, which no body shows
     for old in olds:
-        told = _told(replace(missed, news=None), old, runs)
+        told = told_by(replace(missed, news=None), old, runs)
         if told is not None and (told.news is None or told.difference is None):
             return replace(savings, missed=told)
     return savings
-
-
-def _told(missed: Missed, before: Sequence[Run], after: Sequence[Run]) -> Missed | None:
-    """Return a miss with what an earlier prompt shows of it; None where they part elsewhere."""
-    found = diverge(before, after)
-    if found is None:
-        # Nothing changed: the model's own words may be cached in other tokens than their text has.
-        return replace(missed, news=News.TURN) if missed.reason == CHANGED else None
-    if not _is_at(found, missed.at):
-        return None
-    tier = found.run.tier if found.run else None
-    if missed.reason == CHANGED and not is_lossy(found, before, after):
-        news = _NEWS.get(tier, News.TURN) if tier is not None else News.TURN
-        return replace(missed, difference=found, news=news)
-    if missed.reason == CHANGED and _is_another_text(found, before):
-        return replace(missed, difference=found, news=News.TURN)
-    return replace(missed, difference=found, why=cause_of(found, after))
-
-
-def _is_another_text(found: Divergence, before: Sequence[Run]) -> bool:
-    """Whether two lines of source wrote the two texts under one name, so that none varies."""
-    run = found.run
-    if run is None or run.hole or run.origin is None or run.at[0] == "tools":
-        return False
-    old = run_at(found.at, found.char, before)
-    is_source = run.tier is not None and run.tier <= Tier.TENANT
-    return is_source and old is not None and old.origin not in (None, run.origin)
-
-
-def _is_at(found: Divergence, place: MissPlace | None) -> bool:
-    """Whether two prompts part where the server says that this one left its cache."""
-    if place is None or place.path is None:
-        return True
-    is_near = place.byte is None or abs(found.byte - place.byte) <= MOST_TOKEN_BYTES
-    return found.at == place.path and is_near
 
 
 def _priced(

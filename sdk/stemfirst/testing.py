@@ -8,7 +8,7 @@ Knows what a stable prefix is. Does not need pytest; the plugin adds the server 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from stemfirst.causes import cause_of
@@ -22,7 +22,7 @@ from stemfirst.tiers import Tier
 
 def assert_prefix_stable(
     prompt: Prompt | Callable[..., Prompt | Rendered],
-    vary: Sequence[Mapping[str, Any]] = ({}, {}),
+    vary: Iterable[Mapping[str, Any]] = ({}, {}),
     *,
     tier: Tier = Tier.STATIC,
 ) -> None:
@@ -41,7 +41,10 @@ def assert_prefix_stable(
         AssertionError: the message shows the first differing byte in both texts.
         ValueError: `vary` has fewer than two entries, nothing of the prompt is that stable, or a
             built prompt can neither vary nor be built anew: no module holds it.
+        TypeError: this is no prompt, and no function that returns one.
     """
+    __tracebackhide__ = True  # pytest shows the caller's line
+    vary = tuple(vary)
     if len(vary) < 2:
         raise ValueError(f"a comparison needs two renderings, vary has {len(vary)}")
     renderings = [_rendered(prompt, values) for values in vary]
@@ -90,6 +93,7 @@ def assert_cache_hit(
         AssertionError: the message says what was read again, and why.
         ValueError: `at_least` is no share.
     """
+    __tracebackhide__ = True
     if not 0 <= at_least <= 1:
         raise ValueError(f"at_least is a share of the prompt from 0 to 1, got {at_least}")
     savings = answer if isinstance(answer, Savings) else savings_of(answer)
@@ -114,7 +118,23 @@ def assert_cache_hit(
 def _rendered(
     prompt: Prompt | Callable[..., Prompt | Rendered], values: Mapping[str, Any]
 ) -> Rendered:
+    __tracebackhide__ = True
     if isinstance(prompt, Prompt):
         return prompt.render(values)
-    made = prompt(**values)
+    if not callable(prompt):
+        raise TypeError(
+            f"a Prompt or a function that builds one is compared, got {type(prompt).__name__}"
+        )
+    made: object = prompt(**values)
+    if isinstance(made, Coroutine):
+        made.close()
+        raise TypeError(
+            "the function is async: pass one that builds the prompt and awaits nothing, "
+            "or lambda **values: asyncio.run(build(**values))"
+        )
+    if not isinstance(made, Prompt | Rendered):
+        raise TypeError(
+            f"the function returned {type(made).__name__}, not a Prompt: "
+            "wrap a list of messages in Prompt.from_messages(...)"
+        )
     return made.render() if isinstance(made, Prompt) else made

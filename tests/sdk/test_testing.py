@@ -81,6 +81,40 @@ def test_a_comparison_needs_something_to_compare():
         assert_prefix_stable(Prompt(request("a")))
 
 
+async def _awaited(**values: object) -> Prompt:
+    return Prompt(static("a"))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (Prompt(static("a"), request("b")).render(), "got Rendered"),
+        (_awaited, "the function is async"),
+        (lambda **values: [{"role": "user", "content": "a"}], "Prompt.from_messages"),
+    ],
+)
+def test_what_is_no_prompt_is_refused_by_name(what, message):
+    with pytest.raises(TypeError, match=message):
+        assert_prefix_stable(what, vary=({"n": n} for n in range(2)))
+
+
+def test_a_failing_assertion_shows_the_tests_own_line(pytester):
+    pytester.makepyfile(
+        """
+        import uuid
+        from stemfirst import Prompt, static
+        from stemfirst.testing import assert_prefix_stable
+
+        def test_x():
+            assert_prefix_stable(lambda: Prompt(static(f"{uuid.uuid4()} stays")))
+        """
+    )
+    shown = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    shown.assert_outcomes(failed=1)
+    assert "stemfirst/testing.py" not in shown.stdout.str().replace("\\", "/")
+    shown.stdout.fnmatch_lines(["*the static prefix differs*"])
+
+
 def test_a_hit_is_judged_by_share_or_by_tokens():
     warm = Savings(prompt_tokens=100, cached_tokens=80)
     assert_cache_hit(warm)
