@@ -19,6 +19,7 @@ from stemfirst_server.api.admission import Admission
 from stemfirst_server.api.service import Served, Service
 from stemfirst_server.engine.engine import Engine
 from stemfirst_server.errors import ModelFilesError, UnsupportedModelError
+from stemfirst_server.memory.touching import keep_freed_memory
 from stemfirst_server.model.demo import DEMO_MODEL_NAME, demo_model_folder
 from stemfirst_server.model.loading import load_model
 from stemfirst_server.savings.calibration import calibrate
@@ -47,6 +48,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    keep_freed_memory()
     config = settings.engine_config()
     sums = DailySums(settings.state_dir)
     is_demo = settings.model is None
@@ -63,6 +65,7 @@ def start_service(settings: ServeSettings, progress: Callable[[str], None]) -> S
         dtype=settings.dtype,
         threads=settings.threads,
         has_one_dnn=settings.has_one_dnn,
+        has_fused_layers=settings.attention == "auto",
         device=settings.device,
         context_tokens=settings.context_tokens,
         progress=progress,

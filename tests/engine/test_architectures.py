@@ -22,6 +22,7 @@ from stemfirst_server.engine.request import (
 from stemfirst_server.errors import UnsupportedModelError
 from stemfirst_server.model import attention, cascade, gates
 from stemfirst_server.model.attention import register
+from stemfirst_server.model.fused import fuse
 from stemfirst_server.model.last_layer import narrow
 from stemfirst_server.model.loading import LoadedModel
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -47,6 +48,8 @@ def admit(model: Any) -> LoadedModel:
     gates.check_layer_types(model.config, type(model))
     gates.use_our_attention(model)
     shapes = gates.probe(model)
+    assert gates.self_test(model, shapes) < 1e-5
+    fuse(model, shapes, 512)
     assert gates.self_test(model, shapes) < 1e-5
     numbers = sum(shape.values_per_token() for shape in shapes.values())
     info = ModelInfo("small", type(model).__name__, 512, 199, (), "float32", "cpu", 4 * numbers, 1)

@@ -40,6 +40,7 @@ from stemfirst_server.engine.totals import Totals
 from stemfirst_server.errors import ConfigError, EngineStoppedError, InvalidRequestError
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.eviction import Recency, Worth
+from stemfirst_server.memory.touching import touch_ahead
 from stemfirst_server.steering.history import Cause, History
 from stemfirst_server.steering.shared import SharedRuns
 from stemfirst_server.steering.survey import survey
@@ -110,6 +111,7 @@ class Engine:
         """Start the engine's thread; once."""
         assert self._thread is None, "an engine starts once"
         self._is_open = True
+        touch_ahead(self._made.pool.tensors())
         self._thread = threading.Thread(target=self._run, name="stemfirst-engine", daemon=True)
         self._thread.start()
 

@@ -52,7 +52,7 @@ class OneDnnLinear(nn.Linear):
         """Return `input @ weight.T + bias`."""
         if input.numel() < self.least_rows * self.in_features:
             return F.linear(input, self.weight, self.bias)
-        return _product(input, self.weight, self.bias)
+        return product(input, self.weight, self.bias)
 
 
 def take_over(model: nn.Module) -> int | None:
@@ -95,7 +95,7 @@ def faster_from(weights: Sequence[torch.Tensor]) -> int | None:
             pairs = [(inputs[weight.shape[1]], weight) for weight in measured]
             hidden = _random(rows, middle.shape[1])
             try:
-                got = _product(hidden, middle, None)
+                got = product(hidden, middle, None)
             except (RuntimeError, NotImplementedError, TypeError):
                 return None
             expected = F.linear(hidden, middle)
@@ -103,7 +103,7 @@ def faster_from(weights: Sequence[torch.Tensor]) -> int | None:
                 return None
             plain, one_dnn = _seconds(
                 lambda pairs=pairs: [F.linear(x, weight) for x, weight in pairs],  # type: ignore[misc]
-                lambda pairs=pairs: [_product(x, weight, None) for x, weight in pairs],  # type: ignore[misc]
+                lambda pairs=pairs: [product(x, weight, None) for x, weight in pairs],  # type: ignore[misc]
             )
             if plain < one_dnn * _LEAST_GAIN:
                 break
@@ -127,7 +127,7 @@ def ways(
     """Return the ways to multiply by a weight on this CPU: torch's own, and oneDNN's if apart."""
     if _one_dnn is None or dtype != torch.float32:
         return (F.linear,)
-    return (F.linear, lambda hidden, weight: _product(hidden, weight, None))
+    return (F.linear, lambda hidden, weight: product(hidden, weight, None))
 
 
 def padded_rows(rows: int) -> int:
@@ -143,7 +143,8 @@ def padded_rows(rows: int) -> int:
     return -(-rows // step) * step
 
 
-def _product(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+def product(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return `hidden @ weight.T + bias` by oneDNN."""
     assert _one_dnn is not None
     rows = hidden.numel() // hidden.shape[-1]
     padded = padded_rows(rows)

@@ -22,6 +22,7 @@ from stemfirst_server.errors import ModelFilesError, UnsupportedModelError
 from stemfirst_server.model import gates
 from stemfirst_server.model.attention import register
 from stemfirst_server.model.fastest import fastest_dtype, fastest_threads
+from stemfirst_server.model.fused import fuse
 from stemfirst_server.model.last_layer import narrow
 from stemfirst_server.model.linear import take_over
 
@@ -66,6 +67,7 @@ def load_model(
     dtype: str = "auto",
     threads: int | None = None,
     has_one_dnn: bool = False,
+    has_fused_layers: bool = True,
     device: str = "auto",
     context_tokens: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -79,6 +81,8 @@ def load_model(
             bfloat16 or float32 as measured, elsewhere the checkpoint's.
         threads: of the CPU; 0 measures which number is fastest; None leaves torch's own choice.
         has_one_dnn: let oneDNN compute linear layers on a CPU where it is measured to be faster.
+        has_fused_layers: compute layers of common families with fewer calls on a CPU, where they
+            prove to give the same.
         device: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`.
         context_tokens: a lower limit than the model's own.
         progress: told what happens, in a few words each time.
@@ -128,8 +132,10 @@ def load_model(
     shapes = gates.probe(model)
     largest_error = gates.self_test(model, shapes)
     progress(f"self-test passed, largest error {largest_error:.1e}")
-    narrowed_layer = narrow(model, shapes)
     limit = _context_tokens(config, context_tokens)
+    if has_fused_layers:
+        fuse(model, shapes, limit)
+    narrowed_layer = narrow(model, shapes)
     parameter_bytes = model.dtype.itemsize
     info = ModelInfo(
         name=name or source,
