@@ -1,6 +1,5 @@
 """Tests of prompts, with the pytest plugin that stemfirst brings."""
 
-import pytest
 from stemfirst import Client, Prompt, hole, request, static, tenant
 from stemfirst.server_process import ServerProcess
 from stemfirst.testing import assert_cache_hit, assert_prefix_stable
@@ -19,7 +18,6 @@ def test_the_policy_is_the_same_for_everybody() -> None:
     )
 
 
-@pytest.mark.needs_server
 def test_a_second_question_finds_the_policy(stemfirst_server: ServerProcess) -> None:
     with Client(base_url=stemfirst_server.base_url, api_key="none") as client:
         client.ask(POLICY, plan="gold", question="Where?", max_tokens=1)

@@ -131,7 +131,8 @@ def cause_of(found: Divergence, runs: Sequence[Run] = ()) -> Cause:
     """
     cause = _cause_of(found, runs)
     hole = found.run.hole if found.run else None
-    return replace(cause, hole=hole, behind=_stable_behind(found.run, runs, found.difference))
+    rest = _same_at_the_end(found.difference)
+    return replace(cause, hole=hole, behind=_stable_behind(found.run, runs, rest))
 
 
 def cause_between(was: str | None, now: str | None) -> Cause:
@@ -164,7 +165,7 @@ def cause_near(
         ]
         if near:
             *_, rule, now = min(near, key=lambda found: found[:2])
-    return Cause(rule, "", now, run.hole, _stable_behind(run, runs))
+    return Cause(rule, "", now, run.hole, _stable_behind(run, runs, len(run.text) - end))
 
 
 def _cause_of(found: Divergence, runs: Sequence[Run]) -> Cause:
@@ -190,22 +191,24 @@ def _cause_of(found: Divergence, runs: Sequence[Run]) -> Cause:
     return Cause(HOLE, was, now)
 
 
-def _stable_behind(
-    parting: Run | None, runs: Sequence[Run], difference: Difference | None = None
-) -> str | None:
-    """Return what stable text stands behind the place where a prompt parts, or None."""
+def _stable_behind(parting: Run | None, runs: Sequence[Run], rest: int) -> str | None:
+    """Return what stable text stands behind the place where a prompt parts, or None.
+
+    Args:
+        parting: the run in which it parts.
+        runs: all of the prompt's.
+        rest: characters at the run's end that did not change.
+    """
     if parting is None:
         return None
+    is_stable = parting.tier is None or parting.tier <= Tier.TENANT
+    if parting.hole is None and is_stable and rest >= REST:
+        return f"the rest of {parting.label}"
     index = next((i for i, run in enumerate(runs) if run is parting), len(runs))
     for run in runs[index + 1 :]:
         if run.tier is not None and run.tier <= Tier.TENANT and run.text.strip():
             return run.label if run.has_name else f"the {run.label}"
-    if parting.hole is not None:
-        return None  # all of it is the value
-    is_stable = parting.tier is None or parting.tier <= Tier.TENANT
-    if difference is not None and _same_at_the_end(difference) < REST:
-        return None
-    return f"the rest of {parting.label}" if is_stable else None
+    return None
 
 
 def _same_at_the_end(difference: Difference) -> int:

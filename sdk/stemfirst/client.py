@@ -38,6 +38,16 @@ class _Hinting:
 
     _is_watched_by_stemfirst = True
 
+    _package_name: str
+
+    # The signature that a type checker sees is the base class's.
+    if not TYPE_CHECKING:
+
+        @property
+        def user_agent(self):
+            """As the openai package names itself: some gateways route by it."""
+            return f"{self._package_name}/Python {self._version}"
+
     @cached_property
     def _servers(self) -> Discovery:
         return Discovery()
@@ -46,7 +56,6 @@ class _Hinting:
     def _prefixes(self) -> KnownPrefixes:
         return KnownPrefixes()
 
-    # The signature that a type checker sees is the base class's.
     if not TYPE_CHECKING:
 
         def copy(self, **options):
@@ -61,6 +70,8 @@ class _Hinting:
 
 class Client(_Hinting, openai.OpenAI):
     """The openai package's client, with `ask`, `stream` and savings; threads may share it."""
+
+    _package_name = "OpenAI"
 
     if not TYPE_CHECKING:
         request = watched_request(openai.OpenAI)
@@ -135,6 +146,8 @@ class Client(_Hinting, openai.OpenAI):
 
 class AsyncClient(_Hinting, openai.AsyncOpenAI):
     """The openai package's async client, with `ask`, `stream` and savings."""
+
+    _package_name = "AsyncOpenAI"
 
     if not TYPE_CHECKING:
         request = watched_request(openai.AsyncOpenAI)

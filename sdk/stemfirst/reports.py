@@ -168,7 +168,7 @@ def _report(value: Mapping[str, Any]) -> Report:
         computed_tokens=_count(value["computed_tokens"]),
         time=_times(value["time"]),
         missed=_read(_miss, value.get("missed")),
-        cost=_read(_cost, value.get("cost")),
+        cost=_cost_or_none(value.get("cost")),
         tiers=_read(_uses, value.get("tiers")),
         segments=_read(_uses, value.get("segments")),
         source=_read(_source, value.get("source")),
@@ -219,6 +219,14 @@ def _cost(value: Mapping[str, Any]) -> Cost:
     actual, without, saved = (_number(value[name]) for name in ("actual", "without_cache", "saved"))
     currency = value.get("currency", "USD")
     return Cost(actual, without, saved, _text(value["basis"]), _text(currency))
+
+
+def _cost_or_none(value: object) -> Cost | None:
+    """Return the cost; None for one that makes no sense, which spoils no other field."""
+    try:
+        return _read(_cost, value)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _miss(value: Mapping[str, Any]) -> Miss:

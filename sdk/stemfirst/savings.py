@@ -200,12 +200,14 @@ class Savings:
 def savings_of(response: object) -> Savings:
     """Return a response's savings: those that our client attached, else what it reports itself.
 
-    Also of the message that a stream's helper puts together from the chunks
-    (`stream.get_final_message()`), where the stream was watched.
+    Also of a stream's helper (`messages.stream(...)`) and of the message that it puts together
+    from the chunks, where the stream was watched.
     """
-    attached = getattr(response, "savings", None)
-    if isinstance(attached, Savings):
-        return attached
+    # A stream's helper holds the stream.
+    for holder in (response, getattr(response, "_raw_stream", None)):
+        attached = getattr(holder, "savings", None)
+        if isinstance(attached, Savings):
+            return attached
     watched = _of_streams.get(str(field_of(response, "id")))
     return watched if watched is not None else Savings.of(response)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from stemfirst_server.config_file import read_config
+from stemfirst_server.finite import FiniteRange
 
 LEVELS = ("debug", "info", "warning", "error")
 PARSERS = (
@@ -172,7 +173,7 @@ PARSERS = (
 @click.option(
     "--gpu-price-per-hour",
     "price_per_hour",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="USD",
     help="What the device costs an hour; reports then say money too.",
 )
@@ -181,20 +182,20 @@ PARSERS = (
     "calibration_s",
     default=6.0,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Time to measure prefill before the first request; 0: learn from traffic only.",
 )
 @click.option(
     "--shadow-rate",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(min=0, max=1),
+    type=FiniteRange(min=0, max=1),
     help="Share of the requests with a hit to compute again without the cache, when nothing else "
     "runs, to measure how far the estimates of what it saves are off.",
 )
 @click.option(
     "--host-cache-gib",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="GIB",
     help="Memory of the host for KV that the device gives up. Default: none.",
 )
@@ -208,7 +209,7 @@ PARSERS = (
     "--disk-cache-gib",
     default=8.0,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="GIB",
     help="Most that --disk-cache holds.",
 )
@@ -242,7 +243,7 @@ PARSERS = (
     "shutdown_s",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Seconds that SIGTERM leaves to running requests.",
 )
 @click.option(
@@ -261,7 +262,7 @@ PARSERS = (
     "write_timeout_s",
     default=60.0,
     show_default=True,
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     help="Seconds after which a stream that nobody reads is ended.",
 )
 @click.option(

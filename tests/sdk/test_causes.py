@@ -56,6 +56,14 @@ def test_a_hole_is_named_with_the_stable_text_behind_it():
     assert found.clause("`agent.py:42`") == "`agent.py:42` puts `{now}` before policy"
 
 
+def test_the_rest_of_the_segment_is_named_before_the_text_behind_it():
+    made = [
+        Prompt(static(f"Id {number}." + POLICY, name="policy"), tenant("Plan: gold"))
+        for number in ("4711x", "0815x")
+    ]
+    assert cause(*made).behind == "the rest of policy"
+
+
 def test_text_that_differs_inside_a_segment_stands_before_its_own_rest():
     made = [Prompt(static(f"It is {now}." + POLICY, name="policy")) for now in ("9:00", "9:01")]
     assert cause(*made).clause("`a.py:1`") == (

@@ -135,6 +135,7 @@ def test_a_plain_request_is_sent_byte_for_byte_as_the_openai_package_sends_it(pe
     expected, sent = peer.posts
     assert sent.body == expected.body
     assert sent.headers.keys() == expected.headers.keys()
+    assert sent.headers["user-agent"] == expected.headers["user-agent"]
     assert not peer.probes
 
 

@@ -224,6 +224,12 @@ def test_a_time_that_is_no_number_makes_no_report(value):
     assert report_from_json(spoilt) is None
 
 
+def test_a_cost_that_makes_no_sense_spoils_no_other_field():
+    spoilt = report_to_json(FULL)
+    spoilt["cost"] = {**spoilt["cost"], "saved": None}
+    assert report_from_json(spoilt) == replace(FULL, cost=None)
+
+
 @given(st.sampled_from(["v", "kid", "alg", "segs", "report"]), anything)
 def test_a_spoilt_hint_never_raises(name, value):
     hint_from_json({**hint_to_json(prompt_hint(rendered(), KEY)), name: value})

@@ -61,6 +61,8 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path)
         ("[port]\nx = 1", "port must be a value"),
         ("port = 'abc'", "'abc' is not a valid integer"),
         ("port = 70000", "70000 is not in the range"),
+        ("gpu-price-per-hour = nan", "nan is no finite number"),
+        ("gpu-price-per-hour = inf", "inf is no finite number"),
         ("port = [1]", "port is one value"),
         ("deterministic = 'yes'", "deterministic must be true or false"),
         ("port = ", "is not TOML"),

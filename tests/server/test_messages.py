@@ -9,6 +9,8 @@ import anthropic
 import httpx
 import openai
 import pytest
+from stemfirst import instrument
+from stemfirst.savings import savings_of
 
 MODEL = "stemfirst-demo"
 TOOL = {
@@ -109,6 +111,25 @@ def test_a_stream_tells_the_same_as_the_whole_message(
     assert total == before + (whole.usage.cache_read_input_tokens or 0)
     assert events[0] == "message_start"
     assert events[-1] == "message_stop"
+
+
+def test_a_stream_that_is_left_early_reports_nothing_that_it_cannot_know(
+    claude: anthropic.Anthropic, policy: str
+) -> None:
+    asked: Any = {
+        "model": MODEL,
+        "max_tokens": 12,
+        "system": policy,
+        "messages": [{"role": "user", "content": "Hello"}],
+    }
+    claude.messages.create(**asked)
+    with instrument(claude).messages.stream(**asked) as stream:
+        next(iter(stream.text_stream))
+        stream.close()
+        left = savings_of(stream)
+    assert left.cached_tokens is None
+    assert left.prompt_tokens
+    assert not left.is_complete
 
 
 def test_the_same_conversation_has_the_same_tokens_as_in_openais_shape(

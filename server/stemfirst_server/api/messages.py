@@ -202,8 +202,8 @@ class MessagesShape:
         """Return the events before the first text; what was cached is known at the end only."""
         usage = {
             "input_tokens": self._prompt_tokens,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
+            "cache_creation_input_tokens": None,
+            "cache_read_input_tokens": None,
             "output_tokens": 0,
         }
         opening = {"stop_reason": None, "stop_sequence": None, "usage": usage}

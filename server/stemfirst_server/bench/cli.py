@@ -21,6 +21,7 @@ from stemfirst_server.bench.workloads import (
     shared_prefix,
     trace,
 )
+from stemfirst_server.finite import FiniteRange
 
 WORKLOADS = ("shared-prefix", "multi-turn", "trace")
 
@@ -50,14 +51,14 @@ WORKLOADS = ("shared-prefix", "multi-turn", "trace")
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Requests (conversations) a second, at random times; default: as fast as they go.",
 )
 @click.option(
     "--speed",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Play a trace so much faster.",
 )
 @click.option("--prefixes", default=4, show_default=True, type=click.IntRange(min=1))
@@ -78,7 +79,7 @@ WORKLOADS = ("shared-prefix", "multi-turn", "trace")
     "timeout_s",
     default=600.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Seconds after which a request counts as failed.",
 )
 @click.option("--seed", default=0, show_default=True)
