@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 from stemfirst.chain import ChainKey
 from stemfirst.discovery import is_foreign
+from stemfirst.entered import memory_here, open_entry
+from stemfirst.entries import Status
 from stemfirst.errors import PromptError
-from stemfirst.ledgers import Status, memory_here, open_entry
 from stemfirst.observers import Outcome, Sent, has_observers, tell, tell_end
 from stemfirst.plain import compared, runs_of_body
 from stemfirst.references import Naming, is_prefix_unknown

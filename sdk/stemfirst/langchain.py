@@ -14,7 +14,8 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from stemfirst.ledgers import Entry, Status, open_entry
+from stemfirst.entered import open_entry
+from stemfirst.entries import Entry, Status
 from stemfirst.savings import Savings
 
 

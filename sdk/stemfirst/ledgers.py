@@ -16,19 +16,17 @@ import functools
 import inspect
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from os import PathLike
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
+from stemfirst.entered import enter, leave, of_process
 from stemfirst.entries import Entry as Entry
 from stemfirst.entries import Status as Status
 from stemfirst.errors import ClientError
-from stemfirst.memory import Memory, memory_of_environment
-from stemfirst.rendered import Rendered
+from stemfirst.memory import Memory
 from stemfirst.savings import Savings
 from stemfirst.totals import (
     NOTHING,
@@ -82,9 +80,7 @@ class Ledger:
         self._uncounted = 0
 
     def __enter__(self) -> Ledger:
-        _active.set((*_active.get(), self))
-        with _open_lock:
-            _open[self] = (*_open.get(self, ()), threading.get_ident())
+        enter(self)
         return self
 
     def __exit__(
@@ -93,19 +89,7 @@ class Ledger:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        active = list(_active.get())
-        for index in reversed(range(len(active))):
-            if active[index] is self:
-                del active[index]
-                break
-        _active.set(tuple(active))
-        with _open_lock:
-            threads = list(_open.pop(self, ()))
-            here = threading.get_ident()
-            if threads:  # a generator's block may end in another thread than it began in
-                threads.remove(here if here in threads else threads[-1])
-            if threads:
-                _open[self] = tuple(threads)
+        leave(self)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return `function` with this ledger entered around each call; sync or async.
@@ -179,7 +163,8 @@ class Ledger:
         with self._lock:
             return self._uncounted
 
-    def _saw_elsewhere(self) -> None:
+    def saw_elsewhere(self) -> None:
+        """Take it that a thread without any ledger made a call while this one was entered."""
         with self._lock:
             self._uncounted += 1
 
@@ -327,27 +312,6 @@ def ledger(name: str = "calls", *, memory: str | PathLike[str] | None = None) ->
     return Ledger(name, memory=memory)
 
 
-def memory_here() -> Memory | None:
-    """Return the memory of the innermost ledger that has one, else the environment's."""
-    if _unrecorded.get():
-        return None
-    for book in reversed(_active.get()):
-        if book.memory is not None:
-            return book.memory
-    return memory_of_environment()
-
-
-_active: ContextVar[tuple[Ledger, ...]] = ContextVar("stemfirst_ledgers", default=())
-
-
-_open: dict[Ledger, tuple[int, ...]] = {}
-"""Ledgers that are entered anywhere, with the threads that did."""
-_open_lock = threading.Lock()
-
-_of_process: list[Ledger] = []
-"""The process's own ledger, once somebody asked for it."""
-
-
 def process_ledger() -> Ledger:
     """Return the ledger of all calls of this process, in whatever thread or context.
 
@@ -355,29 +319,12 @@ def process_ledger() -> Ledger:
     the newest one by one, and the sums of all.
     """
     with _process_lock:
-        if not _of_process:
-            _of_process.append(Ledger("this process", most_entries=10_000))
-        return _of_process[0]
+        if not of_process:
+            of_process.append(Ledger("this process", most_entries=10_000))
+        return of_process[0]
 
 
 _process_lock = threading.Lock()
-
-
-def open_entry(rendered: Rendered | None = None) -> Entry:
-    """File a new call in every ledger that is entered here, in each once, and return it."""
-    entry = Entry(rendered)
-    books = _active.get()
-    if not _unrecorded.get():
-        if not books and _open:
-            here = threading.get_ident()
-            with _open_lock:
-                elsewhere = [book for book, threads in _open.items() if here not in threads]
-            for book in elsewhere:
-                book._saw_elsewhere()
-        books = (*books, *_of_process)
-    for book in dict.fromkeys(books):
-        book.file(entry)
-    return entry
 
 
 def _elsewhere(calls: int) -> str:
@@ -394,17 +341,3 @@ def _totals(entries: Iterable[Entry]) -> Totals:
         incomplete=sum(entry.status in (Status.OPEN, Status.CUT_OFF) for entry in held),
         failed=sum(entry.status is Status.FAILED for entry in held),
     )
-
-
-@contextmanager
-def unrecorded() -> Iterator[None]:
-    """Keep the calls made inside out of every ledger."""
-    token, flag = _active.set(()), _unrecorded.set(True)
-    try:
-        yield
-    finally:
-        _unrecorded.reset(flag)
-        _active.reset(token)
-
-
-_unrecorded: ContextVar[bool] = ContextVar("stemfirst_unrecorded", default=False)

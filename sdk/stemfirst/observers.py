@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stemfirst.chain import ChainKey
-from stemfirst.ledgers import Status
+from stemfirst.entries import Status
 from stemfirst.rendered import Rendered
 from stemfirst.savings import Savings
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from opentelemetry import metrics, trace
 
 from stemfirst import observers
-from stemfirst.ledgers import Status
+from stemfirst.entries import Status
 from stemfirst.observers import Outcome, Sent
 from stemfirst.savings import Savings
 

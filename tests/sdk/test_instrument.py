@@ -5,8 +5,8 @@ import asyncio
 import openai
 import pytest
 from stemfirst import Client, Prompt, instrument, ledger, process_ledger, request, sending, static
+from stemfirst.entered import unrecorded
 from stemfirst.errors import ClientError
-from stemfirst.ledgers import unrecorded
 from stemfirst.savings import savings_of
 
 anthropic = pytest.importorskip("anthropic", reason="pip install anthropic")

@@ -11,8 +11,9 @@ import threading
 
 import pytest
 from stemfirst import ledger
+from stemfirst.entered import open_entry
 from stemfirst.errors import ClientError
-from stemfirst.ledgers import Ledger, Status, open_entry
+from stemfirst.ledgers import Ledger, Status
 from stemfirst.prompt import Origin
 from stemfirst.savings import Missed, Savings
 from stemfirst.wire import Cost, Estimate, MissPlace, Times
