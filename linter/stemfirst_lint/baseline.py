@@ -14,6 +14,8 @@ from stemfirst_lint.fingerprint import fingerprints
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from stemfirst_lint.check import Report
 
 _VERSION = 1
@@ -41,6 +43,13 @@ def write_baseline(path: str, report: Report) -> None:
         ConfigError: the file cannot be written.
     """
     root = os.path.dirname(os.path.abspath(path))
+    if os.path.exists(path) and os.path.getsize(path):
+        try:
+            _rows(path)
+        except ConfigError:
+            raise ConfigError(
+                f"{path} is no baseline and stays as it is; choose another file, or delete it"
+            ) from None
     marks = fingerprints(report.findings, root)
     rows = [
         {
@@ -60,29 +69,45 @@ def write_baseline(path: str, report: Report) -> None:
         raise ConfigError(f"{path}: {error.strerror}; choose another baseline file") from None
 
 
-def without_known(path: str, report: Report) -> Compared:
+def without_known(path: str, report: Report, checked: Collection[str] | None = None) -> Compared:
     """Return what a baseline does not know.
+
+    Args:
+        path: the baseline.
+        report: what was found.
+        checked: the real paths that were checked; None for all. Of other files, unless they are
+            gone, nobody can say that a fault is not found any more.
 
     Raises:
         ConfigError: the file is not there or is no baseline.
     """
-    known = _read(path)
+    rows = _rows(path)
+    known = {str(row["fingerprint"]) for row in rows}
     marks = fingerprints(report.findings, os.path.dirname(os.path.abspath(path)))
     new = tuple(
         finding for mark, finding in zip(marks, report.findings, strict=True) if mark not in known
     )
-    gone = len(known - set(marks))
+    found = set(marks)
+    root = os.path.dirname(os.path.abspath(path))
+    gone = 0
+    for row in rows:
+        place = os.path.realpath(os.path.join(root, str(row.get("path", ""))))
+        was_checked = checked is None or place in checked or not os.path.exists(place)
+        gone += str(row["fingerprint"]) not in found and was_checked
     return Compared(replace(report, findings=new), len(report.findings) - len(new), gone)
 
 
-def _read(path: str) -> set[str]:
+def _rows(path: str) -> list[dict[str, object]]:
     remedy = "write it with `stemfirst check --write-baseline`"
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
         if found["version"] != _VERSION:
             raise ConfigError(f"{path}: version {found['version']!r} is not known; {remedy}")
-        return {str(row["fingerprint"]) for row in found["findings"]}
+        rows = list(found["findings"])
+        if not all(isinstance(row["fingerprint"], str) for row in rows):
+            raise ConfigError(f"{path} is no baseline; {remedy}")
+        return rows
     except OSError as error:
         raise ConfigError(f"{path}: {(error.strerror or '').lower()}; {remedy}") from None
     except (ValueError, KeyError, TypeError):

@@ -150,6 +150,8 @@ def _walk(top: str, config: Config, failures: list[UnreadableFile]) -> Iterator[
                         continue
                 elif not entry.name.endswith((".py", ".pyi", ".ipynb")):
                     continue
+                elif entry.name.startswith(".#") and entry.is_symlink():
+                    continue  # Emacs locks a file that is edited by a link to nowhere
                 if any(matches(entry.path, pattern, config.root) for pattern in config.exclude):
                     continue
                 if not is_open:

@@ -7,6 +7,7 @@ when there is one.
 from __future__ import annotations
 
 import os
+import re
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.source import is_there, read_bytes
@@ -76,7 +77,20 @@ def _read(folder: str, path: str) -> Chain:
         return ()
     from pathspec import GitIgnoreSpec
 
-    return ((folder, GitIgnoreSpec.from_lines(lines)),)
+    try:
+        return ((folder, GitIgnoreSpec.from_lines(lines)),)
+    except (ValueError, re.error):  # git passes over a line that is no pattern, and so do we
+        return ((folder, GitIgnoreSpec.from_lines(filter(_is_pattern, lines))),)
+
+
+def _is_pattern(line: str) -> bool:
+    from pathspec import GitIgnoreSpec
+
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except (ValueError, re.error):
+        return False
+    return True
 
 
 def _verdict(chain: Chain, path: str, *, is_folder: bool) -> bool:

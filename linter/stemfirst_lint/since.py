@@ -64,7 +64,12 @@ def changes_since(revision: str, folder: str) -> Changes:
         RevisionError: there is no git, no repository, or no such revision.
     """
     root = git(folder, "rev-parse", "--show-toplevel").rstrip("\n")
-    commit = git(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    try:
+        commit = git(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    except RevisionError:
+        raise RevisionError(
+            f"--since {revision}: git knows no such revision here; name a branch, a tag or a commit"
+        ) from None
     with contextlib.suppress(RevisionError):  # no common ancestor: compare with itself
         commit = git(folder, "merge-base", commit.strip(), "HEAD")
     diff = git(

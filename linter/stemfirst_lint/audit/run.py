@@ -61,7 +61,8 @@ def audit_files(
             if on_progress is not None:
                 on_progress(Progress(path, before + position, total, auditor.requests))
 
-        for item in lines_of(path, advance=advance):
+        for number, item in enumerate(lines_of(path, advance=advance)):
+            is_no_recording = False
             if isinstance(item, Problem):
                 problem = item
             else:
@@ -70,11 +71,26 @@ def audit_files(
                     auditor.add(request_of(line, place))
                     continue
                 except ShapeError as error:
-                    problem = Problem(place, str(error))
+                    other = _other_format(line) if not number else None
+                    problem = Problem(place, other or str(error))
+                    is_no_recording = other is not None
             problem_count += 1
             if len(problems) < MAX_PROBLEMS:
                 problems.append(problem)
             if on_problem is not None:
                 on_problem(problem)
+            if is_no_recording:
+                break  # every line would say the same
         read += size or 0
     return report_of(auditor, paths, tuple(problems), problem_count)
+
+
+def _other_format(line: bytes) -> str | None:
+    """Return what a whole file is whose first line holds no request, or None."""
+    if line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "the file is UTF-16; write it as UTF-8"
+    if line.lstrip(b"\xef\xbb\xbf \t")[:1] == b"[":
+        return "the file is a JSON array; write one request a line (jq -c '.[]' does)"
+    if line.lstrip(b"\xef\xbb\xbf \t").strip() == b"{":
+        return "the file is one indented JSON object; write one request a line (jq -c . does)"
+    return None

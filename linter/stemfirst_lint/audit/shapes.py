@@ -31,6 +31,8 @@ _SETTINGS = (
     "service_tier", "context_management", "thinking", "output_config", "tool_choice", "speed",
 )  # fmt: skip
 _LONGEST_NAME = 256
+_WORDS = ((str, "a string"), (bool, "true or false"), (int | float, "a number"), (object, "null"))
+"""What JSON calls a line that is no object."""
 _MODEL_IN_URL = re.compile(r"/models?/([^/:?]+)")
 _CACHE_KEYS = ("prompt_cache_key", "cache_salt", "prompt_cache_isolation_key")
 
@@ -54,7 +56,8 @@ def request_of(line: bytes, place: Place) -> Request:
     if isinstance(record, list):
         raise ShapeError("a JSON array; write one request a line (jq -c '.[]' does)")
     if not isinstance(record, Mapping):
-        raise ShapeError(f"{type(record).__name__}, expected a JSON object")
+        what = next(name for kind, name in _WORDS if isinstance(record, kind) or kind is object)
+        raise ShapeError(f"{what}, expected a JSON object")
     try:
         body, response = _parts(record)
         return _request(record, body, response, place)

@@ -69,6 +69,10 @@ def audit(
     from stemfirst_lint.audit.run import audit_files
     from stemfirst_lint.errors import LintError
 
+    wrong = _wrong_page(html, files) if html is not None else None
+    if wrong is not None:
+        click.echo(f"error: {html}: {wrong}; choose another --html file", err=True)
+        sys.exit(2)
     show, clear = _progress()
     told = 0
 
@@ -109,6 +113,25 @@ def audit(
     if html is not None:
         has_failed = not _write_page(html, report) or has_failed
     sys.exit(2 if has_failed else 1 if report.has_faults and not exit_zero else 0)
+
+
+def _wrong_page(path: str, files: tuple[str, ...]) -> str | None:
+    """Return why no page can be written there, before gigabytes are read for it."""
+    import os
+
+    real = os.path.realpath(path)
+    if real in {os.path.realpath(file) for file in files}:
+        return "a recording that is to be read"
+    folder = os.path.dirname(real)
+    if not os.path.isdir(folder):
+        return f"no folder {folder}"
+    if os.path.isdir(real):
+        return "a folder"
+    if os.path.isfile(real) and os.path.getsize(real):
+        with open(real, "rb") as file:
+            if not file.read(64).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+                return "holds something else than a page"
+    return None if os.access(real if os.path.exists(real) else folder, os.W_OK) else "not writable"
 
 
 def _write_page(path: str, report: object) -> bool:

@@ -36,7 +36,7 @@ class Questions:
                     show_default=False,
                 )  # fmt: skip
             except click.Abort:  # the input ended
-                click.echo()
+                click.echo("\nno answer: this and all others are left")
                 answer = "q"
             letter = answer.strip().lower()[:1]
             if letter in ("a", "q"):

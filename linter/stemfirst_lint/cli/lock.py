@@ -77,7 +77,8 @@ def lock(
         for move in result:
             _echo(move, path)
         if result:
-            click.echo(f"{len(result):,} of {_count(len(found))} differ from {path}; run "
+            differ = "differs" if len(result) == 1 else "differ"
+            click.echo(f"{_count(len(result))} {differ} from {path}, of {len(found):,} found; run "
                        "`stemfirst lock` if that is meant.")  # fmt: skip
         else:
             click.echo(f"{_count(len(found))} as locked.")

@@ -225,7 +225,8 @@ class Request:
             return outcome
         from stemfirst_lint.baseline import without_known
 
-        compared = without_known(self.config.baseline, outcome.report)
+        checked = {os.path.realpath(path) for path in self.files()}
+        compared = without_known(self.config.baseline, outcome.report, checked)
         notes = [*outcome.notes]
         if compared.known:
             notes.append(f"not reported: {compared.known:,} known to {self.config.baseline}")

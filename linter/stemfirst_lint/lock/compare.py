@@ -5,7 +5,9 @@ Knows digests and git's old files. Knows nothing of output.
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from dataclasses import dataclass, replace
 
 from stemfirst_lint.errors import RevisionError, UnreadableFile
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from stemfirst_lint.config import Config
 
 _WINDOW_CHARACTERS = 24
+_NUMBER = re.compile(r"#(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,63 @@ class Move:
 def moves(locked: Locked, found: dict[str, Prefix]) -> list[Move]:
     """Return every difference between a lock and what is in source, by key."""
     result: list[Move] = []
-    for key in sorted(locked.prefixes.keys() | found.keys()):
-        old, new = locked.prefixes.get(key), found.get(key)
+    pairs = _paired(locked.prefixes, found)
+    gone = [old for old, new in pairs if new is None]
+    fresh = {found[new].digests: new for old, new in pairs if old is None and new is not None}
+    renamed: set[str] = set()
+    for key in gone:
+        assert key is not None
+        other = fresh.pop(locked.prefixes[key], None)
+        if other is not None:
+            renamed |= {key, other}
+            what = f"is the same and called {other} now"
+            result.append(Move(key, what, found[other].location))
+    for old, new in pairs:
         if new is None:
-            result.append(Move(key, "is locked and not found any more", None))
+            assert old is not None
+            if old not in renamed:
+                result.append(Move(old, "is locked and not found any more", None))
         elif old is None:
-            result.append(Move(key, "is not locked yet", new.location))
-        elif old != new.digests:
-            result.append(_move(key, old, new))
-    return result
+            if new not in renamed:
+                result.append(Move(new, "is not locked yet", found[new].location))
+        elif locked.prefixes[old] != found[new].digests:
+            result.append(_move(new, locked.prefixes[old], found[new]))
+    return sorted(result, key=lambda move: move.key)
+
+
+def _paired(
+    locked: dict[str, tuple[str, ...]], found: dict[str, Prefix]
+) -> list[tuple[str | None, str | None]]:
+    """Return which locked prefix is which found one.
+
+    Prompts of one name in one file are numbered, and a number moves when a function is added above:
+    of those, the ones whose text is the same are the same.
+    """
+    groups: dict[str, tuple[list[str], list[str]]] = {}
+    for side, keys in enumerate((list(locked), list(found))):
+        for key in keys:
+            groups.setdefault(_NUMBER.sub("", key), ([], []))[side].append(key)
+    pairs: list[tuple[str | None, str | None]] = []
+    for old_keys, new_keys in groups.values():
+        old_left, new_left = sorted(old_keys, key=_number), sorted(new_keys, key=_number)
+        for old in [*old_left]:
+            alike = [new for new in new_left if found[new].digests == locked[old]]
+            if alike:
+                new = old if old in alike else alike[0]
+                pairs.append((old, new))
+                old_left.remove(old)
+                new_left.remove(new)
+        same = [key for key in old_left if key in new_left]
+        pairs += [(key, key) for key in same]
+        old_left = [key for key in old_left if key not in same]
+        new_left = [key for key in new_left if key not in same]
+        pairs.extend(itertools.zip_longest(old_left, new_left))
+    return pairs
+
+
+def _number(key: str) -> int:
+    match = _NUMBER.search(key)
+    return int(match[1]) if match else 1
 
 
 def _move(key: str, old: tuple[str, ...], new: Prefix) -> Move:

@@ -67,4 +67,14 @@ def read_lock(path: str) -> Locked:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(f"{path} is no lock; {_REMEDY}") from None
+        raise ConfigError(f"{path} {_what_is_wrong(path)}") from None
+
+
+def _what_is_wrong(path: str) -> str:
+    with open(path, "rb") as file:
+        data = file.read()
+    if b"<<<<<<<" in data and b">>>>>>>" in data:
+        return "holds git's conflict marks; delete it and write it with `stemfirst lock`"
+    if not data.strip():
+        return "is empty; delete it and write it with `stemfirst lock`"
+    return "is no lock; delete it, or name another --file, and write it with `stemfirst lock`"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -82,11 +83,11 @@ class Server(LanguageServer):
         document = self.workspace.get_text_document(_uri(path))
         found = [self._diagnostic(finding, document) for finding in self._of(path)]
         if path in self.state.failures:
-            start = types.Position(0, 0)
+            reason = self.state.failures[path]
             found.append(
                 types.Diagnostic(
-                    types.Range(start, start),
-                    self.state.failures[path],
+                    _range_of_failure(reason, document),
+                    reason,
                     severity=types.DiagnosticSeverity.Error,
                     source=SOURCE,
                 )
@@ -122,6 +123,8 @@ class Server(LanguageServer):
 
     def at(self, uri: str, wanted: types.Range) -> list[Finding]:
         """Return the findings whose place meets a range of a document."""
+        if not _is_file(uri):
+            return []
         document = self.workspace.get_text_document(uri)
         found: list[Finding] = []
         for finding in self._of(os.path.realpath(_path(uri))):
@@ -146,8 +149,14 @@ def make_server() -> Server:
         root = ls.workspace.root_path
         ls.state.folders = tuple(folders or ([root] if root else []))
 
+    @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
+    def _changed_on_disk(ls: Server, params: types.DidChangeWatchedFilesParams) -> None:
+        ls.soon()
+
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def _opened(ls: Server, params: types.DidOpenTextDocumentParams) -> None:
+        if not _is_file(params.text_document.uri):
+            return  # not saved yet: it has no folder, no settings and no module name
         ls.state.documents[os.path.realpath(_path(params.text_document.uri))] = (
             params.text_document.text
         )
@@ -156,6 +165,8 @@ def make_server() -> Server:
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def _changed(ls: Server, params: types.DidChangeTextDocumentParams) -> None:
         uri = params.text_document.uri
+        if not _is_file(uri):
+            return
         text = ls.workspace.get_text_document(uri).source
         ls.state.documents[os.path.realpath(_path(uri))] = text
         ls.soon()
@@ -246,6 +257,18 @@ def _markdown(finding: Finding) -> str:
     return "\n".join([*lines, "", f"`stemfirst rule {finding.code}` explains the rule."])
 
 
+def _range_of_failure(reason: str, document: TextDocument) -> types.Range:
+    """Return the line that a reason names ("does not parse: line 59"), or the first place."""
+    told = re.search(r"\bline (\d+)", reason)
+    line = int(told[1]) - 1 if told else 0
+    lines = document.source.splitlines()
+    if not told or line >= len(lines):
+        return types.Range(types.Position(0, 0), types.Position(0, 0))
+    return document.range_to_client_units(
+        ServerTextRange(ServerTextPosition(line, 0), ServerTextPosition(line, len(lines[line])))
+    )
+
+
 def _order(position: types.Position) -> tuple[int, int]:
     return position.line, position.character
 
@@ -254,6 +277,10 @@ def _uri(path: str) -> str:
     uri = from_fs_path(os.path.abspath(path))
     assert isinstance(uri, str)
     return uri
+
+
+def _is_file(uri: str) -> bool:
+    return uri.startswith("file:")
 
 
 def _path(uri: str) -> str:

@@ -235,3 +235,42 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
     assert count == 600
     # Kilobytes; the second recording holds 10 MiB of text more than the first.
     assert after - before < 6_000
+
+
+def test_a_page_never_takes_the_place_of_a_recording(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    path.write_text('{"model": "m", "messages": [{"role": "user", "content": "hi"}]}\n')
+    before = path.read_bytes()
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    for target in (path, other, tmp_path):
+        done = audit(path, "--html", target)
+        assert done.returncode == 2
+        assert "choose another --html file" in done.stderr
+        assert not done.stdout  # before anything is read
+    assert (path.read_bytes(), other.read_text()) == (before, "mine")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'[\n  {"model": "m"},\n  {"model": "m"}\n]\n', "the file is a JSON array"),
+        (b'{\n  "model": "m"\n}\n', "one indented JSON object"),
+        ('{"model": "m"}\n{"model": "m"}\n'.encode("utf-16"), "the file is UTF-16"),
+    ],
+    ids=["array", "object", "UTF-16"],
+)
+def test_a_file_in_another_format_is_told_once(data: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "calls.json"
+    path.write_bytes(data)
+    done = audit(path)
+    assert done.returncode == 2
+    assert [said in line for line in done.stderr.splitlines()] == [True]
+
+
+def test_a_line_that_is_no_object_is_told_in_the_words_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    path.write_text('null\n"a"\n1\ntrue\n')
+    said = audit(path).stderr
+    assert all(f"{word}, expected" in said for word in ("null", "a string", "a number", "false"))
+    assert "NoneType" not in said

@@ -115,12 +115,66 @@ def test_git_gives_the_first_byte_and_a_window(project, stemfirst) -> None:
 def test_new_and_lost_prompts_make_a_lock_old(project, stemfirst) -> None:
     stemfirst("lock")
     edit(project, "PROMPT =", "OTHER_PROMPT =")
+    edit(project, "brief", "short")
     (project / "app.py").write_text(APP.replace("PROMPT", "OTHER_PROMPT"))
     done = stemfirst("lock", "--check")
     assert done.returncode == 1
     assert "`OTHER_PROMPT` is not locked yet" in done.stdout
     assert "`PROMPT` is locked and not found any more (prompts.py)" in done.stdout
     assert done.stdout.endswith("run `stemfirst lock` if that is meant.\n")
+
+
+def test_a_new_name_for_the_same_text_is_told_once(project, stemfirst) -> None:
+    stemfirst("lock")
+    edit(project, "PROMPT =", "OTHER_PROMPT =")
+    (project / "app.py").write_text(APP.replace("PROMPT", "OTHER_PROMPT"))
+    done = stemfirst("lock", "--check")
+    assert done.returncode == 1
+    assert "is the same and called prompts.py::OTHER_PROMPT now" in done.stdout
+    assert "1 stable prefix differs from ./stemfirst.lock, of 2 found; run" in done.stdout
+
+
+def agents(*names: str) -> str:
+    """Source in which every agent's prompt is called the same."""
+    return "".join(
+        f"def ask_{name}(client, question):\n"
+        f'    system = "You are {name}. " + {("Be brief and polite. " * 12)!r}\n'
+        "    client.chat.completions.create(messages=[\n"
+        '        {"role": "system", "content": system}, {"role": "user", "content": question}])\n\n'
+        for name in names
+    )
+
+
+def test_prompts_of_one_name_are_told_apart_by_their_text(project, stemfirst) -> None:
+    """A function above, or functions in another order, move no prefix."""
+    path = project / "agents.py"
+    path.write_text(agents("red", "green", "blue"))
+    stemfirst("lock", "agents.py")
+    path.write_text(agents("green", "red", "blue"))
+    done = stemfirst("lock", "--check")
+    assert done.returncode == 0, done.stdout
+    path.write_text(agents("new", "red", "green", "blue"))
+    done = stemfirst("lock", "--check")
+    assert done.returncode == 1
+    assert done.stdout.count("SF602") == 1
+    assert "is not locked yet" in done.stdout
+    path.write_text(agents("green", "blue"))
+    done = stemfirst("lock", "--check")
+    assert done.stdout.count("SF602") == 1
+    assert "is locked and not found any more" in done.stdout
+
+
+def test_a_merge_that_went_wrong_is_told_as_such(project, stemfirst) -> None:
+    stemfirst("lock")
+    lock = project / "stemfirst.lock"
+    lock.write_text(f"<<<<<<< ours\n{lock.read_text()}=======\n>>>>>>> theirs\n")
+    for arguments in (("lock",), ("lock", "--check")):
+        done = stemfirst(*arguments)
+        assert done.returncode == 2
+        assert (
+            "holds git's conflict marks; delete it and write it with `stemfirst lock`"
+            in done.stderr
+        )
 
 
 def test_paths_are_remembered_relative_to_the_lock(project, stemfirst) -> None:

@@ -183,6 +183,32 @@ def test_silencing_and_files_that_are_not_open(tmp_path, sources) -> None:
     drive(tmp_path, script)
 
 
+def test_what_does_not_parse_is_shown_where_and_what_changes_on_disk_is_seen(
+    tmp_path, sources
+) -> None:
+    (tmp_path / "other.py").write_text(sources.bad)
+
+    async def script(editor: Editor) -> None:
+        editor.client.text_document_did_open(
+            types.DidOpenTextDocumentParams(
+                types.TextDocumentItem("untitled:Untitled-1", "python", 1, sources.bad)
+            )
+        )
+        editor.open("app.py", "x = 1\n\ndef (\n")
+        (found,) = await editor.diagnostics("app.py", lambda found: bool(found))
+        assert found.range.start.line == 2
+        await editor.diagnostics("other.py", lambda found: bool(found))
+        (tmp_path / "other.py").write_text(sources.good)
+        editor.client.workspace_did_change_watched_files(
+            types.DidChangeWatchedFilesParams(
+                [types.FileEvent(editor.uri("other.py"), types.FileChangeType.Changed)]
+            )
+        )
+        await editor.diagnostics("other.py", lambda found: not found)
+
+    drive(tmp_path, script)
+
+
 def test_work_on_files_waits_for_its_turn_beside_the_loop() -> None:
     gate = threading.Event()
     order: list[str] = []

@@ -221,3 +221,53 @@ def test_watch_checks_again_when_a_file_changes(sources, tmp_path) -> None:
         assert process.wait(timeout=30) == 0
         reader.join()
         process.stdout.close()
+
+
+def test_a_baseline_speaks_of_the_files_that_were_checked(stemfirst, sources, tmp_path) -> None:
+    for name in ("app.py", "other.py"):
+        (tmp_path / name).write_text(sources.bad)
+    stemfirst("check", "--write-baseline", "known.json", ".")
+    done = stemfirst("check", "--baseline", "known.json", "app.py")
+    assert done.returncode == 0, done.stdout
+    assert "not found any more" not in done.stderr
+    (tmp_path / "other.py").unlink()
+    done = stemfirst("check", "--baseline", "known.json", "app.py")
+    assert "1 in known.json are not found any more" in done.stderr
+
+
+@pytest.mark.parametrize("options", [("--write-baseline",), ("--output-format=json", "-o")])
+def test_a_forgotten_name_costs_no_source_file(options, stemfirst, sources, tmp_path) -> None:
+    """A shell that expands `-o *.py` gives the first module for the name."""
+    for name in ("app.py", "other.py"):
+        (tmp_path / name).write_text(sources.bad)
+    done = stemfirst("check", *options, "app.py", "other.py")
+    assert done.returncode == 2
+    assert "stays as it is" in done.stderr
+    assert (tmp_path / "app.py").read_text() == sources.bad
+
+
+def test_a_revision_that_git_does_not_know_is_named(git, stemfirst, sources, tmp_path) -> None:
+    (tmp_path / "app.py").write_text(sources.bad)
+    git("add", ".")
+    git("commit", "-qm", "first")
+    done = stemfirst("check", "--since", "nope", ".")
+    assert done.returncode == 2
+    assert "--since nope: git knows no such revision" in done.stderr
+
+
+@pytest.mark.parametrize("line", ["s[a-u]b\\", "!", "[z-a]"])
+def test_a_line_that_is_no_pattern_is_passed_over_as_git_does(
+    line: str, git, stemfirst, sources, tmp_path
+) -> None:
+    (tmp_path / ".gitignore").write_text(f"{line}\nleft.py\n")
+    for name in ("app.py", "left.py"):
+        (tmp_path / name).write_text(sources.bad)
+    done = stemfirst("check", "--show-files", ".")
+    assert done.stdout.split() == ["./app.py"], done.stderr
+
+
+def test_the_lock_of_an_editor_is_no_file(stemfirst, sources, tmp_path) -> None:
+    (tmp_path / ".#app.py").symlink_to("user@host.123:456")
+    (tmp_path / "app.py").write_text(sources.good)
+    done = stemfirst("check", ".")
+    assert (done.returncode, done.stderr) == (0, "")
