@@ -147,7 +147,8 @@ class _Bonds:
         """A value without a label belongs to what stands before it."""
         for block, unit in enumerate(self._blocks):
             above = self._above.get(block)
-            if unit.shape is not Shape.BARE or not block or above == block - 1:
+            is_bare = unit.shape is Shape.BARE and HOLE in self._texts[block]
+            if not is_bare or not block or above == block - 1:
                 continue
             yield Refusal(
                 f"{quoted(self._texts[block])} has no label, and would follow something else",

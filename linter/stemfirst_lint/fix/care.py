@@ -124,7 +124,7 @@ class _Care:
 
     def language(self) -> Iterator[Refusal]:
         """Pointers and cues are known in English alone."""
-        if not words.is_english(self._flat.text):
+        if not words.is_english("\n".join(self._texts)):
             yield Refusal(
                 "the text does not surely read like English, so what it points at is not seen",
                 "read the new order yourself",

@@ -334,7 +334,7 @@ class _Planner:
             inversions += sum(1 for other in seen if other > tier)
             seen.append(tier)
             hole = iter(self._safety.holes[block])
-            for part in self._safety.texts[block].split(HOLE):
+            for part in self._safety.raw_texts[block].split(HOLE):
                 if is_behind and part:
                     texts.append(part)
                 index = next(hole, None)

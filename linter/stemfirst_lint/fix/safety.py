@@ -6,6 +6,7 @@ about one pair at a time, a block and a later one that wants to come first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,8 @@ class Safety:
     """Answers for one template; blocks are named by their index in the old order.
 
     Attributes:
-        texts: the blocks' flat texts.
+        raw_texts: the blocks' flat texts.
+        texts: the same with the text of constants in their holes, as the model reads it.
         holes: the indices of each block's holes.
         tiers: each hole's tier; a hole of unknown tier counts as static, and so stays.
     """
@@ -58,8 +60,12 @@ class Safety:
         self._form = template.form
         self._role = role
         self.tiers = tiers
-        self.texts = [words.bare(flat.text[block.start : block.end]) for block in blocks]
+        self.raw_texts = [words.bare(flat.text[block.start : block.end]) for block in blocks]
         self.holes = [flat.holes_in(block.start, block.end) for block in blocks]
+        self.texts = [
+            _filled(text, [flat.holes[hole] for hole in holes])
+            for text, holes in zip(self.raw_texts, self.holes, strict=True)
+        ]
         self._nouns = [
             words.nouns(text)
             | words.nouns(" ".join(flat.holes[hole].name for hole in holes).replace("_", " "))
@@ -177,7 +183,7 @@ class Safety:
 
     def _stable_head(self, block: int) -> str | None:
         """Return the value that a varying block begins with, if that value itself does not vary."""
-        if not self.tier(block) or not self.texts[block].lstrip().startswith(HOLE):
+        if not self.tier(block) or not self.raw_texts[block].lstrip().startswith(HOLE):
             return None
         first = self.holes[block][0]
         return f"{{{_short(self._flat.holes[first].name)}}}" if not self.tiers[first] else None
@@ -210,7 +216,7 @@ class Safety:
                 "its fields have no names, so their order is their meaning",
                 "name them, or let `--risky` number them",
             )
-        if words.is_foreign(self._flat.text):
+        if words.is_foreign("\n".join(self.texts)):
             yield Refusal(
                 "the text does not read like English, so what it points at is not seen",
                 "read the new order yourself",
@@ -218,7 +224,7 @@ class Safety:
         field = words.later_field(self._flat.text)
         if field is not None:
             yield Refusal(
-                f"{field} is left in the text for a later formatting",
+                f"{field} may be filled by a later formatting",
                 "fill everything in one step",
             )
         percent = words.percent_field(self._flat.text)
@@ -276,7 +282,10 @@ class Safety:
     def _hole_text(self, block: int) -> str:
         varying = [hole for hole in self.holes[block] if self.tiers[hole]]
         chosen = [*varying, *self.holes[block]][:1]
-        return f"{{{_short(self._flat.holes[chosen[0]].name)}}}" if chosen else "the text"
+        if not chosen:
+            return "the text"
+        hole = self._flat.holes[chosen[0]]
+        return f"{{{_short(hole.source if hole.name.endswith('()') else hole.name)}}}"
 
     def _label(self, block: int) -> str:
         hole = self._hole_text(block).strip("{}")
@@ -285,7 +294,21 @@ class Safety:
     def _labelled(self, block: int) -> str:
         hole = self._hole_text(block)
         name = hole.strip("{}").replace("_", " ").capitalize()
+        if not re.fullmatch(r"[\w ]+", name):
+            name = "What it is"
         return f"`{name}: {hole}`"
+
+
+def _filled(text: str, holes: Sequence[Hole]) -> str:
+    """Return a block's text with what is known of its holes in it."""
+    if all(hole.constant_text is None for hole in holes) or text.count(HOLE) != len(holes):
+        return text
+    first, *rest = text.split(HOLE)
+    pairs = zip(holes, rest, strict=True)
+    return first + "".join(
+        f"{HOLE if hole.constant_text is None else hole.constant_text.strip()}{part}"
+        for hole, part in pairs
+    )
 
 
 def _expressions(hole: Hole) -> Iterator[str]:

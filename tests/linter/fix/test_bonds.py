@@ -121,3 +121,25 @@ def _with_inner(template: Template, inner: tuple[str, ...]) -> Template:
             for piece in template.pieces
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (RULES, Applicability.REORDER),
+        (f"{RULES} Use what is written above.", Applicability.RISKY),
+        ("Antworte freundlich. Nenne immer den Paragraphen. " * 20, Applicability.RISKY),
+    ],
+    ids=["English", "points up", "another language"],
+)
+def test_the_words_of_a_named_constant_are_read(text: str, expected: Applicability) -> None:
+    """`f"Time: {now}\\n\\n{RULES}"` is as long and as English as its constant is."""
+    template = of_text("Letter: {letter}\n\n{c_rules}")
+    pieces = tuple(
+        replace(piece, constant_text=text)
+        if isinstance(piece, Hole) and piece.name == "c_rules"
+        else piece
+        for piece in template.pieces
+    )
+    plan = plan_for(replace(template, pieces=pieces))
+    assert plan.applicability is expected, plan.refusals
