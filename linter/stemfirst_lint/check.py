@@ -123,6 +123,8 @@ def _checked(
         jobs.append((sum(file.size_bytes for file in chunk), _Parsing(chunk)))
     todo: list[Callable[[], Judged | list[Parsed]]] = [job for _, job in jobs]
     processes = processes_for(sum(size for size, _ in jobs), _WORTH_PROCESSES_BYTES)
+    if processes > 1 and any(isinstance(job, _Island) for _, job in jobs):
+        _load_analysis()
     held = [size if isinstance(job, _Island) else 0 for size, job in jobs]
     for done, (number, result) in enumerate(in_processes(todo, processes, held)):
         if on_progress is not None:
@@ -153,6 +155,19 @@ def _checked(
     )
     prompts = sum(part.prompts for part in judged)
     return Report(tuple(findings), tuple(sites), tuple(failures), scanned.files, prompts)
+
+
+def _load_analysis() -> None:
+    """Import what each process would import for itself."""
+    import stemfirst_lint.chat_templates
+    import stemfirst_lint.conditions
+    import stemfirst_lint.fix.plan
+    import stemfirst_lint.fix.surroundings
+    import stemfirst_lint.gain
+    import stemfirst_lint.requests
+    import stemfirst_lint.rules
+    import stemfirst_lint.sites
+    import stemfirst_lint.suppress  # noqa: F401
 
 
 def _of_target(config: Config) -> list[Finding]:

@@ -1,12 +1,11 @@
 """Finds the files to check: those named, and the Python files and notebooks below folders.
 
-Knows default exclusions, symlink loops and which bytes can hold a prompt. Reads no syntax.
+Knows default exclusions and symlink loops. Opens no file.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
 
@@ -30,22 +29,9 @@ SKIPPED_FOLDERS = frozenset(
 
 _TEST_FOLDERS = frozenset({"tests", "test", "testing", "unit_tests", "integration_tests"})
 
-_HINT = re.compile(
-    rb"""["']role["']|[Pp]rompt|PROMPT|system(?:_\w+)?\s*=|instructions|Message\(|messages\s*="""
-    rb"""|backstory|You (?:are|must|should|will|need|have|can) |You're |Respond """
-    rb"""|[Yy]our (?:task|job|goal|role)|Answer the|Given (?:the|an?) |\["content"\]"""
-    rb"""|initiate_chat|generate_content|\b(?:a?invoke|complete|llm|LLM|chat|ask|generate)\(|content=f"""
-    rb"""|chat_template|CHAT_TEMPLATE|CrewBase|stemfirst"""
-)
-
 
 LISTED: list[dict[str, tuple[str, ...]]] = []
 """Where to note the folders that were listed, and the names in them."""
-
-
-def may_hold_prompts(data: bytes) -> bool:
-    """Return False if no prompt can be in these bytes; True says nothing."""
-    return _HINT.search(data) is not None
 
 
 def is_test(path: str) -> bool:

@@ -56,7 +56,7 @@ def _place(node: ast.expr, field: Field, source: Source) -> None:
     line_start = source.starts[where.line - 1]
     before_bytes = len(source.text[line_start : field.expression_start].encode())
     for own, fresh in zip(ast.walk(node), ast.walk(parsed), strict=False):
-        if type(own) is not type(fresh):
+        if not isinstance(own, type(fresh)):
             return
         if isinstance(fresh, ast.expr) and isinstance(own, ast.expr):
             assert fresh.end_lineno is not None

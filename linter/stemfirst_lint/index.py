@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 
+from stemfirst_lint.compact import Attribute, Call, keyword, part
 from stemfirst_lint.long_texts import LONG, LongTexts
 from stemfirst_lint.scopes import (
     LOOP,
@@ -31,10 +32,13 @@ _PARTS: dict[type[ast.AST], tuple[str, ...]] = {
     kind: tuple(field for field in kind._fields if field not in ("ctx", "op", "ops", "conversion"))
     for kind in (
         ast.Call, ast.keyword, ast.Subscript, ast.List, ast.Tuple, ast.Starred, ast.BinOp,
-        ast.BoolOp, ast.UnaryOp, ast.Compare, ast.FormattedValue,
+        ast.BoolOp, ast.UnaryOp, ast.Compare, ast.FormattedValue, Call, keyword,
     )
 }  # fmt: skip
 """The fields of frequent nodes in which expressions stand; of other nodes, all are looked at."""
+
+
+_VALUE = ("value",)
 
 
 class ModuleIndex:
@@ -316,57 +320,64 @@ class _Builder:
 
     def expression(self, root: ast.expr) -> None:
         index = self.index
+        loads = index.loads
+        line = root.lineno
+        if type(root) is ast.Name:
+            loads[root.id] = loads.get(root.id, 0) + 1
+            return
         stack: list[ast.AST] = [root]
         while stack:
             node = stack.pop()
             kind = type(node)
+            line = getattr(node, "lineno", line)
             if kind is ast.Constant:
                 if type(node.value) is str and len(node.value) >= LONG:  # type: ignore[attr-defined]
                     self.texts.constant(node, self.use())  # type: ignore[arg-type]
                 continue
-            if kind is ast.Name:
-                name = node.id  # type: ignore[attr-defined]
-                index.loads[name] = index.loads.get(name, 0) + 1
-                continue
             if kind is ast.Lambda:
                 self.function(node, "<lambda>")  # type: ignore[arg-type]
                 continue
-            if kind is ast.Attribute:
+            if kind is Attribute or kind is ast.Attribute:
                 attr = node.attr  # type: ignore[attr-defined]
                 index.attribute_loads[attr] = index.attribute_loads.get(attr, 0) + 1
-                stack.append(node.value)  # type: ignore[attr-defined]
-                continue
-            if kind is ast.Call:
-                assert isinstance(node, ast.Call)
-                callee = last_name(node.func)
-                if callee is not None:
-                    call = CallUse(node, self.use(), self.is_guarded)
-                    if callee == "format" and isinstance(node.func, ast.Attribute):
-                        index.format_calls.append(call)
-                    else:
-                        index.calls.setdefault(callee, []).append(call)
-                    if callee in _MUTATORS:
-                        self.texts.add_parts(node.args)
-                        self.mutation(call)
-            elif kind is ast.Dict:
-                assert isinstance(node, ast.Dict)
-                if _is_message(node):
-                    index.role_dicts.append((node, self.use()))
-            elif kind is ast.JoinedStr:
-                self.texts.joined(node, self.use())  # type: ignore[arg-type]
-            elif kind is ast.BinOp:
-                self.texts.add_parts([node.right])  # type: ignore[attr-defined]
-            elif kind is ast.NamedExpr:
-                assert isinstance(node, ast.NamedExpr)
-                self.target(node.target, Bind.ASSIGN, node.value, node)
-                stack.append(node.value)
-                continue
-            for field in _PARTS.get(kind, node._fields):
+                fields: tuple[str, ...] = _VALUE
+            else:
+                fields = _PARTS.get(kind, node._fields)
+                if isinstance(node, ast.Call):
+                    self.call(node)
+                elif isinstance(node, ast.Dict):
+                    if _is_message(node):
+                        index.role_dicts.append((node, self.use()))
+                elif kind is ast.JoinedStr:
+                    self.texts.joined(node, self.use())  # type: ignore[arg-type]
+                elif kind is ast.BinOp:
+                    self.texts.add_parts([node.right])  # type: ignore[attr-defined]
+                elif isinstance(node, ast.NamedExpr):
+                    self.target(node.target, Bind.ASSIGN, node.value, node)
+                    fields = _VALUE
+            for field in fields:
                 value = getattr(node, field, None)
-                if isinstance(value, list):
-                    stack.extend([v for v in reversed(value) if isinstance(v, ast.AST)])
+                if type(value) is list:
+                    for at in range(len(value) - 1, -1, -1):
+                        item = value[at]
+                        if isinstance(item, ast.AST):
+                            value[at] = part(item, line, loads, stack)
                 elif isinstance(value, ast.AST):
-                    stack.append(value)
+                    setattr(node, field, part(value, line, loads, stack))
+
+    def call(self, node: ast.Call) -> None:
+        """Take a call by the last name of what is called."""
+        callee = last_name(node.func)
+        if callee is None:
+            return
+        call = CallUse(node, self.use(), self.is_guarded)
+        if callee == "format" and isinstance(node.func, ast.Attribute):
+            self.index.format_calls.append(call)
+        else:
+            self.index.calls.setdefault(callee, []).append(call)
+        if callee in _MUTATORS:
+            self.texts.add_parts(node.args)
+            self.mutation(call)
 
 
 def _is_content(target: ast.expr) -> bool:

@@ -23,7 +23,7 @@ class LongTexts:
 
     def add_parts(self, nodes: Iterable[ast.expr]) -> None:
         """Note strings that are added to other text."""
-        self._parts.update(map(id, nodes))
+        self._parts.update(id(node) for node in nodes if _may_be_found(node))
 
     def constant(self, node: ast.Constant, use: Use) -> None:
         """Take a long constant, unless it is a part."""
@@ -33,11 +33,18 @@ class LongTexts:
     def joined(self, node: ast.JoinedStr, use: Use) -> None:
         """Take an f-string with enough text, unless it is a part; what stands in it is one."""
         length = 0
+        self.add_parts(node.values)
         for value in node.values:
-            self._parts.add(id(value))
             if isinstance(value, ast.FormattedValue):
-                self._parts.add(id(value.value))
+                self.add_parts([value.value])
             elif isinstance(value, ast.Constant):
                 length += len(str(value.value))
         if length >= LONG and id(node) not in self._parts:
             self.found.append((node, use))
+
+
+def _may_be_found(node: ast.expr) -> bool:
+    """True for what stays in the tree; shorter constants are made anew, and their ids with them."""
+    return isinstance(node, ast.JoinedStr) or (
+        isinstance(node, ast.Constant) and type(node.value) is str and len(node.value) >= LONG
+    )

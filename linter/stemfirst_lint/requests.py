@@ -42,6 +42,9 @@ _HISTORY = pattern(
 )
 _LIMIT = pattern(r"max|limit|window|last|keep|recent|size|turns|length|history|^[nk]$", re.I)
 _CACHE_KEYS = frozenset({"prompt_cache_key", "session_id", "x-session-id", "x-session-affinity"})
+_CARRIERS = ("extra_headers", "extra_body", "default_headers")
+_ASKED = frozenset({"messages", "input", "prompt_cache_key", *_CARRIERS})
+"""Keywords of which a request has at least one."""
 _PARTS = ("tools", "system", "messages")
 _MAX_HOPS = 6
 
@@ -82,6 +85,8 @@ class RequestFinder:
         return sorted(found, key=lambda request: request.location)
 
     def _request(self, call: CallUse) -> Request | None:
+        if not any(keyword.arg in _ASKED for keyword in call.node.keywords):
+            return None  # most calls
         callee = last_name(call.node.func) or ""
         keywords = {k.arg: k.value for k in call.node.keywords if k.arg}
         listed = keywords.get("messages") or keywords.get("input")
@@ -171,7 +176,7 @@ class RequestFinder:
         for name, value in keywords.items():
             if name == "prompt_cache_key":
                 yield self._argument(name, value, use)
-            elif name in ("extra_headers", "extra_body", "default_headers"):
+            elif name in _CARRIERS:
                 for origin in self.origins.of(value, use):
                     if isinstance(origin.node, ast.Dict):
                         for key, item in zip(origin.node.keys, origin.node.values, strict=True):

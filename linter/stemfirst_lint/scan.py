@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import UnreadableFile
-from stemfirst_lint.files import may_hold_prompts, python_files
+from stemfirst_lint.files import python_files
 from stemfirst_lint.footprint import digest_of
+from stemfirst_lint.hints import may_hold_prompts
 from stemfirst_lint.islands import imports_of, islands
 from stemfirst_lint.source import check_syntax, decode, read_bytes
 
@@ -120,7 +121,7 @@ def scan(
             continue
         held_bytes += len(data)
         held = data if held_bytes <= _HELD_BYTES else None
-        if may_hold_prompts(code) or b"stemfirst:" in code:
+        if may_hold_prompts(code):
             imports = imports_of(code) if is_many else ()
             digest = cache.learn(path, data, imports) if cache is not None else None
             candidates[path] = Candidate(path, imports, len(data), held, digest)

@@ -142,6 +142,8 @@ class Finder:
     # Requests
 
     def _request(self, call: CallUse) -> None:
+        if not call.node.args and not call.node.keywords:
+            return
         keywords = {k.arg: k.value for k in call.node.keywords if k.arg}
         listed = keywords.get("messages") or keywords.get("input")
         if listed is None and call.node.args:
@@ -250,9 +252,9 @@ class Finder:
     # Keywords, weak calls, names
 
     def _keywords(self, call: CallUse) -> None:
-        names = {k.arg for k in call.node.keywords}
         for keyword in call.node.keywords:
             if keyword.arg in STRONG_KEYWORDS:
+                names = {k.arg for k in call.node.keywords}
                 histories = self._histories(call)
                 following = Following(
                     tools=self._tools(_keyword(call.node, "tools"), call.use),

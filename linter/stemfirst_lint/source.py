@@ -257,4 +257,17 @@ class Source:
 
     def place(self, node: ast.expr | ast.stmt) -> Location:
         """Return the place of a node that stands outside f-strings."""
+        if self.is_ascii and not self.cells:
+            from stemfirst_lint.places import Location
+
+            starts = self._starts or self.starts
+            line, end_line = node.lineno, node.end_lineno
+            column, end_column = node.col_offset, node.end_col_offset
+            assert end_line is not None
+            assert end_column is not None
+            # Inside f-strings, old interpreters give columns beyond the line.
+            if (line == len(starts) or starts[line - 1] + column < starts[line]) and (
+                end_line == len(starts) or starts[end_line - 1] + end_column < starts[end_line]
+            ):
+                return Location(self.path, line, column + 1, end_line, end_column + 1)
         return self.location(*self.span(node))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -92,19 +93,32 @@ class Unreached:
         ]
         dead: list[tuple[ModuleIndex, ast.AST]] = []
         named: dict[int, Counter[str]] = {}
+        quoted: dict[str, bool] = {}
 
         def named_in(scope: Scope) -> Counter[str]:
             if id(scope) not in named:
                 named[id(scope)] = _named_in(scope.node)
             return named[id(scope)]
 
+        def is_unread(module: ModuleIndex, scope: Scope) -> bool:
+            count = reads[scope.name]
+            spelled = _spelled_in(scope, module)  # once of it where it is defined
+            if spelled == 1 or spelled <= count:
+                return spelled == 1 and not count
+            return count == named_in(scope)[scope.name]
+
+        def is_quoted(name: str) -> bool:
+            if name not in quoted:
+                quoted[name] = not self._is_quoted_nowhere(name)
+            return quoted[name]
+
         while True:
             found = [
                 (module, scope)
                 for module, scope in waiting
-                if not (reads[scope.name] - named_in(scope)[scope.name])
+                if is_unread(module, scope)
                 and scope.name not in self._importers
-                and self._is_quoted_nowhere(scope.name)
+                and not is_quoted(scope.name)
             ]
             if not found:
                 return dead
@@ -146,6 +160,17 @@ def _may_be_mixed_in(scope: Scope) -> bool:
         return False
     bases = getattr(owner.node, "bases", ())
     return bool(bases) or "Mixin" in owner.name or "Base" in owner.name
+
+
+def _spelled_in(scope: Scope, module: ModuleIndex) -> int:
+    """How often a function's lines spell its name, at least as often as it is read there."""
+    name, node = scope.name, scope.node
+    if not name.isascii():
+        return sys.maxsize  # an identifier may be spelled in several ways
+    source = module.source
+    end = getattr(node, "end_lineno", 0)
+    last = source.starts[end] if end < len(source.starts) else len(source.text)
+    return source.text.count(name, source.starts[getattr(node, "lineno", 1) - 1], last)
 
 
 def _named_in(node: ast.AST) -> Counter[str]:

@@ -1,0 +1,148 @@
+"""Syntax nodes that take little memory, for those that most of a tree consists of.
+
+The interpreter gives each node a table with room for more attributes than any has, and each line
+number an object of its own; a node of these classes has a slot for each of its own attributes, and
+takes a quarter. They are what `ast` calls them for whoever asks by `isinstance` or `match`. Knows
+nodes alone; says nothing about them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from stemfirst_lint.long_texts import LONG
+
+
+class Name(ast.Name):
+    """A name, as `ast` has it."""
+
+    __slots__ = ("col_offset", "ctx", "end_col_offset", "end_lineno", "id", "lineno")
+
+
+class Constant(ast.Constant):
+    """A constant, as `ast` has it; its `kind` is None by its class."""
+
+    __slots__ = ("col_offset", "end_col_offset", "end_lineno", "lineno", "value")
+
+
+class Attribute(ast.Attribute):
+    """An attribute, as `ast` has it."""
+
+    __slots__ = ("attr", "col_offset", "ctx", "end_col_offset", "end_lineno", "lineno", "value")
+
+
+class Call(ast.Call):
+    """A call, as `ast` has it."""
+
+    __slots__ = ("args", "col_offset", "end_col_offset", "end_lineno", "func", "keywords", "lineno")
+
+
+class keyword(ast.keyword):  # noqa: N801 `ast` calls it so, and visitors go by the name
+    """A keyword of a call, as `ast` has it."""
+
+    __slots__ = ("arg", "col_offset", "end_col_offset", "end_lineno", "lineno", "value")
+
+
+_new = ast.AST.__new__
+
+
+def compact_name(node: ast.Name, line: int) -> Name:
+    """Return a name that takes less memory; one on the line given shares its number."""
+    small = _new(Name)
+    small.id = node.id
+    small.ctx = node.ctx
+    own = node.lineno
+    small.lineno = small.end_lineno = line if own == line else own
+    small.col_offset = node.col_offset
+    small.end_col_offset = node.end_col_offset
+    return small
+
+
+def compact_constant(node: ast.Constant, line: int) -> Constant:
+    """Return a constant that takes less memory, as `compact_name` does."""
+    small = _new(Constant)
+    small.value = node.value
+    own, end = node.lineno, node.end_lineno
+    small.lineno = own = line if own == line else own
+    small.end_lineno = own if end == own else end
+    small.col_offset = node.col_offset
+    small.end_col_offset = node.end_col_offset
+    return small
+
+
+def compact_attribute(node: ast.Attribute, line: int) -> Attribute:
+    """Return an attribute that takes less memory, as `compact_name` does."""
+    small = _new(Attribute)
+    small.value = node.value
+    small.attr = node.attr
+    small.ctx = node.ctx
+    own, end = node.lineno, node.end_lineno
+    small.lineno = own = line if own == line else own
+    small.end_lineno = own if end == own else end
+    small.col_offset = node.col_offset
+    small.end_col_offset = node.end_col_offset
+    return small
+
+
+def compact_call(node: ast.Call, line: int) -> Call:
+    """Return a call that takes less memory, as `compact_name` does."""
+    small = _new(Call)
+    small.func = node.func
+    small.args = node.args
+    small.keywords = node.keywords
+    own, end = node.lineno, node.end_lineno
+    small.lineno = own = line if own == line else own
+    small.end_lineno = own if end == own else end
+    small.col_offset = node.col_offset
+    small.end_col_offset = node.end_col_offset
+    return small
+
+
+def compact_keyword(node: ast.keyword, line: int) -> keyword:
+    """Return a keyword that takes less memory, as `compact_name` does."""
+    small = _new(keyword)
+    small.arg = node.arg
+    small.value = node.value
+    own, end = node.lineno, node.end_lineno
+    small.lineno = own = line if own == line else own
+    small.end_lineno = own if end == own else end
+    small.col_offset = node.col_offset
+    small.end_col_offset = node.end_col_offset
+    return small
+
+
+_INNER: dict[type[ast.AST], Callable[[Any, int], ast.AST]] = {
+    ast.Attribute: compact_attribute,
+    ast.Call: compact_call,
+    ast.keyword: compact_keyword,
+}
+
+
+def part(node: ast.AST, line: int, loads: dict[str, int], stack: list[ast.AST]) -> ast.AST:
+    """Return what stands for a part of an expression from now on.
+
+    Args:
+        node: the part. A long string stays what it is: others go by its id.
+        line: the number of the line around it.
+        loads: how often each name is read; counted here.
+        stack: what is to be looked into is put on it.
+    """
+    kind = type(node)
+    if kind is ast.Name:
+        name = node.id  # type: ignore[attr-defined]
+        loads[name] = loads.get(name, 0) + 1
+        return compact_name(node, line)  # type: ignore[arg-type]
+    if kind is ast.Constant:
+        if type(node.value) is str and len(node.value) >= LONG:  # type: ignore[attr-defined]
+            stack.append(node)
+            return node
+        if node.kind is not None:  # type: ignore[attr-defined]
+            return node
+        return compact_constant(node, line)  # type: ignore[arg-type]
+    made = _INNER.get(kind)
+    if made is not None:
+        node = made(node, line)
+    stack.append(node)
+    return node
