@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from stemfirst.tiers import Tier
 
 from stemfirst_lint.errors import LintError
-from stemfirst_lint.fix.blocks import blocks_of
+from stemfirst_lint.fix.blocks import Shape, blocks_of
 from stemfirst_lint.fix.flat import Flat, flatten
 from stemfirst_lint.fix.layout import Span
 from stemfirst_lint.fix.listings import listings_in
@@ -174,13 +174,17 @@ def _split(
     literal = take_apart(source.text[span[0] : span[1]], is_format=False)
     offsets = tuple(match.start() for match in re.finditer(HOLE, literal.text))
     flat = Flat(literal.text, (), offsets)
-    # of a text that was not read each value may vary
-    varies = [True] * len(offsets)
     if template is not None and flatten(template.pieces).text == literal.text:
         varies = [(hole.verdict.tier or Tier.STATIC) > Tier.STATIC for hole in template.holes]
+    else:
+        kept = _constants_in(tree, source, span)
+        varies = [number not in kept for number in range(len(offsets))]
     for unit in blocks_of(flat, varies.__getitem__):
-        if any(varies[hole] for hole in flat.holes_in(unit.start, unit.end)):
+        inside = [hole for hole in flat.holes_in(unit.start, unit.end) if varies[hole]]
+        if inside:
             cut = unit.start
+            if unit.shape is Shape.HEADED:  # the words stay in their order, wherever it is cut
+                cut = max(cut, flat.text.rfind("\n\n", 0, offsets[inside[0]]) + 2)
             break
     else:
         raise CallError("nothing in the marked text varies")
@@ -194,6 +198,7 @@ def _split(
     ):
         raise CallError("the two blocks do not read as the one did")
     end = source.span(block)[1]
+    behind = re.compile(r",[ \t]*#[^\n]*\n").match(source.text, end)
     line = source.text.rfind("\n", 0, source.span(block)[0]) + 1
     lead = source.text[line : source.span(block)[0]]
     joint = f",\n{lead}" if not lead.strip() else ", "
@@ -202,11 +207,32 @@ def _split(
         for key, value in zip(block.keys, block.values, strict=True)
         if isinstance(key, ast.Constant) and key.value == "type"
     )
-    edits = (
-        Edit(*span, first),
-        Edit(end, end, f'{joint}{{"type": {kind}, "text": {second}}}'),
-    )
+    new = f'{{"type": {kind}, "text": {second}}}'
+    made = Edit(end, end, f"{joint}{new}")
+    if behind and not lead.strip():  # the comment is about the block that keeps the marker
+        made = Edit(behind.end(), behind.end(), f"{lead}{new},\n")
+    edits = (Edit(*span, first), made)
     return Mended(edits, Applicability.REORDER, (), "split behind the text that stays")
+
+
+def _constants_in(tree: ast.Module, source: Source, span: tuple[int, int]) -> set[int]:
+    """Return the numbers of the holes that are named constants: of a text that was not read."""
+    found: set[int] = set()
+    node = next((node for node in _at(tree, source, span) if isinstance(node, ast.JoinedStr)), None)
+    values = node.values if node is not None else []
+    holes = [value.value for value in values if isinstance(value, ast.FormattedValue)]
+    for number, hole in enumerate(holes):
+        scope = _scope_of(tree, hole)
+        if any(isinstance(arg, ast.arg) and arg.arg == _name(hole) for arg in ast.walk(scope)):
+            continue
+        made = _value_of(tree, hole)
+        if made is not hole and isinstance(made, ast.Constant) and isinstance(made.value, str):
+            found.add(number)
+    return found
+
+
+def _name(node: ast.expr) -> str | None:
+    return node.id if isinstance(node, ast.Name) else None
 
 
 # Tools
@@ -280,7 +306,7 @@ def _those_that_stay_first(
     )
     uses = sum(
         isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
-        for node in ast.walk(tree)
+        for node in ast.walk(_scope_of(tree, whole))
     )
     if name is not None and uses > 1:
         notes.append(
@@ -290,10 +316,32 @@ def _those_that_stay_first(
     return Mended(edits, applicability, tuple(notes), "put behind the tools that stay")
 
 
+def _scope_of(
+    tree: ast.Module, node: ast.AST
+) -> ast.Module | ast.FunctionDef | ast.AsyncFunctionDef:
+    """Return the outermost function that holds a node, or the module: what is below may use it."""
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    pending: list[ast.AST] = [*tree.body]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, functions):
+            if any(inner is node for inner in ast.walk(current)):
+                return current
+        else:
+            pending.extend(ast.iter_child_nodes(current))
+    return tree
+
+
 def _value_of(tree: ast.Module, node: ast.expr) -> ast.expr:
-    """Return what a name is bound to, if it is bound once in the file; else the node itself."""
+    """Return what a name is bound to, if it is bound once where it is seen, else the node."""
     if not isinstance(node, ast.Name):
         return node
+    own = _bound_once(_scope_of(tree, node), node)
+    return own or _bound_once(tree, node) or node
+
+
+def _bound_once(tree: ast.AST, node: ast.Name) -> ast.expr | None:
+    """Return a name's only value below `tree`, the name itself if it has more, None if none."""
     stores = [
         found
         for found in ast.walk(tree)
@@ -309,4 +357,6 @@ def _value_of(tree: ast.Module, node: ast.expr) -> ast.expr:
         and isinstance(found.targets[0], ast.Name)
         and found.targets[0].id == node.id
     ]
+    if not stores:
+        return node if isinstance(tree, ast.Module) else None
     return values[0] if len(values) == len(stores) == 1 else node

@@ -203,7 +203,9 @@ class _Care:
         label = words.label_of(head)
         is_headed = self._blocks[first].shape is Shape.HEADED
         is_closing = is_headed and _CLOSING_HEADING.fullmatch(head.strip())
-        if is_closing or _NO_OPENING.match(text) or (label and label[0].lower() == "note"):
+        rest = text.partition("\n")[2]
+        is_rule = _NO_OPENING.match(text) or _NO_OPENING.match(rest if is_headed else "")
+        if is_closing or is_rule or (label and label[0].lower() == "note"):
             yield Refusal(
                 f"{quoted(text)} would open the prompt",
                 "begin with what the task is",

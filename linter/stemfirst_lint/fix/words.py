@@ -237,7 +237,7 @@ def pointer_ahead(text: str, resolve: frozenset[str]) -> str | None:
 
 def _is_bound_by_colon(text: str, at: int) -> bool:
     """True if the sentence that contains `at` ends in a colon with content behind it."""
-    end = re.search(r"[.!?](?:\s|$)|:", text[at:])
+    end = re.search(r"[.!?](?:\s|$)|[:)]", text[at:])  # a remark in parentheses presents nothing
     return bool(end and end.group() == ":" and text[at + end.end() :].strip())
 
 

@@ -81,6 +81,25 @@ def test_the_marker_stays_with_the_text_that_stays(tmp_path: Path) -> None:
     assert "SF503" not in [finding.code for finding in outcome.remaining]
 
 
+def test_a_named_constant_is_text_that_stays(tmp_path: Path) -> None:
+    source = f"RULES = {RULES!r}\n" + BLOCK.replace("TEXT", 'f"{RULES}\\n\\nTime: {time.time()}"')
+    new, outcome = fixed(tmp_path, source)
+    assert not outcome.remaining
+    assert '"text": f"{RULES}\\n\\n",' in new
+    assert '"text": f"Time: {time.time()}"}' in new
+
+
+def test_a_section_stays_with_the_marker_and_so_does_its_comment(tmp_path: Path) -> None:
+    """The text is cut at the paragraph that varies, not at the heading above it."""
+    sections = "\\n\\n".join(f"## Rule {number}\\n\\n{RULES}" for number in range(3))
+    source = BLOCK.replace("TEXT", f'f"{sections}\\n\\nTime: {{time.time()}}"')
+    source = source.replace('"ephemeral"}},\n', '"ephemeral"}},  # cached\n')
+    new, _ = fixed(tmp_path, source)
+    first, second = new.split("# cached\n")
+    assert "## Rule 2" in first
+    assert second.lstrip().startswith('{"type": "text", "text": f"Time: {time.time()}"},')
+
+
 NO_SPLIT = {
     "nothing leads": ('f"Time: {time.time()}"', "no text that stays leads it"),
     "a value leads": ('f"Time: {time.time()}\\n\\nBe terse."', "put such text first"),
@@ -114,6 +133,16 @@ SORTS = {
 def test_tools_come_in_one_order_from(before: str, after: str, tmp_path: Path) -> None:
     new, outcome = fixed(tmp_path, TOOLS.replace("ITER", before), Applicability.IDENTICAL)
     assert new == TOOLS.replace("ITER", after)
+    assert not outcome.remaining
+
+
+def test_names_of_other_functions_do_not_matter(tmp_path: Path) -> None:
+    """`tools` is what everybody calls it."""
+    before, after = SORTS["a set by name"]
+    source = TOOLS.replace("ITER", before)
+    twice = source + "\n\n" + source.partition("\n\n\n")[2].replace("ask", "other")
+    new, outcome = fixed(tmp_path, twice, Applicability.IDENTICAL)
+    assert new.count(after) == 2
     assert not outcome.remaining
 
 
