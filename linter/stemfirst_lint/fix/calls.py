@@ -152,7 +152,7 @@ _MARKERS = frozenset({"cache_control", "prompt_cache_breakpoint"})
 
 
 def _split(
-    tree: ast.AST, source: Source, span: tuple[int, int], template: Template | None
+    tree: ast.Module, source: Source, span: tuple[int, int], template: Template | None
 ) -> Mended:
     """Give the text that stays a block of its own, which keeps the marker."""
     block = next(

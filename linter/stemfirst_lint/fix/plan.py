@@ -30,6 +30,8 @@ from stemfirst_lint.model import Applicability, Form, Hole, Kind, Template
 MIN_GAIN = 128
 """Tokens that a move must win: eight pages of the bundled server."""
 
+_ENOUGH_DOUBTS = 40
+"""A person has read enough; a generated template of hundreds of values has thousands."""
 _QUESTION_RANK = 90
 _CUE_RANK = 100
 
@@ -284,6 +286,8 @@ class _Planner:
                 if ranks[earlier] <= ranks[later]:
                     continue
                 stop = self._safety.stop(earlier, later)
+                if stop is None and len(doubts) >= _ENOUGH_DOUBTS:
+                    continue
                 doubt = stop or self._safety.doubt(earlier, later, ranks)
                 if doubt is None:
                     continue

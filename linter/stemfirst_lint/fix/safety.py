@@ -72,6 +72,12 @@ class Safety:
             for text, holes in zip(self.texts, self.holes, strict=True)
         ]
 
+        # templates of hundreds of blocks ask about every pair
+        self._points_back = [words.may_point_back(text) for text in self.texts]
+        self._points_ahead = [words.may_point_ahead(text) for text in self.texts]
+        starts = (at for at, text in enumerate(self.texts) if words.ends_in_start(text))
+        self._start = next(starts, len(blocks))
+
     def tier(self, block: int) -> int:
         """Return the liveliest tier of a block's holes."""
         return max((self.tiers[hole] for hole in self.holes[block]), default=0)
@@ -129,7 +135,7 @@ class Safety:
                 f"{head} stands at the head of {quoted(mover)} and would move with it",
                 "end it with a line end of its own",
             )
-        if any(words.ends_in_start(text) for text in self.texts[:earlier]):
+        if self._start < earlier:
             return Refusal(
                 "“Begin!” starts the dialogue, and what follows it keeps its order",
                 "put instructions before it",
@@ -147,29 +153,32 @@ class Safety:
         phrase = words.dangling(crossed)
         if phrase is not None and earlier == later - 1:
             return self._pointer(phrase, crossed, earlier)
-        staying = frozenset[str]().union(
-            *(self._nouns[block] for block in range(later) if ranks[block] <= ranks[later])
-        )
-        phrase = words.pointer_back(crossed, staying, self._nouns[earlier])
-        if phrase is None and earlier == later - 1:
-            phrase = words.opens_with_pointer(crossed)
-        if phrase is not None:
-            return self._pointer(phrase, crossed, earlier)
-        phrase = words.opens_with_pointer(mover) if earlier else None
-        behind = frozenset[str]().union(
-            *(
-                self._nouns[block]
-                for block in range(earlier + 1, len(ranks))
-                if ranks[block] >= ranks[earlier]
+        if self._points_back[later]:
+            staying = frozenset[str]().union(
+                *(self._nouns[block] for block in range(later) if ranks[block] <= ranks[later])
             )
-        )
-        phrase = phrase or words.pointer_ahead(mover, behind)
+            phrase = words.pointer_back(crossed, staying, self._nouns[earlier])
+            if phrase is None and earlier == later - 1:
+                phrase = words.opens_with_pointer(crossed)
+            if phrase is not None:
+                return self._pointer(phrase, crossed, earlier)
+        phrase = words.opens_with_pointer(mover) if earlier else None
+        if phrase is None and self._points_ahead[earlier]:
+            behind = frozenset[str]().union(
+                *(
+                    self._nouns[block]
+                    for block in range(earlier + 1, len(ranks))
+                    if ranks[block] >= ranks[earlier]
+                )
+            )
+            phrase = words.pointer_ahead(mover, behind)
         if phrase is not None:
             return self._pointer(phrase, mover, earlier)
-        after = frozenset[str]().union(*self._nouns[later + 1 :])
-        phrase = words.pointer_ahead(crossed, after)
-        if phrase is not None:
-            return self._pointer(phrase, crossed, earlier)
+        if self._points_ahead[later]:
+            after = frozenset[str]().union(*self._nouns[later + 1 :])
+            phrase = words.pointer_ahead(crossed, after)
+            if phrase is not None:
+                return self._pointer(phrase, crossed, earlier)
         if words.is_example(mover) or (self.is_data(earlier) and words.is_example(crossed)):
             return Refusal(
                 f"{hole} stands before worked examples", "move the examples to the head yourself"

@@ -184,6 +184,16 @@ def is_english(text: str) -> bool:
     return sum(word in _COMMON for word in found) >= _ENGLISH_SHARE * len(found)
 
 
+def may_point_back(text: str) -> bool:
+    """Return False if `pointer_back` and `opens_with_pointer` find nothing, whatever is around."""
+    return any(p.search(text) for p in (_BACKWARD, _ORDINAL)) or bool(opens_with_pointer(text))
+
+
+def may_point_ahead(text: str) -> bool:
+    """Return False if `pointer_ahead` finds nothing, whatever is around."""
+    return _FORWARD.search(text) is not None
+
+
 def pointer_back(text: str, resolve: frozenset[str], forbidden: frozenset[str]) -> str | None:
     """Return the phrase of `text` that points at what stands before it, or None.
 
