@@ -10,6 +10,8 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from stemfirst.tiers import Tier
+
 from stemfirst_lint import naming
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.constants import constant_text
@@ -23,7 +25,7 @@ from stemfirst_lint.fillings import (
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.jinja import read_jinja
-from stemfirst_lint.literals import FormatField, FormatText, Run, read_format
+from stemfirst_lint.literals import Field, FormatField, FormatText, Run, read_format
 from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Template
 from stemfirst_lint.model import Text as TextPiece
 from stemfirst_lint.origins import Origins
@@ -63,6 +65,8 @@ class Assembler:
         self.origins = Origins(flow.project)
         self.inner_texts: Callable[[ast.expr, Use, Call | None], tuple[str, ...]] = _nothing
         """What stays in a value that is a template itself; the reader tells."""
+        self.tail_texts: Callable[[ast.expr, Use, Call | None], tuple[str, ...]] = _nothing
+        """What of it stands behind what varies in it."""
         self.reads_only = False
         """True while only texts that stay are asked for: no hole is judged."""
 
@@ -86,20 +90,22 @@ class Assembler:
             if isinstance(item, Run):
                 pieces.append(text_of(item, source))
                 continue
-            field, value = item
-            hole = self.hole(value.value, use, call, source.location(field.start, field.end))
-            pieces.append(
-                replace(
-                    hole,
-                    source=source.text[field.expression_start : field.expression_end],
-                    verdict=with_format_spec(hole.verdict, field.format_spec),
-                    conversion=field.conversion,
-                    format_spec=field.format_spec,
-                    is_debug=field.is_debug,
-                    value_location=source.location(field.expression_start, field.expression_end),
-                )
-            )
+            pieces.append(self._value(*item, use, call))
         return pieces
+
+    def _value(self, field: Field, value: ast.FormattedValue, use: Use, call: Call | None) -> Hole:
+        """The judged hole of an f-string's field."""
+        source = use.scope.module.source
+        hole = self.hole(value.value, use, call, source.location(field.start, field.end))
+        return replace(
+            hole,
+            source=source.text[field.expression_start : field.expression_end],
+            verdict=with_format_spec(hole.verdict, field.format_spec),
+            conversion=field.conversion,
+            format_spec=field.format_spec,
+            is_debug=field.is_debug,
+            value_location=source.location(field.expression_start, field.expression_end),
+        )
 
     def hole(self, node: ast.expr, use: Use, call: Call | None, location: Location) -> Hole:
         """Return the judged hole for a value that is put in at a place."""
@@ -116,7 +122,10 @@ class Assembler:
         if constant is not None:
             verdict = replace(verdict, kind=Kind.CONSTANT)
         is_open = verdict.tier is None or (verdict.is_stable and constant is None)
-        is_made = isinstance(node, ast.Name | ast.Attribute | ast.Call) and not verdict.is_stable
+        is_made = (
+            isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.IfExp) and constant is None
+        )
+        varies = verdict.tier is not None and verdict.tier > Tier.STATIC
         return Hole(
             source=ast.unparse(node),
             name=name_of(node),
@@ -127,6 +136,7 @@ class Assembler:
             constant_text=constant,
             unsorted_json=unsorted_json(self.origins, node, use) if is_open else None,
             inner_texts=self.inner_texts(node, use, call) if is_made else (),
+            tail_texts=self.tail_texts(node, use, call) if is_made and varies else (),
         )
 
     def operand(self, node: ast.expr, use: Use, call: Call | None) -> list[Piece]:
@@ -150,7 +160,11 @@ class Assembler:
         source = use.scope.module.source
         start, end = source.span(node)
         hole = self.hole(node, use, call, source.place(node))
-        return replace(hole, source=source.text[start:end], constant_text=None, inner_texts=())
+        if hole.verdict.kind is Kind.ELEMENT:
+            hole = replace(hole, verdict=UNKNOWN)  # all rounds together hold every element
+        return replace(
+            hole, source=source.text[start:end], constant_text=None, inner_texts=(), tail_texts=()
+        )
 
     def filled(self, literal: Literal, filling: Filling) -> Template | None:
         """Return the template of a literal whose fields a call fills, or None without fields."""
@@ -208,6 +222,45 @@ class Assembler:
             literal.source.location(*literal.span),
             merged(pieces),
             literal.name,
+            calls=(filling.use.scope.module.source.place(call),) if call is not None else (),
+        )
+
+    def refilled(
+        self, node: ast.JoinedStr, use: Use, name: str | None, filling: Filling
+    ) -> Template | None:
+        """Return the template of an f-string whose `{{fields}}` a call of `format` fills later.
+
+        None where it has no such fields, or some that are no names.
+        """
+        source = use.scope.module.source
+        pieces: list[Piece] = []
+        is_open = False
+        for item in fields_of(node, source) or ():
+            if not isinstance(item, Run):
+                pieces.append(self._value(*item, use, None))
+                continue
+            parts = read_format(item.text)
+            if parts is None:
+                return None
+            for part in parts:
+                place = source.location(item.offset(part.start), item.offset(part.end))
+                if not isinstance(part, FormatField):
+                    pieces.append(TextPiece(part.text, place))
+                    continue
+                base = part.name.partition(".")[0].partition("[")[0]
+                if not base.isidentifier():
+                    return None
+                value = filling.given.named.get(base)
+                pieces.append(self._field(part, place, value, filling, is_positional=False))
+                is_open = True
+        if not is_open:
+            return None
+        call = filling.call
+        return Template(
+            Form.FORMAT,
+            source.place(node),
+            merged(pieces),
+            name,
             calls=(filling.use.scope.module.source.place(call),) if call is not None else (),
         )
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from stemfirst.tiers import Tier
 
-from stemfirst_lint import known, members, naming
+from stemfirst_lint import known, members, naming, subjects
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.containers import ORDERLESS
 from stemfirst_lint.model import UNKNOWN, Kind, Resolution, Verdict
 from stemfirst_lint.project import Defined, External, Instance, Module, Values
+from stemfirst_lint.records import Records
 from stemfirst_lint.scopes import Binding, Use, is_own, last_name
 from stemfirst_lint.syntax import is_enum, place_of
 from stemfirst_lint.verdicts import CONFIG, CONSTANT, alternatives, named_verdict
@@ -31,6 +32,7 @@ class Attributes:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.project = flow.project
+        self.records = Records(flow)
 
     def attribute(self, node: ast.Attribute, use: Use, call: Call | None) -> Verdict:
         """Return how often an attribute's value changes."""
@@ -39,6 +41,9 @@ class Attributes:
         )
         if told is not None:
             return told
+        field = self.records.field(node, use)
+        if field is not None:
+            return field
         meaning = self.project.meaning(node, use)
         if meaning is not None:
             found = self.of_meaning(meaning, node.attr, base=node.value, use=use)
@@ -47,9 +52,9 @@ class Attributes:
             if found.tier is not None or not isinstance(meaning, External):
                 return found
         root = node.value
-        while isinstance(root, ast.Attribute) and root.attr not in naming.CONFIG_OBJECTS:
+        while isinstance(root, ast.Attribute) and not naming.is_config_object(root.attr):
             root = root.value
-        if (last_name(root) or "").lower() in naming.CONFIG_OBJECTS:
+        if naming.is_config_object(last_name(root) or ""):
             return CONFIG
         base = self.flow.verdict(node.value, use, call)
         if base.kind is Kind.CLOCK:
@@ -67,7 +72,7 @@ class Attributes:
                 tier = naming.field_tier(node.attr)
             if tier is None and isinstance(node.value, ast.Name):
                 tier = members.record_tier(last_name(node.value), node.attr)
-            if tier is None or is_own(node):
+            if tier is None or (is_own(node) and not subjects.is_own_data(node.attr)):
                 return UNKNOWN
             return named_verdict(f"the attribute `{node.attr}`", tier, place_of(node, use))
         return base
@@ -114,6 +119,8 @@ class Attributes:
             is_frozen = binding.use.scope.name in ("__init__", "__post_init__")
             if is_frozen and verdict.tier not in (Tier.STATIC, Tier.TENANT) and not is_data:
                 verdict = UNKNOWN
+            if not is_frozen and verdict.tier is Tier.REQUEST and naming.may_be_data(name):
+                is_data = True
             found.append(verdict)
         joined = alternatives(found)
         if joined.is_stable or joined.tier is Tier.TENANT or joined.kind in ORDERLESS:

@@ -253,4 +253,5 @@ class Callees:
             for node, use in function.returns
             if not (isinstance(node, ast.Constant) and node.value in (None, ""))
         ]
-        return alternatives(verdicts) if verdicts else CONSTANT
+        found = alternatives(verdicts) if verdicts else CONSTANT
+        return UNKNOWN if found.kind is Kind.ELEMENT else found  # what it looked for and found

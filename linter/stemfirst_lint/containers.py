@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from stemfirst.tiers import Tier
 
-from stemfirst_lint import known
+from stemfirst_lint import known, naming
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Verdict
 from stemfirst_lint.project import External, Values
 from stemfirst_lint.scopes import Bind, Binding, CallUse, ScopeKind, Use, last_name
 from stemfirst_lint.syntax import is_container, is_seeded, place_of, shown
-from stemfirst_lint.verdicts import CONSTANT, join
+from stemfirst_lint.verdicts import CONSTANT, join, named_verdict
 
 if TYPE_CHECKING:
     from stemfirst_lint.flow import Flow
@@ -50,6 +50,8 @@ class Containers:
         """Return a container's verdict with what its function puts into it later."""
         value = binding.value
         scope = binding.use.scope
+        if made.is_stable and scope.kind is ScopeKind.MODULE and is_container(value):
+            return self._filled_later(name, binding) or made
         if not made.is_stable or scope.kind is not ScopeKind.FUNCTION or not is_container(value):
             shuffled = self._shuffle(name, binding) if made.kind is not Kind.SET else None
             return shuffled or made
@@ -72,12 +74,27 @@ class Containers:
             found = [self.flow.verdict(argument, site.use, call) for argument in arguments]
             # All rounds of a loop hold every count; a set inside a list need not show its order.
             added.extend(
-                UNKNOWN if one.kind in (Kind.COUNTER, *ORDERLESS) else one for one in found
+                UNKNOWN if one.kind in (Kind.COUNTER, Kind.ELEMENT, *ORDERLESS) else one
+                for one in found
             )
         for _, item in scope.items.get(name, ()):
             if item.value is not None:
-                added.append(self.flow.verdict(item.value, item.use, call))
+                one = self.flow.verdict(item.value, item.use, call)
+                added.append(UNKNOWN if one.kind is Kind.ELEMENT else one)
         return self._shuffle(name, binding) or join(added)
+
+    def _filled_later(self, name: str, binding: Binding) -> Verdict | None:
+        """The verdict of a module's container that functions fill while the process runs."""
+        for function in binding.use.scope.module.functions:
+            if name in function.bindings and name not in function.outer:
+                continue
+            if name in function.mutations or name in function.items:
+                tier = naming.parameter_tier(name, None)
+                if tier is None:
+                    return UNKNOWN  # a register, maybe
+                what = f"`{name}`, which `{function.name}()` fills,"
+                return named_verdict(what, tier, place_of(function.node, binding.use))
+        return None
 
     def _shuffle(self, name: str, binding: Binding) -> Verdict | None:
         for site in binding.use.scope.mutations.get(name, ()):

@@ -206,9 +206,30 @@ class Flow:
         found = self.project.reaching(node.id, use)
         if found is None:
             return UNKNOWN
-        return self.containers.carry_from_bindings(
-            node, found, self.of_bindings(node.id, found, call)
-        )
+        judged = self.of_bindings(node.id, found, call)
+        if judged.tier is None:
+            judged = self._in_round(node, found, use)
+        elif judged.kind is Kind.ELEMENT and any(b.use.loops > use.loops for b in found):
+            return UNKNOWN  # what a loop looked for and left
+        return self.containers.carry_from_bindings(node, found, judged)
+
+    def _in_round(self, node: ast.Name, bindings: tuple[Binding, ...], use: Use) -> Verdict:
+        """What an element is inside its own loop if nothing is known of what is looped over."""
+        for binding in bindings:
+            loop = binding.node
+            if (
+                binding.how is Bind.ELEMENT
+                and binding.use.scope is use.scope
+                and use.scope.kind is ScopeKind.FUNCTION
+                and isinstance(loop, ast.For | ast.AsyncFor)
+                and loop.body[0].lineno <= node.lineno <= (loop.body[-1].end_lineno or 0)
+                and naming.is_varied(node.id, _source_of(binding.value) or last_name(loop.iter))
+            ):
+                told = f"`{node.id}` is another one in each round of a loop"
+                return Verdict(
+                    Tier.REQUEST, Kind.ELEMENT, (Evidence(told, place_of(loop, binding.use)),)
+                )
+        return UNKNOWN
 
     def of_bindings(self, name: str, bindings: tuple[Binding, ...], call: Call | None) -> Verdict:
         """Return the verdict of a name that any of these bindings may have set."""
@@ -368,7 +389,7 @@ class Flow:
 def _whole(verdict: Verdict, binding: Binding) -> Verdict:
     """What a loop adds up: all its rounds together hold every value of its counter."""
     is_text = binding.value is not None and not is_number(binding.value)
-    return UNKNOWN if verdict.kind is Kind.COUNTER and is_text else verdict
+    return UNKNOWN if verdict.kind in (Kind.COUNTER, Kind.ELEMENT) and is_text else verdict
 
 
 def _counter(name: str, what: str, place: Location | None) -> Verdict:

@@ -109,6 +109,10 @@ def message_of(node: ast.expr, use: Use) -> Message | None:
         }
         if "role" in found and "content" in found:
             return Message(node, role_of(found["role"]), found["content"], use)
+    if isinstance(node, ast.Tuple) and len(node.elts) == 2:
+        first, second = node.elts
+        told = role_of(first) if isinstance(first, ast.Constant) else None
+        return Message(node, told, second, use) if told is not None else None
     if isinstance(node, ast.Call):
         name = last_name(node.func)
         keywords = {k.arg: k.value for k in node.keywords if k.arg}

@@ -34,6 +34,7 @@ class Kind(Enum):
     SHUFFLED = "shuffled"
     COMPLETION = "completion"
     COUNTER = "counter"
+    ELEMENT = "element of a loop"
     IDENTITY = "identity"
     ENVIRONMENT = "environment"
     RETRIEVAL = "retrieval"
@@ -113,6 +114,7 @@ class Hole:
         constant_text: the value's text where it is a constant string that could be resolved; it
             counts as static text.
         inner_texts: what stays in the value's text where it is a template itself.
+        tail_texts: what of it stands behind the last thing in it that varies.
     """
 
     source: str
@@ -128,6 +130,7 @@ class Hole:
     constant_text: str | None = None
     unsorted_json: Location | None = None
     inner_texts: tuple[str, ...] = ()
+    tail_texts: tuple[str, ...] = ()
 
 
 Piece = Text | Hole

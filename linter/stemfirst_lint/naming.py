@@ -10,6 +10,7 @@ import re
 
 from stemfirst.tiers import Tier
 
+from stemfirst_lint import subjects
 from stemfirst_lint.model import Resolution
 from stemfirst_lint.patterns import pattern
 
@@ -49,8 +50,13 @@ def clock_field(name: str) -> Resolution | None:
     return Resolution.SECOND if _NOW.search(name.lower()) else None
 
 
-CONFIG_OBJECTS = frozenset({"settings", "config", "cfg", "conf", "constants"})
-"""Names of objects that hold deployment settings by the habit of most projects."""
+_CONFIG_OBJECTS = pattern(r"(^|_)(settings|config|cfg|conf|constants)$")
+
+
+def is_config_object(name: str) -> bool:
+    """Return True for an object that holds deployment settings by the habit of most projects."""
+    return _CONFIG_OBJECTS.search(name.lower()) is not None
+
 
 CARRIER_NAMES = frozenset(
     {"context", "ctx", "request", "state", "session", "message", "task", "result", "page"}
@@ -104,7 +110,8 @@ _CONFIG_WORDS = frozenset(
         "header", "label", "labels", "type", "types", "mode", "style", "tone", "name", "version",
         "tools", "tool", "field", "fields", "key", "keys", "limit", "max", "min", "num", "count",
         "k", "size", "length", "default", "option", "options", "class", "path", "file", "dir",
-        "role", "description", "desc", "system", "examples", "example", "criteria", "definition",
+        "role", "description", "desc", "system", "direction", "directions", "domain", "kind",
+        "examples", "example", "criteria", "definition",
     }
 )  # fmt: skip
 _QUALIFIERS = frozenset(
@@ -145,7 +152,7 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
         return None
     if _REQUEST_PHRASES.search(name.lower()):
         return Tier.REQUEST
-    if _is_made_before(words):
+    if _is_made_before(words) or (subjects.SUBJECTS.search(name) and name != "project"):
         return Tier.REQUEST
     if words and words[-1] in _CONFIG_WORDS and not (words[-1] == "name" and len(words) > 1):
         return None
@@ -285,6 +292,12 @@ _LOCAL_NAMES = pattern(
 )
 
 
+def may_be_data(name: str) -> bool:
+    """Return False for the name of what an object is set up with: `instructions`, `tools`."""
+    words = _words_of(name)
+    return not is_setting(name) and not (words and words[-1] in _CONFIG_WORDS)
+
+
 _CONTENT_NAMES = pattern(
     r"^(specs?|specifications?|source|files?|page|readme|note|notes|notebook|markdown|md|html|pdf|"
     r"csv|repo|web|website|site|blog|log|log_file|chapter|slides?|original|old|existing|uploaded|"
@@ -325,7 +338,19 @@ _SETTING_NAMES = pattern(
 
 def is_setting(name: str) -> bool:
     """Return True for a name of what stays for long, wherever its value was taken from."""
-    return _SETTING_NAMES.search(name) is not None and not _REQUEST_PHRASES.search(name.lower())
+    lowered = name.lower()
+    return (
+        _SETTING_NAMES.search(name) is not None
+        and not _REQUEST_PHRASES.search(lowered)
+        and not subjects.SUBJECTS.search(name)
+    )
+
+
+def is_varied(name: str, iterated: str | None) -> bool:
+    """Return True for the element of a loop that may be data: not one of many settings."""
+    return not any(
+        subjects.KEPT_ELEMENTS.search(one.lower()) is not None for one in (name, iterated or "")
+    ) and not is_setting(name)
 
 
 _FIELD_CONFIG = frozenset(
@@ -365,7 +390,7 @@ def field_tier(name: str) -> Tier | None:
 
 PROMPT_NAME = pattern(
     r"(^|_)(PROMPT|PROMPTS|SYSTEM_MESSAGE|SYSTEM_MSG|SYSTEM_INSTRUCTIONS?|INSTRUCTIONS?)"
-    r"(_|$)|PROMPT_TE?MPL|^SYSTEM_",
+    r"(_|$)|PROMPT_TE?MPL|^SYSTEM_|^(SYSTEM|USER|HUMAN)$|_(SYSTEM|USER|HUMAN)$|LLM_DIRECTIVE",
     re.IGNORECASE,
 )
 """Names that people give to prompts."""

@@ -369,7 +369,7 @@ class Project:
             names = [owner.name]
         found: list[tuple[CallUse, bool]] = []
         for name in names:
-            for call in self._called(name):
+            for call in self.called(name):
                 meaning = self.meaning(call.node.func, call.use)
                 if not isinstance(meaning, Defined):
                     continue
@@ -380,7 +380,7 @@ class Project:
         self._calls[id(function)] = found
         return found
 
-    def _called(self, name: str) -> list[CallUse]:
+    def called(self, name: str) -> list[CallUse]:
         """The calls of anything by this name in the modules asked for, in their order."""
         if self._calls_named is None:
             self._calls_named = {}

@@ -46,7 +46,7 @@ STRONG_KEYWORDS = frozenset(
 WEAK_KEYWORDS = frozenset(
     {
         "prompt", "backstory", "user_prompt", "prompt_template", "user_message", "task", "message",
-        "msg",
+        "msg", "instruction", "sys_prompt", "system_instructions", "human_message",
     }
 )  # fmt: skip
 WEAK_CALLS = frozenset(
@@ -333,6 +333,12 @@ class Finder:
                         binding.value, ast.JoinedStr | ast.BinOp | ast.Call
                     ):
                         self._named(binding.value, binding.use, name)
+            for items in scope.items.values():
+                for key, item in items:
+                    said = str(key.value) if isinstance(key, ast.Constant) else ""
+                    is_made = isinstance(item.value, ast.JoinedStr | ast.BinOp)
+                    if is_made and item.value and naming.PROMPT_NAME.search(said):
+                        self._named(item.value, item.use, said)
             owner = scope.owner
             for name, bindings in (owner.attributes if owner is not None else {}).items():
                 if naming.PROMPT_NAME.search(name):
@@ -375,7 +381,11 @@ class Finder:
             group,
             key=lambda s: (s.sink is Sink.NAME, s.follows_history, _STRENGTH.index(s.sink)),
         )
-        template = merge([site.template for site in (best, *(s for s in group if s is not best))])
+        filled = [site for site in group if site.template.form is Form.FORMAT]
+        if best.template.form is Form.FSTRING and filled:
+            best = filled[0]  # an f-string whose doubled braces `format` fills
+        others = (s for s in group if s is not best and s.template.form is best.template.form)
+        template = merge([site.template for site in (best, *others)])
         template = told_together(template)
         # A template class that is given the constant fills it by name, as a call would.
         classes = len({s.location for s in group if s.sink is Sink.TEMPLATE_CLASS})

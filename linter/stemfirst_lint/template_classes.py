@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from stemfirst_lint.constants import constant_text
 from stemfirst_lint.fillings import Given, given_in
@@ -30,7 +31,7 @@ from stemfirst_lint.wording import stable_texts
 
 _PLACEHOLDERS = frozenset({"placeholder", "messages_placeholder"})
 _CONVERSATION = re.compile(r"history|messages|conversation|turns|dialog|chat", re.IGNORECASE)
-_LISTS = frozenset({"messages", "message_templates"})
+_LISTS = frozenset({"messages", "message_templates", "template"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,13 @@ class TemplateClasses:
                 listed = _listed(call.node)
                 if listed is not None and (name != "from_messages" or _owner(call.node)):
                     yield from self._chat(listed, call)
+        for name, calls in module.calls.items():
+            if name in ("from_messages", "ChatPromptTemplate"):
+                continue
+            for call in calls:
+                for keyword in call.node.keywords:
+                    if keyword.arg in _LISTS and _is_of_turns(keyword.value):
+                        yield from self._chat(keyword.value, call)
         for name, role in TEMPLATE_CLASSES.items():
             for call in module.calls.get(name, ()):
                 if id(call.node) not in self._read:
@@ -213,6 +221,21 @@ def _listed(node: ast.Call) -> ast.List | None:
     """The list of messages that a chat template is given."""
     values = [*node.args[:1], *(k.value for k in node.keywords if k.arg in _LISTS)]
     return next((value for value in values if isinstance(value, ast.List)), None)
+
+
+def _is_of_turns(node: ast.expr) -> TypeGuard[ast.List]:
+    """True for a list of pairs of a role and a text."""
+    return (
+        isinstance(node, ast.List)
+        and bool(node.elts)
+        and all(
+            isinstance(turn, ast.Tuple)
+            and len(turn.elts) == 2
+            and isinstance(turn.elts[0], ast.Constant)
+            and role_of(turn.elts[0]) is not None
+            for turn in node.elts
+        )
+    )
 
 
 def _template_of(node: ast.Call) -> ast.expr | None:

@@ -43,7 +43,8 @@ class Reader:
         self.files = DataFiles(self.origins)
         self.values = DataValues(self.files)
         self._steps = 0
-        self.assembler.inner_texts = InnerTexts(self).of
+        inner = InnerTexts(self)
+        self.assembler.inner_texts, self.assembler.tail_texts = inner.of, inner.tail
 
     def templates(
         self,
@@ -258,6 +259,13 @@ class Reader:
             template = self.assembler.filled(literal, filling)
             if template is not None:
                 found.append(template)
+        if filling.form is Form.FORMAT and not found:
+            for origin in self.origins.of(receiver, use):
+                if isinstance(origin.node, ast.JoinedStr):
+                    template = self.assembler.refilled(
+                        origin.node, origin.use, origin.name, filling
+                    )
+                    found += [template] if template is not None else []
         return found[:_MAX_VARIANTS]
 
     def _literals(self, node: ast.expr, use: Use) -> list[Literal]:

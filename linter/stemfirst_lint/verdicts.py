@@ -131,7 +131,10 @@ def kept(verdict: Verdict, name: str) -> Verdict:
     A language that was detected in a document seldom differs from the last one. What belongs to a
     customer belongs to that customer under any name.
     """
-    is_by_name = verdict.kind in (Kind.NAMED, Kind.PARAMETER) and verdict.tier is not Tier.TENANT
+    is_by_name = (
+        verdict.kind in (Kind.NAMED, Kind.PARAMETER, Kind.ELEMENT)
+        and verdict.tier is not Tier.TENANT
+    )
     return UNKNOWN if is_by_name and naming.is_setting(name) else verdict
 
 

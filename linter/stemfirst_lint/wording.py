@@ -61,9 +61,9 @@ _CHINESE_CUES = tuple(
 )  # fmt: skip
 
 NOT_A_PROMPT = pattern(
-    r"^\s*(<!DOCTYPE|<html|<\?xml|SELECT\s|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|"
+    r"^\s*(<!DOCTYPE|<html|<\?xml|(?-i:SELECT|select)\s|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|"
     r"CREATE\s+(TABLE|INDEX|OR)|ALTER\s+TABLE|DROP\s|WITH\s+\w+\s+AS\s*\(|#!/|"
-    r"(import|from)\s+\w+|def\s+\w+\(|class\s+\w+[(:]|function\s+\w+\(|MATCH\s*\()",
+    r"from\s+[\w.]+\s+import\s|import\s+[\w.]+\s*($|\n|,|as\s)|def\s+\w+\(|class\s+\w+[(:]|function\s+\w+\(|MATCH\s*\()",
     re.IGNORECASE,
 )
 """Beginnings of SQL, HTML and program text."""
@@ -115,15 +115,23 @@ def is_worded(template: Template) -> bool:
     if not texts or NOT_A_PROMPT.match(texts[0]):
         return False
     whole = "\n".join(texts)
-    if len(whole) < _LEAST_CHARACTERS:
+    width = _width_of(whole)
+    if width < _LEAST_CHARACTERS:
         return False
-    return sum(cue.search(whole) is not None for cue in _CUES) >= _ENOUGH_CUES
+    if sum(cue.search(whole) is not None for cue in _CHINESE_CUES) >= _ENOUGH_CUES:
+        return True
+    is_called = is_named(template) and width >= _LEAST_WIDTH
+    return sum(cue.search(whole) is not None for cue in _CUES) >= _ENOUGH_CUES - is_called
 
 
 def may_be_plain(text: str) -> bool:
     """Return False if no part of a text can be plain, as `is_plain` has it."""
-    width = len(text) if text.isascii() else len(text) + 2 * sum(char > "\u2e80" for char in text)
-    return width >= _LEAST_WIDTH and _ADDRESS.search(text) is not None
+    return _width_of(text) >= _LEAST_WIDTH and _ADDRESS.search(text) is not None
+
+
+def _width_of(text: str) -> int:
+    """How long a text is in letters: a Chinese character says as much as three."""
+    return len(text) if text.isascii() else len(text) + 2 * sum(char > "\u2e80" for char in text)
 
 
 def is_plain(template: Template) -> bool:

@@ -20,6 +20,7 @@ from stemfirst_lint.model import (
     Kind,
     Location,
     Request,
+    Resolution,
     Severity,
     Site,
     Text,
@@ -140,7 +141,8 @@ class Rule:
             return
         for hole in site.template.holes:
             if hole.verdict.kind not in kinds:
-                if (hole.verdict.tier or Tier.STATIC) >= Tier.REQUEST:
+                is_daily = hole.verdict.resolution is Resolution.DAY
+                if (hole.verdict.tier or Tier.STATIC) >= Tier.REQUEST and not is_daily:
                     return  # what follows is read again already
                 continue
             texts = stable_in_request(site, hole, limits)
@@ -163,7 +165,7 @@ def stable_behind(site: Site, hole: Hole) -> tuple[str, ...]:
     """Return the stable texts behind a hole in its own template."""
     pieces = site.template.pieces
     at = next(index for index, piece in enumerate(pieces) if piece is hole)
-    found: list[str] = []
+    found: list[str] = list(hole.tail_texts)
     for piece in pieces[at + 1 :]:
         if isinstance(piece, Text):
             found.append(piece.text)

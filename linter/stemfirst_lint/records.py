@@ -1,0 +1,126 @@
+"""What the fields of records hold: dataclasses, pydantic models and their kin, by who makes them.
+
+Knows which classes of a project are records, and what their constructors' calls pass. A default
+tells only of what nobody passes. Asks `Flow` about what is passed.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from stemfirst.tiers import Tier
+
+from stemfirst_lint import naming
+from stemfirst_lint.model import UNKNOWN, Verdict
+from stemfirst_lint.patterns import pattern
+from stemfirst_lint.project import Defined, Instance, Values
+from stemfirst_lint.scopes import Bind, Scope, ScopeKind, Use, is_own, last_name
+from stemfirst_lint.syntax import called, place_of
+from stemfirst_lint.verdicts import alternatives, because, named_verdict
+
+if TYPE_CHECKING:
+    from stemfirst_lint.flow import Flow
+
+_MAKERS = frozenset({"dataclass", "define", "attrs", "frozen", "mutable", "s"})
+_BASES = frozenset({"BaseModel", "NamedTuple", "TypedDict", "SQLModel", "Struct", "Serializable"})
+_SETTINGS = pattern(
+    r"(Config|Configuration|Settings?|Options?|Args|Arguments|Params|Parameters|Spec|Defaults|"
+    r"Prompts?|Templates?|Constants|Agent|Persona|Skill|Tool|Role|Metric|Rubric|Schema)$"
+)
+"""Names of classes whose objects a deployment makes once."""
+_MAX_CALLS = 24
+
+
+class Records:
+    """Answers for one project; keeps nothing but which classes are records."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.project = flow.project
+        self._known: dict[int, bool] = {}
+
+    def field(self, node: ast.Attribute, use: Use) -> Verdict | None:
+        """Return how often a record's field changes; None for what is no field of a record."""
+        klass = self._class_of(node.value, use)
+        if klass is None or not self._is_record(klass) or not _is_field(klass, node.attr):
+            return None
+        if naming.is_setting(node.attr) or naming.PROMPT_NAME.search(node.attr):
+            return None
+        made = self._passed(klass, node.attr)
+        if made is not None and (made.is_stable or made.tier is not None):
+            return made
+        tier = naming.field_tier(node.attr)
+        if tier is None or is_own(node):
+            return UNKNOWN
+        return named_verdict(
+            f"the field `{node.attr}` of `{klass.name}`", tier, place_of(node, use)
+        )
+
+    def _passed(self, klass: Scope, name: str) -> Verdict | None:
+        """What the calls of a class pass for a field; None where no call was seen."""
+        found: list[Verdict] = []
+        has_calls = False
+        for call in self.project.called(klass.name)[:_MAX_CALLS]:
+            meaning = self.project.meaning(call.node.func, call.use)
+            if not (isinstance(meaning, Defined) and meaning.scope is klass):
+                continue
+            has_calls = True
+            if call.node.args or any(k.arg is None for k in call.node.keywords):
+                found.append(UNKNOWN)
+            for keyword in call.node.keywords:
+                if keyword.arg == name:
+                    given = self.flow.verdict(keyword.value, call.use)
+                    if given.tier is not None and given.tier > Tier.STATIC:
+                        given = because(
+                            given, f"`{name}` is passed here", place_of(call.node, call.use)
+                        )
+                    found.append(given)
+        if not has_calls:
+            return None
+        return alternatives(found) if found else None
+
+    def _class_of(self, node: ast.expr, use: Use) -> Scope | None:
+        """The project's class that an object is of, by its annotation or its making."""
+        meaning = self.project.meaning(node, use)
+        if isinstance(meaning, Instance):
+            return meaning.scope
+        if not isinstance(meaning, Values) or len(meaning.bindings) != 1:
+            return None
+        only = meaning.bindings[0]
+        if only.how is Bind.ASSIGN and isinstance(only.value, ast.Call):
+            made = self.project.meaning(only.value, only.use)
+            return made.scope if isinstance(made, Instance) else None
+        if only.how is Bind.PARAMETER and isinstance(only.node, ast.arg):
+            annotation = only.node.annotation
+            outer = only.use.scope.parent
+            if isinstance(annotation, ast.Name | ast.Attribute) and outer is not None:
+                klass = self.project.meaning(annotation, Use(outer, 1 << 60, ()))
+                if isinstance(klass, Defined) and klass.scope.kind is ScopeKind.CLASS:
+                    return klass.scope
+        return None
+
+    def _is_record(self, klass: Scope) -> bool:
+        if id(klass) not in self._known:
+            self._known[id(klass)] = _is_made(klass) or any(
+                last_name(base) in _BASES
+                for one in self.project.lineage(klass)
+                for base in getattr(one.node, "bases", ())
+            )
+            if _SETTINGS.search(klass.name):
+                self._known[id(klass)] = False
+        return self._known[id(klass)]
+
+
+def _is_made(klass: Scope) -> bool:
+    return any(last_name(called(d)) in _MAKERS for d in getattr(klass.node, "decorator_list", ()))
+
+
+def _is_field(klass: Scope, name: str) -> bool:
+    """True if the class's body declares a field by that name, with a default or without."""
+    return any(
+        isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and statement.target.id == name
+        for statement in getattr(klass.node, "body", ())
+    )
