@@ -29,8 +29,10 @@ what the customer wants to happen, not by how they feel about it.
 - Injury or danger is urgent, whatever else the ticket says.
 - Spam and empty tickets go to account.
 
-Reply with the name of the queue in lower case and nothing else.
-"""
+## Reply
+The name of one queue in lower case, and nothing else.
+
+Queue:"""
 
 
 def triage(client: OpenAI, model: str, ticket: str) -> str:

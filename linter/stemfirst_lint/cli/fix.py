@@ -104,6 +104,11 @@ def fix(
     sys.exit(2 if outcome.failures else 1 if is_open else 0)
 
 
+def visible(text: str) -> str:
+    """Return text without what would steer the terminal: `·` for each such character."""
+    return "".join(each if each.isprintable() or each in "\t\n" else "·" for each in text)
+
+
 def _split(codes: tuple[str, ...]) -> tuple[str, ...]:
     """Both `--select SF101,SF103` and a repeated option."""
     return tuple(code.strip() for given in codes for code in given.split(",") if code.strip())
@@ -122,7 +127,7 @@ def _report(outcome: Outcome, *, is_diff: bool, is_suggesting: bool) -> None:
             _say(_line_of(place), err=is_diff)
             if is_suggesting:
                 for line in _suggested(place):
-                    click.echo(f"    | {line}".rstrip(), err=is_diff)
+                    click.echo(f"    | {visible(line)}".rstrip(), err=is_diff)
     said = {
         finding.location
         for rewrite in outcome.rewrites
@@ -139,7 +144,12 @@ def _report(outcome: Outcome, *, is_diff: bool, is_suggesting: bool) -> None:
         return
     verb = "Would fix" if is_diff else "Fixed"
     files = _count(len(outcome.changed), "file")
-    click.echo(f"{verb} {_count(fixed, 'finding')} in {files}; {remaining} left.", err=is_diff)
+    could = any(_suggested(left) for rewrite in outcome.rewrites for left in rewrite.left)
+    hint = " `--suggest` shows the text that you could write." if could else ""
+    hint = "" if is_suggesting else hint
+    click.echo(
+        f"{verb} {_count(fixed, 'finding')} in {files}; {remaining} left.{hint}", err=is_diff
+    )
 
 
 def _say(text: str, *, err: bool) -> None:
@@ -147,7 +157,7 @@ def _say(text: str, *, err: bool) -> None:
     import textwrap
 
     lines = textwrap.wrap(
-        text, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        visible(text), 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
     click.echo("\n".join(lines), err=err)
 

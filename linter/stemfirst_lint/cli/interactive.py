@@ -65,5 +65,6 @@ def _show(done: Done) -> None:
 
 def _text(name: str, text: str, color: str) -> None:
     click.secho(f"--- {name}", fg=color)
-    for line in text.splitlines() or [""]:
-        click.echo(click.style("| ", fg=color) + line)
+    for line in text.split("\n"):
+        shown = "".join(each if each.isprintable() or each == "\t" else "·" for each in line)
+        click.echo(click.style("| ", fg=color) + shown)

@@ -219,3 +219,16 @@ def test_what_fix_says_fits_into_80_columns(tmp_path: Path) -> None:
     made = run(".", cwd=tmp_path)
     assert "left:" in made.stdout
     assert max(map(len, made.stdout.splitlines())) <= 80, made.stdout
+
+
+def test_what_is_left_names_the_way_to_its_text_and_steers_no_terminal(tmp_path: Path) -> None:
+    rules = "Answer only from the policy of the shop, and name the paragraph. " * 20
+    (tmp_path / "app.py").write_text(
+        "def ask(client, question):\n"
+        f'    text = f"\\x1b]0;own\\x07 Think of {{question}} all the time.\\n\\n{rules}"\n'
+        '    client.chat.completions.create(messages=[{"role": "user", "content": text}])\n'
+    )
+    done = run("app.py", cwd=tmp_path)
+    assert "1 left. `--suggest` shows the text that you could write." in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "--suggest" not in run("--suggest", "app.py", cwd=tmp_path).stdout
