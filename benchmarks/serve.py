@@ -2,7 +2,7 @@
 
 Knows: five workloads of token ids (shared prefix, many tenants, multi-turn, no sharing, decode at
 batch 1), the same weights and precision for all, greedy, the same number of new tokens. Each
-peer is tuned first: a few settings on a small workload with shared prefixes, and the fastest is
+engine is tuned first: a few settings on a small workload with shared prefixes, and the fastest is
 taken. All run in the same call of this script, one after the other, and only ratios mean
 something. Run it on a machine that does nothing else:
 
@@ -35,8 +35,9 @@ NEW_TOKENS = 16
 DECODE_TOKENS = 128
 VOCAB = range(16, 4000)
 COST_ROUNDS = 31
-# (page, most tokens in a batch, most requests in it) of transformers' batching; (slots, one buffer)
-# of llama.cpp's.
+# Our page; of transformers' batching: page, most tokens in a batch, most requests in it; of
+# llama.cpp's server: slots, one buffer.
+OUR_PAGES = (16, 4)
 TRANSFORMERS_SETTINGS = (
     (64, 512, 1),
     (64, 512, 8),
@@ -152,9 +153,12 @@ def compare(given: argparse.Namespace, folder: Path, chosen: list[Workload]) -> 
         finally:
             engine.close()
 
-    run("ours", Ours(folder, threads, dtype))
+    makers: dict[str, Callable[[], Engine]] = {
+        f"pages of {page}": partial(Ours, folder, threads, dtype, page=page) for page in OUR_PAGES
+    }
+    run("ours", tuned("ours", makers, given.scale))
     if not given.without_transformers:
-        makers: dict[str, Callable[[], Engine]] = {
+        makers = {
             f"pages of {page}, {tokens} tokens and {running} requests a batch": partial(
                 Transformers,
                 folder,

@@ -102,12 +102,13 @@ class Ours:
         *,
         has_prefix_cache: bool = True,
         pool_tokens: int = OUR_POOL_TOKENS,
+        page: int = 16,
     ) -> None:
         self._server = _Process(
             [
                 *(sys.executable, "-m", "stemfirst.cli", "serve", "--port", "0"),
                 *("--model", str(folder), "--pool-tokens", str(pool_tokens), "--dtype", dtype),
-                *("--calibration-seconds", "0"),
+                *("--calibration-seconds", "0", "--page", str(page)),
                 "--enable-prefix-caching" if has_prefix_cache else "--no-prefix-caching",
             ],
             {"OMP_NUM_THREADS": str(threads)},
