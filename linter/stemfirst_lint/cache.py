@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stemfirst_lint.again import SUFFIX, TRACES
+from stemfirst_lint.again import TRACES
 from stemfirst_lint.footprint import (
     Changed,
     Look,
@@ -27,6 +27,7 @@ from stemfirst_lint.footprint import (
     places,
     settled_ns,
 )
+from stemfirst_lint.shown import SUFFIX
 from stemfirst_lint.source import OBSERVERS, OVERLAY, PROBES
 
 if TYPE_CHECKING:
@@ -212,8 +213,15 @@ class Cache:
 
     def tell(self, judged: Sequence[Judged]) -> None:
         """Tell the traces of this process what results hang on that it did not see itself."""
+        read = {path for part in judged for path in part.modules}
+        quiet = {
+            path
+            for path, noted in self._files.items()
+            if noted[3] is None and os.path.abspath(path) not in read
+        }
         for trace in TRACES:
             trace.is_told = bool(self._files or self._islands)
+            trace.quiet |= quiet
             for path, (size_bytes, time_ns, digest, _) in self._files.items():
                 trace.known[path] = (size_bytes, time_ns, digest)
             for part in judged:

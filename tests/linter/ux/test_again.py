@@ -255,6 +255,47 @@ def test_a_touched_file_and_a_passing_folder_change_nothing(project, check) -> N
     assert check().is_again
 
 
+@pytest.mark.parametrize("is_old", [False, True], ids=["now", "long ago"])
+def test_an_edit_of_a_file_without_prompts_is_answered_without_work(
+    is_old: bool, project, check
+) -> None:
+    first = settle(project, check)
+    for text in ("def f(x):\n    return '\\d' + x\n", "", "import shop.app\n"):
+        (project / "plain3.py").write_text(text)
+        if is_old:
+            age(project)
+        shown = check()
+        assert shown.is_again
+        assert shown.same(first)
+        assert check("--no-cache").same(first)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["def broken(:\n", NEW, "x = '\n", "# -*- coding: utf-7 -*-\n", "\ufeffx = 1\n", "x = 1\0\n"],
+    ids=["broken", "a prompt", "half a string", "an encoding", "a mark", "a null"],
+)
+def test_an_edit_that_brings_a_prompt_or_an_error_is_seen(text: str, project, check) -> None:
+    settle(project, check)
+    (project / "plain3.py").write_text(text)
+    shown = check()
+    assert not shown.is_again
+    assert shown.same(check("--no-cache"))
+    (project / "plain3.py").write_text("x = 2\n")
+    assert check().same(check("--no-cache"))
+
+
+def test_a_file_that_comes_to_be_read_by_prompts_counts_from_then_on(project, check) -> None:
+    settle(project, check)
+    app = project / "shop/app.py"
+    app.write_text(APP.replace("shop.tools", "plain3"))
+    (project / "plain3.py").write_text(TOOLS)
+    age(project)
+    settle(project, check)
+    (project / "plain3.py").write_text("def name_of(thing):\n    return 'the same'\n")
+    assert check().same(check("--no-cache"))
+
+
 def test_a_file_written_just_now_is_looked_at_each_time_until_its_time_tells(
     project, check
 ) -> None:
@@ -277,7 +318,7 @@ def test_what_a_run_wrote_elsewhere_is_done_each_time(project, check) -> None:
     assert not check("--fix").is_again
 
 
-@pytest.mark.parametrize("damage", [b"", b"stemfirst shown 1\n", b"stemfirst shown 1 a b\n", None])
+@pytest.mark.parametrize("damage", [b"", b"stemfirst shown 2\n", b"stemfirst shown 2 a b\n", None])
 def test_a_damaged_record_is_none(damage: bytes | None, project, check) -> None:
     first = settle(project, check)
     (record,) = (project / FOLDER).glob("*" + again.SUFFIX)
