@@ -24,6 +24,7 @@ from stemfirst_lint.fix.purity import Effect, effect_of
 from stemfirst_lint.fix.safety import Refusal
 from stemfirst_lint.fix.spelling import spell
 from stemfirst_lint.fix.splice import decoded
+from stemfirst_lint.fix.windows import in_steps
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Applicability, Finding, Location, Template
 from stemfirst_lint.source import Source, read_bytes
@@ -72,7 +73,7 @@ def mended(text: str, finding: Finding, template: Template | None) -> Mended:
     span = _span(source, finding.location)
     match finding.code:
         case "SF401":
-            return _in_steps(tree, source, span)
+            return _windowed(tree, source, span)
         case "SF503":
             return _split(tree, source, span, template)
         case "SF203":
@@ -107,42 +108,13 @@ def _at(tree: ast.AST, source: Source, span: tuple[int, int]) -> Iterator[ast.ex
             yield node
 
 
-# Windows
-
-
-def _in_steps(tree: ast.AST, source: Source, span: tuple[int, int]) -> Mended:
-    """`history[-n:]` loses a message a turn; in steps of half a window it loses many, rarely."""
-    for node in _at(tree, source, span):
-        match node:
-            case ast.Subscript(
-                value=ast.Name() | ast.Attribute() as history,
-                slice=ast.Slice(
-                    lower=ast.UnaryOp(op=ast.USub(), operand=size), upper=None, step=None
-                ) as cut,
-            ):
-                break
-    else:
-        raise CallError("the window is no slice like `history[-n:]`")
-    assert isinstance(cut.lower, ast.UnaryOp)
-    shown, limit = ast.unparse(history), ast.unparse(size)
-    match size:
-        case ast.Constant(value=int(count)) if count >= 4:
-            step = str(count // 2 - count // 2 % 2)  # even: a question goes with its answer
-        case ast.Name() | ast.Attribute():
-            step = f"max(1, {limit} // 2)"
-        case _:
-            raise CallError("the size of the window is too small, or an expression")
-    # rounded up, so that the window never grows beyond its limit
-    rounded = f"{int(step) - 1}" if step.isdigit() else f"{step} - 1"
-    new = f"(max(0, len({shown}) - {limit}) + {rounded}) // {step} * {step}"
-    start, end = source.span(cut.lower)
-    space = " " if source.text[end : end + 1] == ":" else ""
+def _windowed(tree: ast.AST, source: Source, span: tuple[int, int]) -> Mended:
+    """A history that loses a message a turn loses many, rarely, instead."""
     note = Refusal(
         "between two cuts fewer messages are sent, down to half as many",
         "summarise what is dropped, or raise the limit",
     )
-    edit = Edit(start, end, new + space)
-    return Mended((edit,), Applicability.RISKY, (note,), "cut in steps")
+    return Mended(in_steps(tree, source, span), Applicability.RISKY, (note,), "cut in steps")
 
 
 # Markers

@@ -63,6 +63,57 @@ def test_a_window_is_left_to_a_person(tmp_path: Path) -> None:
     assert left.applicability is RISKY
 
 
+POPPED = (
+    "def ask(client, history, text):\n"
+    "    history.append(text)\n"
+    "    LOOP len(history) > 20:\n"
+    "        history.pop(FIRST)\n"
+    "    return client.chat.completions.create(messages=history)\n"
+)
+
+
+@pytest.mark.parametrize("loop", ["while", "if"])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("operator", [">", ">="])
+def test_a_history_that_is_popped_is_cut_rarely(
+    loop: str, first: int, operator: str, tmp_path: Path
+) -> None:
+    """The first message stays where `pop(1)` kept it."""
+    source = POPPED.replace("LOOP", loop).replace("FIRST", str(first)).replace(">", operator)
+    new, outcome = fixed(tmp_path, source)
+    assert not outcome.remaining
+    names: dict[str, object] = {}
+    exec(new.replace("client.chat.completions.create(messages=history)", "history"), names)
+    ask = names["ask"]
+    assert callable(ask)
+    history: list[int] = []
+    cuts = 0
+    for turn in range(100):
+        length = len(history)
+        ask(None, history, turn)
+        cuts += len(history) <= length
+        assert 20 - 10 <= len(history) + (operator == ">=") <= 20 or turn < 20
+        assert history[-1] == turn
+        assert history[0] == 0 or not first
+        assert history[first:] == list(range(turn + 1 - len(history) + first, turn + 1))
+    assert cuts <= 100 / 10
+
+
+ODD_POPS = {
+    "something else beside it": POPPED.replace("pop(FIRST)", "pop(0); print(text)"),
+    "another condition": POPPED.replace("len(history) > 20", "text").replace("FIRST", "0"),
+    "a comment": POPPED.replace("pop(FIRST)", "pop(0)\n        # bye\n        history.pop(0)"),
+}
+
+
+@pytest.mark.parametrize("source", ODD_POPS.values(), ids=ODD_POPS)
+def test_a_history_that_is_popped_in_another_way_stays(source: str, tmp_path: Path) -> None:
+    source = source.replace("LOOP", "if")
+    new, outcome = fixed(tmp_path, source)
+    assert new == source
+    assert {left.applicability for left in outcome.rewrites[0].left} == {None}
+
+
 BLOCK = (
     "import time\n\n\ndef ask(client, history):\n"
     "    return client.messages.create(messages=history, system=[\n"
