@@ -95,6 +95,7 @@ def _popped(tree: ast.AST, source: Source, call: ast.Call, history: ast.expr) ->
             raise WindowError(f"the condition is not `len({shown}) > …`")
     first = call.args[0]
     assert isinstance(first, ast.Constant)
+    assert isinstance(first.value, int)
     kept = f"{first.value} " if first.value else ""
     behind = f" + {first.value}" if first.value else ""
     new = f"del {shown}[{kept}: len({shown}) - {ast.unparse(size)} + {_step(size)}{more}{behind}]"
