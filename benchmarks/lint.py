@@ -8,7 +8,9 @@ quiet machine, the median of some rounds; every ratio is of one run over this tr
 most that the process and its children held together at one time: proportional set sizes (a page
 that two processes share counts half for each), looked at 50 times a second in a round of its own.
 Warm is the same command line once more, whose output is shown again; "results alone" is another
-command line, which lists and looks up all files and has nothing to judge.
+command line, which lists and looks up all files and has nothing to judge. A changed file has one
+more line of code each time; it is either one without prompts that no prompt hangs on, as most files
+of the tree are, or one with a message, for which all that is joined to it is judged anew.
 `import ast` is the whole process `python -c "import ast"`. pcdlint reads one file at a time and has
 five rules; ruff is written in Rust and stands here for the record. Neither looks for what stemfirst
 looks for.
@@ -30,12 +32,19 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
+from stemfirst_lint.files import is_test
+from stemfirst_lint.hints import may_hold_prompts
+
 PACKAGES = (
     "llama-index-core", "langchain", "langchain-community", "ragas", "deepeval", "paper-qa",
     "agno", "semantic-kernel", "nemoguardrails", "griptape", "swarms", "llmware",
 )  # fmt: skip
 PEERS = ("pcdlint", "ruff")
 _LOOK_S = 0.02
+_ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+}
+"""As users have it: Python keeps what it compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,9 @@ def measure(command: list[str], cwd: Path, rounds: int, before: str | None = Non
     for _ in range(rounds):
         prepare()
         start = time.perf_counter()
-        code = subprocess.run(command, cwd=cwd, check=False, capture_output=True).returncode
+        code = subprocess.run(
+            command, cwd=cwd, check=False, capture_output=True, env=_ENVIRONMENT
+        ).returncode
         seconds.append(time.perf_counter() - start)
     prepare()
     return Run(median(seconds), peak_mib(command, cwd), code)
@@ -69,7 +80,7 @@ def peak_mib(command: list[str], cwd: Path) -> float:
     """Return the most memory that a command and its children hold together; 0 where unknown."""
     with subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        start_new_session=True, env=_ENVIRONMENT,
     ) as process:  # fmt: skip
         peak_kib = 0
         while process.poll() is None:
@@ -123,12 +134,37 @@ def peer(name: str, folder: Path) -> Path:
     return place / "bin" / name
 
 
-def touch_one(root: Path, package: str) -> str:
-    """A shell command that changes one file that holds a prompt, and only its end."""
-    for path in sorted((root / package).rglob("*.py")):
-        if b'"role"' in path.read_bytes() and "test" not in path.as_posix():
-            return f"printf '# %s\\n' \"$(date +%N)\" >> '{path.relative_to(root)}'"
-    raise SystemExit(f"no file with a message in {package}")
+def edit_one(root: Path, package: str, *, has_prompt: bool) -> str:
+    """A shell command that adds a line of code to a file.
+
+    Args:
+        root: the tree.
+        package: where to look for the file.
+        has_prompt: True for the first file with a message; False for the first of some size
+            without any sign of a prompt that no other file of the package names.
+    """
+    files = [
+        path
+        for path in sorted((root / package).rglob("*.py"))
+        if not is_test(str(path.relative_to(root)))
+    ]
+    texts = {path: path.read_bytes() for path in files}
+    for path, data in texts.items():
+        if has_prompt:
+            is_wanted = b'"role"' in data
+        else:
+            name = path.stem.encode()
+            others = (text for other, text in texts.items() if other != path)
+            is_wanted = (
+                len(data) > 3000
+                and not may_hold_prompts(data)
+                and not path.stem.startswith("__")
+                and not any(name in text for text in others)
+            )
+        if is_wanted:
+            line = "printf 'edited_%s = 1\\n' \"$(date +%N)\""
+            return f"{line} >> '{path.relative_to(root)}'"
+    raise SystemExit(f"no file of that kind in {package}")
 
 
 def main() -> None:
@@ -160,8 +196,11 @@ def main() -> None:
             "warm, results alone": measure(
                 [*check, "--output-file", os.devnull], root, options.rounds
             ),
-            f"one changed file ({changed})": measure(
-                check, root, options.rounds, touch_one(root, changed)
+            f"one changed file without prompts ({changed})": measure(
+                check, root, options.rounds, edit_one(root, changed, has_prompt=False)
+            ),
+            f"one changed file with a prompt ({changed})": measure(
+                check, root, options.rounds, edit_one(root, changed, has_prompt=True)
             ),
             "import ast": measure([sys.executable, "-c", "import ast"], root, 4 * options.rounds),
             "pcdlint": measure([str(peers["pcdlint"]), "."], root, options.peer_rounds),
@@ -175,11 +214,12 @@ def main() -> None:
     for name, run in runs.items():
         speed = "" if name == "import ast" else f"{lines / run.seconds:,.0f}"
         print(f"| {name} | {run.seconds:.3f} | {speed} | {run.peak_mib:.0f} |")
-    cold, warm, _, one, ast, pcdlint, ruff = runs.values()
+    cold, warm, _, quiet, one, ast, pcdlint, ruff = runs.values()
     print(
         f"\ncold {pcdlint.seconds / cold.seconds:.1f} times pcdlint's speed, "
         f"{ruff.seconds / cold.seconds:.2f} times ruff's; warm {cold.seconds / warm.seconds:.1f} "
-        f"times cold; one changed file {one.seconds / ast.seconds:.1f} times `import ast`"
+        f"times cold; one changed file {quiet.seconds / ast.seconds:.1f} times `import ast` "
+        f"without prompts, {one.seconds / ast.seconds:.1f} times with one"
     )
     print(json.dumps({
         "date": date.today().isoformat(), "python": platform.python_version(), "lines": lines,
