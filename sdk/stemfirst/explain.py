@@ -19,7 +19,7 @@ from stemfirst.causes import cause_of
 from stemfirst.divergence import WINDOW, Difference, Divergence, Run, diverge
 from stemfirst.errors import PromptError
 from stemfirst.losses import LEAST_LOST_BYTES
-from stemfirst.missed import EXPECTED
+from stemfirst.missed import EXPECTED, GONE
 from stemfirst.references import KnownPrefixes
 from stemfirst.savings import Savings
 from stemfirst.tiers import Tier
@@ -180,7 +180,9 @@ def _ask(record: Mapping[str, Any], runs: tuple[Run, ...], server: str, model: s
     missed = savings.missed
     is_own_text = missed is not None and missed.tier is not None and missed.tier >= Tier.REQUEST
     # Nothing is known here of what was sent before, so nothing is blamed; the place is shown.
-    return 1 if missed is not None and missed.reason not in EXPECTED and not is_own_text else 0
+    if missed is None or is_own_text:
+        return 0
+    return 0 if missed.reason in EXPECTED or missed.reason in GONE else 1
 
 
 def _explained(

@@ -19,11 +19,15 @@ from stemfirst.wire import Estimate, MissPlace
 EXPECTED = {
     "first_seen": "were read for the first time",
     "prompt_grew": "were new behind what was cached",
-    "evicted": "had been evicted from the cache",
-    "flushed": "had been flushed from the cache",
-    "weights_changed": "were read anew with the model's new weights",
 }
-"""Reasons that no change of the prompt would have avoided, and how a sentence says them."""
+"""Reasons that nothing would have avoided, and how a sentence says them."""
+
+GONE = {
+    "evicted": "they had been evicted: more is asked for than the cache holds",
+    "flushed": "the cache had been flushed",
+    "weights_changed": "the model's weights had been changed",
+}
+"""Why text that was cached once is not any more, as a clause; the prompt itself is the same."""
 
 REASONS = {
     "prompt_changed": "the prompt changed",
@@ -31,6 +35,10 @@ REASONS = {
     "cache_disabled": "the server's cache is off",
 }
 """Other reasons, as a clause behind "because"."""
+
+
+THE_SERVERS_OWN = frozenset({*GONE, "cache_disabled"})
+"""Reasons that no text explains, so that none is blamed."""
 
 
 class News(Enum):
@@ -78,10 +86,12 @@ class Missed:
 
     @property
     def is_avoidable(self) -> bool:
-        """Whether other code could have had some of these tokens from the cache.
+        """Whether other code, or a larger cache, could have had some of these tokens from it.
 
         A prompt that was built by tiers has nothing stable behind its request's own text.
         """
+        if self.reason in THE_SERVERS_OWN:
+            return True
         is_own_text = self.tier is not None and self.tier >= Tier.REQUEST
         is_news = self.news is not None or self.reason in EXPECTED
         return not is_news and not is_own_text and not self._is_other_tenants
@@ -110,6 +120,8 @@ class Missed:
         """Why: what changed, where it was built, the lint rule, and what mends it."""
         place = f"`{shown(self.origin)}`" if self.origin else self._place
         token = f" at token {self.at.token:,}" if self.at else ""
+        if self.reason in GONE:
+            return GONE[self.reason]
         if self.why is None:
             reason = REASONS.get(self.reason, self.reason.replace("_", " "))
             of = f" in {self.segment}" if self.segment else ""
@@ -128,6 +140,8 @@ class Missed:
     @property
     def cause(self) -> str:
         """The rule or the reason, and where: what calls of the same cause have in common."""
+        if self.reason in GONE:
+            return self.reason.replace("_", " ")
         what = str(self.why.rule) if self.why else self.reason.replace("_", " ")
         place = shown(self.origin) if self.origin else self._place
         return f"{what} at {place}" if place else what

@@ -17,8 +17,8 @@ from stemfirst.causes import HOLE
 from stemfirst.divergence import Run, runs_of
 from stemfirst.earlier import Parted
 from stemfirst.memory import Recalled
+from stemfirst.missed import THE_SERVERS_OWN, News
 from stemfirst.missed import Missed as Missed
-from stemfirst.missed import News
 from stemfirst.missed import money as money
 from stemfirst.missed import shown as shown
 from stemfirst.places import placed_in
@@ -294,7 +294,7 @@ def _compared(
     text behind the place; else it was new.
     """
     missed = savings.missed
-    if missed is None or not missed.is_avoidable:
+    if missed is None or not missed.is_avoidable or missed.reason in THE_SERVERS_OWN:
         return savings
     if rendered is not None:
         runs = runs_of(rendered)
@@ -315,7 +315,8 @@ def _compared(
         return savings
     # Nothing shows that it was sent before; what it left may be the chat template's alone.
     is_first = before is None and savings.cached_tokens == 0
-    return replace(savings, missed=replace(missed, news=News.PROMPT if is_first else News.TURN))
+    news = News.PROMPT if is_first else NEWS_OF.get(missed.tier, News.TURN)
+    return replace(savings, missed=replace(missed, news=news))
 
 
 def told_from(savings: Savings, olds: Sequence[Sequence[Run]], runs: Sequence[Run]) -> Savings:

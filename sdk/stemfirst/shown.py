@@ -20,7 +20,7 @@ from stemfirst.wire import MissPlace
 CHANGED = "prompt_changed"
 """A server's reason that says no more than that it holds another beginning."""
 
-NEWS_OF = {Tier.TENANT: News.TENANT, Tier.SESSION: News.CONVERSATION}
+NEWS_OF: dict[Tier | None, News] = {Tier.TENANT: News.TENANT, Tier.SESSION: News.CONVERSATION}
 """What is new where text of a tier was not seen before; of all others, the turn."""
 
 

@@ -16,6 +16,7 @@ from stemfirst_server.engine.request import GenerationRequest, SamplingParams, t
 from stemfirst_server.memory.cache import PageCache
 from stemfirst_server.memory.node import TOKEN_BYTES
 from stemfirst_server.model.loading import LoadedModel
+from stemfirst_server.savings.report import missed_tokens
 from stemfirst_server.steering.history import Cause, History
 from stemfirst_server.tiers.settings import TierSettings
 
@@ -81,7 +82,10 @@ def test_what_was_evicted_or_flushed_is_told_with_its_time(
     assert gone is not None
     assert gone.cause is Cause.EVICTED
     assert engine.survey(request("4", mine, "b")).gone is None, "another namespace's"
-    engine.submit(request("5", mine)).result(timeout=60)
+    counted = engine.submit(request("5", mine)).result(timeout=60).finish.report
+    assert counted.gone == gone
+    assert gone.pages * 16 == missed_tokens(counted, 16)[1] == 112 - counted.cached_tokens
+    assert engine.submit(request("again", mine)).result(timeout=60).finish.report.gone is None
     engine.flush()
     gone = engine.survey(request("6", mine)).gone
     assert gone is not None

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from stemfirst import Prompt, request, static, tenant
+from stemfirst import Prompt, hole, ledger, request, static, tenant
 from stemfirst.causes import CLOCK, Cause
 from stemfirst.prompt import Origin
 from stemfirst.savings import Missed, Savings, money, savings_of, shown
@@ -172,6 +172,28 @@ def test_money_is_shown_with_two_significant_digits(dollars, text):
 def test_an_origin_below_the_folder_is_shown_relative_to_it():
     assert shown(Origin(os.path.join(os.getcwd(), "a", "b.py"), 3)) == "a/b.py:3"
     assert shown(Origin("/elsewhere/b.py", 3)) == "/elsewhere/b.py:3"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("evicted", "because they had been evicted"),
+        ("flushed", "because the cache had been flushed"),
+        ("cache_disabled", "because the server's cache is off"),
+    ],
+)
+def test_what_the_server_did_is_not_blamed_on_the_text(reason, words):
+    prompt = Prompt(static("Be kind. " * 40, name="policy"), request(hole("q")))
+    before, now = prompt.render(q="Where?"), prompt.render(q="When?")
+    miss = Miss(96, reason, MissPlace(90, now.segments[1].at, 0))
+    report = report_to_json(Report(100, 0, 100, times(None), miss))
+    told = Savings.of({"model": "m", "stemfirst": report}, rendered=now, before=before)
+    assert told.missed.why is None
+    assert told.missed.is_avoidable
+    assert words in str(told)
+    book = ledger()
+    book.add(told)
+    assert book.misses()[0].cause.startswith(reason.replace("_", " "))
 
 
 def test_more_cached_than_there_was_is_told_as_what_it_is():

@@ -7,6 +7,7 @@ together. Knows no JSON and no HTTP; runs nothing on the device itself.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ if TYPE_CHECKING:
         RequestReport,
     )
     from stemfirst_server.tenants import Tenant
+
+_log = logging.getLogger("stemfirst.server")
 
 _Made = TypeVar("_Made")
 
@@ -249,13 +252,19 @@ class Service:
         """Hand a request to the engine, and account for it when it ends."""
 
         def receive(event: Event) -> None:
-            if isinstance(event, FinishEvent):
+            if not isinstance(event, FinishEvent):
+                on_event(event)
+                return
+            try:
                 self._account(event, request)
                 self._keep(event, request)
+            except Exception:  # noqa: BLE001
+                # Bookkeeping; whoever waits for the answer gets it all the same.
+                _log.exception("request %s could not be accounted for", request.request_id)
+            try:
                 on_event(event)
+            finally:
                 self._shadows.ended(request, event)
-                return
-            on_event(event)
 
         self._shadows.began()
         try:
@@ -307,6 +316,7 @@ class Service:
             counted,
             self._saved(counted),
             self._missed(counted),
+            lost_tokens=missed_tokens(counted, self.config.page)[1],
             reason=reason,
             place=place,
             uses=hints.count_uses(prompt.encoded, counted.cached_tokens, placement, segments),
@@ -327,6 +337,7 @@ class Service:
                 ttl_s=request.ttl_s,
                 name=None,
             )
+            self.prefixes.confirm(made)
             data = request.token_ids.tobytes()
             self.engine.pin_soon(made.id, request.namespace, data, request.ttl_s)
 

@@ -133,12 +133,12 @@ async def explained(body: ChatRequest, request: Request, service: Service) -> di
     report = service.report(counted, prompt, body.stemfirst, request.state.api_key)
     why = None
     if report.missed is not None:
-        is_gone = found.gone is not None and report.missed.reason != "cache_disabled"
-        reason = str(found.gone.cause) if is_gone and found.gone else report.missed.reason
+        reason = report.missed.reason
         is_elsewhere = found.elsewhere_tokens - found.cached_tokens >= service.config.page
-        if is_elsewhere and not is_gone and reason != "cache_disabled":
+        if is_elsewhere and found.gone is None and reason != "cache_disabled":
             reason = "other_namespace"
-        report = replace(report, missed=replace(report.missed, reason=reason))
+            report = replace(report, missed=replace(report.missed, reason=reason))
+        is_gone = found.gone is not None and reason != "cache_disabled"
         why = {"reason": reason, "at_s": found.gone.at_s if is_gone and found.gone else None}
     elif not found.cached_tokens:
         # Too short to be cached at all, so nothing was missed.
@@ -172,6 +172,7 @@ def _as_counted(found: Survey, prompt_tokens: int) -> RequestReport:
         chunks=(),
         host_tokens=found.host_tokens,
         disk_tokens=found.disk_tokens,
+        gone=found.gone,
     )
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from stemfirst_server.memory.node import EvictedRun
     from stemfirst_server.model.loading import LoadedModel
     from stemfirst_server.steering.survey import Survey
+    from stemfirst_server.tiers.disk import Place
     from stemfirst_server.tiers.settings import TierSettings
     from stemfirst_server.tiers.tiers import Tiers
 
@@ -92,6 +93,7 @@ class Engine:
         self.history = History(self.config.page)
         self._cache.on_evict = self._evicted
         self._scheduler = Scheduler(self._cache, self.config)
+        self._scheduler.history = self.history
         self._shared = SharedRuns(self._scheduler.pins, made.pool.copy)
         self._scheduler.sources = (self._shared, *([self.tiers] if self.tiers else []))
         self._end_tokens = frozenset(loaded.info.end_token_ids)
@@ -202,7 +204,7 @@ class Engine:
         """
         freed: int = self._between_steps(lambda: self._flush(cause))
         if self.tiers is not None:
-            self.tiers.flush()
+            self.tiers.clear_disk()
         return freed
 
     def trim(self, belongs: Callable[[str], bool], most_tokens: int) -> None:
@@ -219,7 +221,13 @@ class Engine:
             ConfigError: requests run, or the weights are another model's; nothing has changed.
             EngineStoppedError: the engine is not running.
         """
-        freed: int = self._between_steps(lambda: self._reload(loaded))
+        place: Place | None = None
+        if self.tiers is not None:
+            pool = self._made.pool
+            place = self.tiers.place_of(lambda: fingerprint(loaded.model, pool, self.config))
+        freed: int = self._between_steps(lambda: self._reload(loaded, place))
+        if self.tiers is not None:
+            self.tiers.clear_disk()
         return freed
 
     def pin(
@@ -328,7 +336,7 @@ class Engine:
         if self.tiers is not None:
             self.tiers.keep(run)
 
-    def _reload(self, loaded: LoadedModel) -> int:
+    def _reload(self, loaded: LoadedModel, place: Place | None) -> int:
         if self._scheduler.running or self._scheduler.waiting:
             raise ConfigError(
                 "weights cannot change under running requests: drain the server first"
@@ -338,17 +346,16 @@ class Engine:
         self._stepper = Stepper(self._runner, is_each_alone=self.config.is_deterministic)
         self.info = made.info
         self._end_tokens = frozenset(loaded.info.end_token_ids)
-        freed = self._flush(Cause.WEIGHTS_CHANGED)
-        if self.tiers is not None:
-            self.tiers.flush()
-            self.tiers.rename(lambda: fingerprint(loaded.model, made.pool, self.config))
-        return freed
+        return self._flush(Cause.WEIGHTS_CHANGED, place)
 
     def _pinned(self) -> frozenset[str]:
         self._scheduler.pins.expire(time.perf_counter())
         return self._scheduler.pins.names()
 
-    def _flush(self, cause: Cause) -> int:
+    def _flush(self, cause: Cause, place: Place | None = None) -> int:
+        if self.tiers is not None:
+            # In the same moment as the device, which would get it back from there.
+            self.tiers.forget(place)
         self._scheduler.pins.clear()
         tree = self._cache.tree
         for node in tree.nodes():
@@ -523,9 +530,11 @@ class Engine:
 
     def _soon(self, run: Callable[[], object]) -> None:
         """Have something run in the engine's thread; nothing, if that is ending."""
+        outcome: Future[Any] = Future()
+        outcome.add_done_callback(_log_fault)
         with self._live_lock:
             if self._is_open:
-                self._inbox.put(Job(run, Future()))
+                self._inbox.put(Job(run, outcome))
 
     def _between_steps(self, run: Callable[[], Any]) -> Any:
         """Run something in the engine's thread, or here if that has not started or has ended."""
@@ -539,3 +548,10 @@ class Engine:
                 raise EngineStoppedError("the engine is stopping")
             self._inbox.put(job)
         return job.outcome.result()
+
+
+def _log_fault(outcome: Future[Any]) -> None:
+    """Tell of what nobody waits for, unless the engine was ending."""
+    fault = outcome.exception()
+    if fault is not None and not isinstance(fault, EngineStoppedError):
+        _log.error("something to do between two steps failed", exc_info=fault)

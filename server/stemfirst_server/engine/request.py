@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from stemfirst_server.engine.constraint import Constraint
+    from stemfirst_server.steering.history import Gone
 
 TokenArray = npt.NDArray[np.int32]
 
@@ -246,6 +247,7 @@ class RequestReport:
         chunks: the prefill chunks in order.
         host_tokens: of the cached ones, those whose KV lay in the host's memory.
         disk_tokens: of the cached ones, those whose KV was read from disk.
+        gone: what became of the pages behind the cached ones, where they were cached once.
     """
 
     prompt_tokens: int
@@ -265,6 +267,7 @@ class RequestReport:
     chunks: tuple[ChunkSpan, ...]
     host_tokens: int = 0
     disk_tokens: int = 0
+    gone: Gone | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stemfirst_server.memory.cache import PageCache
     from stemfirst_server.memory.divergence import Divergence
     from stemfirst_server.memory.node import Match
+    from stemfirst_server.steering.history import History
 
 _AGEING_TOKENS = 1000.0
 _MOST_AGE_S = 10.0
@@ -53,11 +54,13 @@ class Scheduler:
 
     Attributes:
         sources: what a match may gain from, asked in this order before each.
+        history: what was cached once, to tell a request what it might have found.
     """
 
     def __init__(self, cache: PageCache, config: EngineConfig) -> None:
         self.cache = cache
         self.sources: tuple[Source, ...] = ()
+        self.history: History | None = None
         self.pins = Pins(cache)
         self.page = cache.page
         self.config = config
@@ -371,6 +374,9 @@ class Scheduler:
             sequence.started_at = now
             sequence.divergence_token = diverged.token
             sequence.is_diverged = diverged.is_changed
+            if self.history is not None and sequence.request.can_read_cache:
+                page = diverged.token // self.page
+                sequence.gone = self.history.find(namespace, data, page)
         hit = min(found.tokens, sequence.prompt_tokens)
         sequence.cached_tokens += max(0, hit - sequence.accounted_tokens)
         return True

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stemfirst_server.memory.arrival import BroughtBack
+    from stemfirst_server.steering.history import Gone
 
 _NO_PAGES: PageArray = np.empty(0, dtype=np.int32)
 
@@ -92,6 +93,7 @@ class Sequence:
         self.cache_write_tokens = 0
         self.divergence_token = 0
         self.is_diverged = False
+        self.gone: Gone | None = None
         self.preemptions = 0
         self.load_ms = 0.0
         self._host_tokens = 0
@@ -205,6 +207,7 @@ class Sequence:
             output_tokens=len(self.output),
             divergence_token=self.divergence_token,
             is_diverged=self.is_diverged,
+            gone=self.gone,
             queue_ms=(started - self.submitted_at) * 1e3,
             prefill_ms=sum(span.ms for span in self.spans),
             load_ms=self.load_ms + self.request.prefetch_ms,

@@ -39,7 +39,8 @@ class Price:
 def reason_of(counted: RequestReport, *, page: int, has_prefix_cache: bool) -> str | None:
     """Return why prompt tokens were computed, or None where no cache could have saved them.
 
-    `cache_disabled`; `first_seen`: not even the first token was cached; `prompt_changed`:
+    `cache_disabled`; `evicted`, `flushed`, `weights_changed`: the prompt goes on with what was
+    cached once; `first_seen`: not even the first token was cached; `prompt_changed`:
     something else was cached at the place of divergence; `below_page`: what was cached does not
     fill a page; `prompt_grew`: all that was cached was used, and the prompt goes on. None: only
     the rest of the last page was computed, which always is.
@@ -49,6 +50,8 @@ def reason_of(counted: RequestReport, *, page: int, has_prefix_cache: bool) -> s
     # The last token is always computed, and only whole pages are kept.
     if counted.cached_tokens >= (counted.prompt_tokens - 1) // page * page:
         return None
+    if counted.gone is not None:
+        return counted.gone.cause.value
     if counted.divergence_token == 0:
         return "first_seen"
     if counted.is_diverged:
@@ -61,9 +64,12 @@ def reason_of(counted: RequestReport, *, page: int, has_prefix_cache: bool) -> s
 def missed_tokens(counted: RequestReport, page: int) -> tuple[int, int, int]:
     """Return a prompt's tokens as (cached, computed though they might have been cached, rest).
 
-    The last token is always computed, and only whole pages are cached.
+    The last token is always computed, and only whole pages are cached. Where pages are gone, it is
+    they that might have been.
     """
     cacheable = max(counted.cached_tokens, (counted.prompt_tokens - 1) // page * page)
+    if counted.gone is not None:
+        cacheable = min(cacheable, counted.cached_tokens + counted.gone.pages * page)
     return (
         counted.cached_tokens,
         cacheable - counted.cached_tokens,
@@ -76,6 +82,7 @@ def build_report(
     saved: SavedTime | Unestimated,
     lost: SavedTime | Unestimated = Unestimated.TOO_FEW,
     *,
+    lost_tokens: int = 0,
     reason: str | None,
     place: MissPlace | None,
     uses: Uses | None,
@@ -88,6 +95,7 @@ def build_report(
         counted: the engine's account.
         saved: the cost model's estimate, or why it has none to give.
         lost: its estimate of what the missed tokens took, or why it has none.
+        lost_tokens: how many of them were cached once, where the reason is that they are gone.
         reason: why tokens were computed; None if nothing was missed.
         place: where the prompt left everything cached.
         uses: tokens by tier and segment; None without valid hints.
@@ -109,7 +117,15 @@ def build_report(
             prefill_ms_saved=_estimate(saved, counted.load_ms),
             unestimated=_why_not(saved),
         ),
-        missed=_miss(counted, lost, reason, place, price) if reason is not None else None,
+        missed=_miss(
+            counted.computed_tokens if counted.gone is None else lost_tokens,
+            lost,
+            reason,
+            place,
+            price,
+        )
+        if reason is not None
+        else None,
         cost=_cost(counted, saved, price),
         unpriced=NO_PRICE if price is None else _why_not(saved),
         tiers=uses.tiers if uses else None,
@@ -145,7 +161,7 @@ def sum_of(counted: RequestReport, saved: SavedTime | Unestimated) -> Sum:
 
 
 def _miss(
-    counted: RequestReport,
+    tokens: int,
     lost: SavedTime | Unestimated,
     reason: str,
     place: MissPlace | None,
@@ -153,7 +169,7 @@ def _miss(
 ) -> Miss:
     cost = price.of(lost.ms) if isinstance(lost, SavedTime) and price is not None else None
     estimate = _estimate(lost, 0.0)
-    return Miss(counted.computed_tokens, reason, place, estimate, cost, _why_not(lost))
+    return Miss(tokens, reason, place, estimate, cost, _why_not(lost))
 
 
 def _why_not(saved: SavedTime | Unestimated) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -33,15 +33,17 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A page's end.
+    """The end of a page, and of how many that stood behind it.
 
     Attributes:
-        cause: why.
+        cause: why the first one went.
         at_s: when, seconds since 1970.
+        pages: in a row, this one among them.
     """
 
     cause: Cause
     at_s: float
+    pages: int = 1
 
 
 class History:
@@ -78,12 +80,16 @@ class History:
 
     def find(self, namespace: str, data: bytes, page: int) -> Gone | None:
         """Return the end of a page of `data`; None: it was never there, or that is forgotten."""
-        end = (page + 1) * self._page_bytes
-        if len(data) < end:
-            return None
-        name = next(self._names(namespace, data[:end], page))
+        first: Gone | None = None
+        pages = 0
         with self._lock:
-            return self._gone.get(name)
+            for name in self._names(namespace, data, page):
+                gone = self._gone.get(name)
+                if gone is None:
+                    break
+                first = first or gone
+                pages += 1
+        return replace(first, pages=pages) if first is not None else None
 
     def check(self) -> None:
         """The class's invariant."""

@@ -93,6 +93,10 @@ def test_a_flush_is_a_reason(http: httpx.Client, policy: str) -> None:
     assert told["stemfirst"]["cached_tokens"] == 0
     assert told["why"]["reason"] == "flushed"
     assert told["why"]["at_s"] > 10**9
+    missed = post(http, CHAT, body(policy))["stemfirst"]["missed"]
+    assert missed["reason"] == told["stemfirst"]["missed"]["reason"] == "flushed"
+    assert missed["tokens"] == told["stemfirst"]["missed"]["tokens"]
+    assert post(http, CHAT, body(policy))["stemfirst"]["missed"] is None
 
 
 def test_a_flush_forgets_prefixes_that_were_kept_by_name(http: httpx.Client) -> None:
