@@ -14,7 +14,46 @@ from stemfirst.divergence import Run
 from stemfirst.errors import PromptError
 from stemfirst.segments import Origin, Path
 from stemfirst.tiers import Tier
+from stemfirst.usage import mapping_of
 from stemfirst.wire import BODY_FIELD
+
+_PACKAGES = frozenset({"openai", "anthropic"})
+_NOT_GIVEN = frozenset({"NotGiven", "Omit"})
+"""What the client packages call the arguments that nobody gave."""
+
+
+def as_sent(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body as a client package sends it: without what was not given, objects as fields.
+
+    Containers are copied and an iterator is left unread: the package reads it, once.
+    """
+    try:
+        return {
+            str(name): _plain(value) for name, value in body.items() if not _is_not_given(value)
+        }
+    except RecursionError:  # the package says what is wrong with it
+        return {str(name): value for name, value in body.items() if not _is_not_given(value)}
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    fields = mapping_of(value)
+    if fields is None:
+        return value
+    is_unset = fields is not value  # an object's: what it leaves unset is not sent
+    return {
+        key: _plain(item)
+        for key, item in fields.items()
+        if not _is_not_given(item) and not (is_unset and item is None)
+    }
+
+
+def _is_not_given(value: object) -> bool:
+    kind = type(value)
+    return kind.__name__ in _NOT_GIVEN and kind.__module__.partition(".")[0] in _PACKAGES
 
 
 def runs_of_record(record: Mapping[str, Any]) -> tuple[Run, ...]:

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
+from stemfirst.bodies import as_sent
 from stemfirst.chain import ChainKey
 from stemfirst.discovery import is_foreign
 from stemfirst.entered import memory_here, open_entry
@@ -301,28 +302,28 @@ def start(options: Any, *, base_url: str, api_key: object) -> Call | None:
     if path not in WATCHED_PATHS:
         return None
     rendered, naming = _sending.get() or (None, None)
+    given = as_sent(options.json_data) if isinstance(options.json_data, Mapping) else None
     sent = None
     if has_observers():
-        body = options.json_data
-        if naming is not None and isinstance(body, Mapping):
+        body = given or {}
+        if naming is not None:
             body = in_full(body, naming.whole)  # a name would mean nothing to its reader
         sent = Sent(
             path=path,
             base_url=base_url,
-            body=body if isinstance(body, Mapping) else {},
+            body=body,
             at_s=time.time(),
             rendered=rendered,
             session_id=_session_of(options.headers),
             key=ChainKey.derive(api_key) if isinstance(api_key, str) and api_key else None,
         )
-    whole = options.json_data if naming is None else None
     return Call(
         provider=base_url,
         rendered=rendered,
         sent=sent,
         naming=naming,
         api_key=api_key,
-        body=whole if isinstance(whole, Mapping) else None,
+        body=given if naming is None else None,
     )
 
 

@@ -1,20 +1,26 @@
 """Request bodies without their text: keyed digests of the same length in its place.
 
-Knows which strings of a request are text and which are settings. Each line of a text becomes
-as many letters, chained in steps of `STEP_BYTES`: equal lines stay equal, two texts part
-where they parted (to a step), lengths stay, and nobody without the key can test a guess.
-What remains readable: roles, types, models, tool names, ids, numbers, where lines end.
+Knows which strings of a request are text and which are settings. Each sentence of a line becomes
+as many letters, chained in steps of `STEP_BYTES`: equal sentences stay equal whatever stands
+before them, two texts part where they parted (to a step), lengths stay, and nobody without the
+key can test a guess.
+What remains readable: roles, types, models, tool names, ids, numbers, where lines and sentences
+end.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 STEP_BYTES = 8
 """How finely the place of a difference is kept."""
+
+_SENTENCE_END = re.compile(r"([.!?;] +)")
+"""Where audit cuts lines that are long; these characters stay as they are."""
 
 _LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
 """No digits: a digest must not look like the random ids that audit looks for."""
@@ -54,7 +60,7 @@ def redacted_body(body: Mapping[str, Any], key: bytes) -> dict[str, Any]:
 
 
 def redacted_text(text: str, key: bytes) -> str:
-    """Return letters of the text's length in UTF-8, line by line."""
+    """Return letters of the text's length in UTF-8, sentence by sentence."""
     return _Redaction(key).text(text)
 
 
@@ -83,8 +89,12 @@ class _Redaction:
 
     def _line(self, line: str) -> str:
         words = line.rstrip("\r\n")
-        end = line[len(words) :]
-        data = words.encode("utf-8", "surrogatepass")
+        parts = _SENTENCE_END.split(words)  # sentences, and between them their ends
+        hidden = [self._sentence(part) if i % 2 == 0 else part for i, part in enumerate(parts)]
+        return "".join(hidden) + line[len(words) :]
+
+    def _sentence(self, sentence: str) -> str:
+        data = sentence.encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(key=self._key, digest_size=STEP_BYTES)
         steps = []
         # The last step takes what is left over: a digest cut to one digit would hide a change.
@@ -94,4 +104,4 @@ class _Redaction:
             step = data[start:] if number + 1 == count else data[start : start + STEP_BYTES]
             digest.update(step)
             steps.append(digest.hexdigest()[: len(step)].translate(_LETTERS))
-        return "".join(steps) + end
+        return "".join(steps)

@@ -15,6 +15,7 @@ from stemfirst.redaction import redacted_body, redacted_text
 
 SECRET = "The launch code is swordfish."
 KEY = b"k" * 32
+NAMES = ["price", "weight", "colour", "origin", "warranty", "return", "carrier", "customs"]
 
 
 @pytest.fixture
@@ -103,6 +104,36 @@ def test_streams_failures_and_other_clients_are_recorded(peer, client, tmp_path)
     assert (third["status"], third["response"]) == ("failed", {})
 
 
+def test_what_was_not_given_to_a_client_is_not_written(peer, tmp_path):
+    anthropic = pytest.importorskip("anthropic", reason="pip install anthropic")
+    path, url = tmp_path / "calls.jsonl", peer.url.removesuffix("/v1")
+    asked = {"role": "user", "content": "Where is it?"}
+    with anthropic.Anthropic(base_url=url, api_key="sk") as plain:
+        claude = instrument(plain)
+        options = {"model": "claude-opus-5-5", "max_tokens": 2, "system": SECRET}
+        with record(path):
+            first = claude.messages.create(**options, messages=[asked])
+            answered = {"role": "assistant", "content": first.content}  # objects of the package
+            claude.messages.create(**options, messages=[asked, answered, asked])
+    for line, sent in zip(lines(path), peer.posts, strict=True):
+        assert line["request"].keys() == sent.body.keys()
+    [answer] = lines(path)[1]["request"]["messages"][1]["content"]
+    assert answer.keys() == peer.posts[1].body["messages"][1]["content"][0].keys()
+    assert "Hello" not in path.read_text("utf-8")
+    done = audited(path)
+    assert done.returncode in (0, 1), done.stderr
+
+
+def audited(path):
+    return subprocess.run(
+        [sys.executable, "-m", "stemfirst.cli", "audit", str(path), "--output-format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 def test_audit_finds_the_cause_in_a_redacted_recording(client, tmp_path):
     path = tmp_path / "calls.jsonl"
     policy = "".join(f"Rule {n}: the agent must consider order {n} first.\n" for n in range(200))
@@ -114,19 +145,29 @@ def test_audit_finds_the_cause_in_a_redacted_recording(client, tmp_path):
                 {"role": "user", "content": "Where is it?"},
             ]
             client.chat.completions.create(model="gpt-4o", messages=messages)
-    done = subprocess.run(
-        [sys.executable, "-m", "stemfirst.cli", "audit", str(path), "--output-format", "json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = audited(path)
     assert done.returncode in (0, 1), done.stderr
     assert '"SF301"' in done.stdout
     assert '"SF103"' not in done.stdout  # digests do not look like ids
 
 
-texts = st.text(st.sampled_from("ab\n é🙂"), max_size=40)
+def test_audit_finds_the_cause_in_a_redacted_prompt_of_one_line(client, tmp_path):
+    path = tmp_path / "calls.jsonl"
+    policy = "".join(f"The agent must consider the order's {name} first. " for name in NAMES * 10)
+    with record(path):
+        for minute in range(4):
+            built = Prompt(
+                static(f"Time 10:0{minute}. {policy}", name="policy"), request(hole("q"))
+            )
+            client.ask(built, q=f"Where is order {minute}?", model="gpt-4o")
+    report = json.loads(audited(path).stdout)
+    [template] = report["templates"]
+    [cause] = template["findings"]
+    assert (cause["cause"], cause["requests"]) == ("SF301", 3)
+    assert cause["lost_tokens"] > 1_000
+
+
+texts = st.text(st.sampled_from("ab.\n é🙂"), max_size=40)
 
 
 @given(texts, texts)
@@ -143,6 +184,13 @@ def test_a_changed_letter_changes_its_step_and_none_before():
     assert first[:8] == second[:8]
     assert first[8:16] != second[8:16]
     assert first.split("\n")[1] == second.split("\n")[1]
+
+
+def test_a_sentence_is_the_same_whatever_stands_before_it():
+    one, other = "It is ten. Be brief. Be kind.", "It is eleven! Be brief. Be kind."
+    first, second = redacted_text(one, KEY), redacted_text(other, KEY)
+    assert first != second
+    assert first.split(". ", 1)[1] == second.split("! ", 1)[1]
 
 
 def test_another_key_gives_other_digests():

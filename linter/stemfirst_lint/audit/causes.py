@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from stemfirst_lint.audit.divergence import Divergence
 from stemfirst_lint.audit.sharing import Shortfall
 from stemfirst_lint.audit.stream import SETTING, Stream
+from stemfirst_lint.audit.templates import lines_of_text
+
+_LOOKED_AT_CHARACTERS = 8_192
+"""Behind a difference, to tell text that was looked up from the template's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +266,8 @@ def _of_text(found: Divergence, is_stable: Callable[[str], bool]) -> Cause:
         return COUNTER
     if _OF_COUNT.search(label) and re.search(r"\d", second):
         return COUNTER
-    fresh = [line for line in now[offset:].split("\n")[:8] if line.strip() and not is_stable(line)]
+    behind = lines_of_text(now[offset : offset + _LOOKED_AT_CHARACTERS])[:8]
+    fresh = [line for line in behind if not is_stable(line)]
     is_long = sum(map(len, fresh)) >= 120
     if found.later.blocks[min(found.block, len(found.later.blocks) - 1)].role == "system" and (
         is_long or _OF_RETRIEVAL.search(heading.rpartition("\n\n")[2])
