@@ -13,7 +13,7 @@ INPUTS := pyproject.toml constraints.txt
 .PHONY: help demo test test-long test-pythons lint types rules clean
 
 help:
-	@echo 'make demo          check, fix, serve and compare an example app (three minutes)'
+	@echo 'make demo          check, fix, serve and compare an example app (a minute or two)'
 	@echo 'make test          run every test that needs no GPU'
 	@echo 'make test-long     run the long ones too'
 	@echo 'make test-pythons  run the sdk and linter tests on newer Pythons that are installed'

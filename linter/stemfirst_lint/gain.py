@@ -144,7 +144,7 @@ def _hugging_face(path: str) -> Callable[[str], int]:
         from tokenizers import Tokenizer
     except ImportError:
         raise TokenizerError(
-            "--model needs the package `tokenizers`: pip install 'stemfirst[server]'"
+            "--model needs the package `tokenizers`: pip install 'stemfirst[tokenizers]'"
         ) from None
     try:
         tokenizer = Tokenizer.from_file(path)

@@ -3,7 +3,7 @@
     model.invoke(rendered.messages, config={"callbacks": [SavingsHandler()]})
 
 Knows LangChain's messages and callbacks. LangChain takes messages in the chat API's shape as
-they are. Needs the package langchain-core.
+they are. Needs the package langchain-core (`pip install "stemfirst[langchain]"`).
 """
 
 from __future__ import annotations
