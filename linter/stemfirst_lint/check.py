@@ -353,7 +353,36 @@ def _planned(finding: Finding, config: Config, counter: Counter, project: Projec
     )
     is_safe = plan.applicability is Applicability.REORDER
     remedy = str(plan.refusals[0]) if plan.refusals and not is_safe else None
+    if plan.applicability is not None and not path.endswith((".py", ".pyi", ".ipynb")):
+        return _tried(finding, config, counter)
     return replace(finding, applicability=plan.applicability, remedy=remedy)
+
+
+def _tried(finding: Finding, config: Config, counter: Counter) -> Finding:
+    """The finding in a file that is no source: how it is written decides, so it is tried."""
+    from stemfirst_lint.fix.rewrite import rewrite
+    from stemfirst_lint.model import Applicability
+    from stemfirst_lint.source import read_bytes
+
+    assert finding.template is not None
+    path = finding.template.location.path
+    try:
+        data = read_bytes(path)
+        made = rewrite(
+            path,
+            data,
+            [finding],
+            allow=Applicability.RISKY,
+            min_gain=config.min_gain,
+            counter=counter,
+        )
+    except LintError as error:
+        return replace(finding, applicability=None, remedy=str(error))
+    reasons = [reason for left in made.left for reason in left.reasons]
+    reasons += [note for done in made.done for note in done.notes]
+    remedy = str(reasons[0]) if reasons else None
+    applicability = made.done[0].applicability if made.done else None
+    return replace(finding, applicability=applicability, remedy=remedy)
 
 
 def _priced(finding: Finding, counter: Counter) -> Finding:

@@ -17,6 +17,7 @@ from stemfirst_lint.fix.rewrite import rewrite
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Template
 from stemfirst_lint.source import Source
 
+RISKY = Applicability.RISKY
 APP = (
     "{head}\n\n\ndef ask(client, question, context, docs):\n"
     "    text = {read}\n"
@@ -276,3 +277,26 @@ def test_a_string_that_only_json_reads_so_is_left(tmp_path: Path) -> None:
     outcome = fix_paths((str(tmp_path),), Config(), allow=Applicability.RISKY)
     assert prompts.read_text() == before
     assert "does not read as the template" in str(outcome.rewrites[0].left[0].reasons[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Context: {{ context }}\n\nR\n\nQuestion: {{ question }}\n", Applicability.REORDER),
+        ("Context: {{ context }}\n{%- if docs %}\n{{ docs }}\n{% endif %}\n\nR\n", RISKY),
+        ("Context: {{ context }}\n\n{% set a = 1 %}\n\nR\n\nQuestion: {{ question }}\n", None),
+    ],
+    ids=["plain", "strips white space", "binds a name"],
+)
+def test_check_says_of_a_file_what_fix_would_do(
+    text: str, expected: Applicability | None, tmp_path: Path
+) -> None:
+    """How a template is written decides, not its words alone."""
+    (tmp_path / "app.py").write_text(IN_FILE)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "ask.j2").write_text(text.replace("R\n", RULES + "\n"))
+    found = check_paths((str(tmp_path),), Config()).findings
+    assert {finding.applicability for finding in found} == {expected}
+    if expected is not RISKY:
+        made = fix_paths((str(tmp_path),), Config(), allow=Applicability.REORDER, write=False)
+        assert bool(made.changed) is (expected is not None)
