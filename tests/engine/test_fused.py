@@ -121,3 +121,24 @@ def test_a_prefill_runs_the_last_fused_feed_forward_part_on_one_row(
         engine.submit(request).result(timeout=60)
         engine.stop()
     assert rows == [1]
+
+
+def test_no_more_than_a_part_of_one_layer_is_held_twice_while_loading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, shapes = prepared("llama")
+    held = held_bytes(model)
+    most = 0
+    own = torch.cat
+
+    def cat(tensors: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        nonlocal most
+        made = own(tensors, *args, **kwargs)
+        if isinstance(tensors[0], torch.nn.Parameter):
+            most = max(most, held_bytes(model) + made.nbytes)
+        return made
+
+    monkeypatch.setattr(torch, "cat", cat)
+    assert fuse(model, shapes, CONTEXT_TOKENS) == len(shapes)
+    mlp = model.model.layers[0].mlp
+    assert held < most <= held + mlp.gate_proj.weight.nbytes + mlp.up_proj.weight.nbytes

@@ -100,24 +100,33 @@ class _Product:
         weight: `(out, in)`, one below the other.
         bias: `(out,)` or None.
         least_rows: from which oneDNN computes it; None: never.
-        parts: the layers, in order.
     """
 
     weight: torch.Tensor
     bias: torch.Tensor | None
     least_rows: int | None
-    parts: tuple[nn.Linear, ...]
 
     @classmethod
     def of(cls, *parts: nn.Linear) -> _Product:
-        """Return the product with `parts`; more than one are copied together."""
+        """Return the product with `parts`, whose own weights become parts of one.
+
+        So nothing is held twice, and no more than these are while a model is loaded.
+        """
         least_rows = parts[0].least_rows if isinstance(parts[0], OneDnnLinear) else None
         if len(parts) == 1:
-            return cls(parts[0].weight, parts[0].bias, least_rows, parts)
+            return cls(parts[0].weight, parts[0].bias, least_rows)
         biases: list[torch.Tensor] = [part.bias for part in parts if part.bias is not None]
         assert len(biases) in (0, len(parts)), "`_is_plain` says so"
         weights: list[torch.Tensor] = [part.weight for part in parts]
-        return cls(torch.cat(weights), torch.cat(biases) if biases else None, least_rows, parts)
+        made = cls(torch.cat(weights), torch.cat(biases) if biases else None, least_rows)
+        start = 0
+        for part in parts:
+            end = start + part.out_features
+            part.weight.data = made.weight[start:end]
+            if made.bias is not None:
+                part.bias.data = made.bias[start:end]
+            start = end
+        return made
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Return `(tokens, out)`."""
@@ -135,18 +144,6 @@ class _Product:
         if self.least_rows is None or len(rows) < self.least_rows:
             return F.linear(rows, first), F.linear(rows, second)
         return product(rows, first, None), product(rows, second, None)
-
-    def keep(self) -> None:
-        """Let the layers' own weights be parts of this one: nothing is held twice."""
-        if len(self.parts) == 1:
-            return
-        start = 0
-        for part in self.parts:
-            end = start + part.out_features
-            part.weight.data = self.weight[start:end]
-            if self.bias is not None:
-                part.bias.data = self.bias[start:end]
-            start = end
 
 
 class _FusedLayer:
@@ -181,11 +178,6 @@ class _FusedLayer:
             self._head_norms = torch.cat(
                 [norm.weight.expand(count, -1) for norm, count in zip(norms, counts, strict=True)]
             )
-
-    def keep(self) -> None:
-        """Let the layer's own weights lie in the fused ones."""
-        self._qkv.keep()
-        self._gate_up.keep()
 
     def run(
         self, hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, step: Step
@@ -245,7 +237,6 @@ class _Trial:
     def settle(self) -> bool:
         """Take the layer over if all runs were the same; return whether they were."""
         if self._is_same and self._runs == len(_CHECKED_TOKENS):
-            self._fused.keep()
             self._layer.forward = _forward(self._fused, self._own)
             return True
         del self._layer.forward
