@@ -15,7 +15,8 @@ from stemfirst_lint.scopes import Scope, Use, all_arguments, last_name
 class Call:
     """The arguments with which a function is looked into, so that its parameters have values.
 
-    `depth` counts the calls on the way here, this one included.
+    `depth` counts the calls on the way here, this one included. `is_asked` tells that only what the
+    function returns is asked for: no text that it makes is the one that is judged.
     """
 
     node: ast.Call
@@ -24,13 +25,21 @@ class Call:
     use: Use
     outer: Call | None
     depth: int = 1
+    is_asked: bool = False
 
     @classmethod
     def inside(
-        cls, outer: Call | None, node: ast.Call, function: Scope, use: Use, *, is_bound: bool
+        cls,
+        outer: Call | None,
+        node: ast.Call,
+        function: Scope,
+        use: Use,
+        *,
+        is_bound: bool,
+        is_asked: bool = False,
     ) -> Call:
         """Return a call that is looked into while another one is, or first of all."""
-        return cls(node, function, is_bound, use, outer, outer.depth + 1 if outer else 1)
+        return cls(node, function, is_bound, use, outer, outer.depth + 1 if outer else 1, is_asked)
 
     def within(self, function: Scope) -> Call | None:
         """Return this call, or the one around it, that looks into a function; None if none does."""

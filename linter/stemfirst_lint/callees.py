@@ -70,9 +70,10 @@ class Callees:
         name = last_name(node.func) or ""
         place = place_of(node, use)
         if known.MODEL_CALLS.match(name) or (
-            name == "create"
+            name in ("create", "acreate")
             and isinstance(node.func, ast.Attribute)
-            and last_name(node.func.value) in ("completions", "messages", "responses")
+            and last_name(node.func.value)
+            in ("completions", "messages", "responses", "ChatCompletion", "Completion")
         ):
             answered = Evidence(f"`{name}()` returns what a model answered", place)
             return Verdict(Tier.REQUEST, Kind.NAMED, (answered,))
@@ -88,7 +89,9 @@ class Callees:
         if again is not None:  # it calls itself: what it returns stays unknown
             self.flow.leans_on(again)
             return UNKNOWN
-        inner = Call.inside(call, node, meaning.scope, use, is_bound=meaning.is_bound)
+        inner = Call.inside(
+            call, node, meaning.scope, use, is_bound=meaning.is_bound, is_asked=True
+        )
         found = self.returns(meaning.scope, inner)
         if found.tier is not None and found.tier > Tier.STATIC:
             found = because(found, f"`{meaning.scope.name}()` returns it", place_of(node, use))

@@ -258,7 +258,7 @@ class Flow:
                     found = self.containers.mutated(name, binding, found, inner_call)
                 found = kept(found, name)
                 if found.tier is None and binding.how is Bind.ASSIGN:
-                    found = self._local(name, binding)
+                    found = self._local(name, binding, inner_call)
                 if binding.use.scope.kind is not ScopeKind.FUNCTION:
                     found = frozen_value(found, "at import", Tier.STATIC)
                 if found.tier is not None and found.tier > Tier.STATIC:
@@ -273,12 +273,12 @@ class Flow:
                     )
                 found = self.verdict(binding.value, binding.use, inner_call)
                 if found.tier is None:
-                    return self._local(name, binding)
+                    return self._local(name, binding, inner_call)
                 return UNKNOWN if found.kind in ORDERLESS else found
             case Bind.UNPACK:
                 assert binding.value is not None
                 found = self._unpacked(name, binding, inner_call)
-                return found if found.tier is not None else self._local(name, binding)
+                return found if found.tier is not None else self._local(name, binding, inner_call)
             case Bind.PARAMETER:
                 return self._parameter(name, binding, inner_call)
             case Bind.DEFINITION:
@@ -297,13 +297,19 @@ class Flow:
         # A clock or a set in one part says nothing of the others.
         return UNKNOWN if found.tier is Tier.VOLATILE else found
 
-    def _local(self, name: str, binding: Binding) -> Verdict:
-        """What a local variable's name says where its value says nothing."""
+    def _local(self, name: str, binding: Binding, call: Call | None) -> Verdict:
+        """What a local variable's name says where its value says nothing.
+
+        What a helper that is looked into calls `result` says nothing of what it returns.
+        """
         if binding.use.scope.kind is not ScopeKind.FUNCTION:
             return UNKNOWN
         if name in naming.CLOCK_PARAMETERS:
             return clock_named(name, place_of(binding.node, binding.use))
-        tier = naming.local_tier(name, _source_of(binding.value))
+        if call is not None and call.is_asked:
+            tier = naming.data_tier(name)
+        else:
+            tier = naming.local_tier(name, _source_of(binding.value))
         if tier is None:
             return UNKNOWN
         return named_verdict(f"`{name}`", tier, place_of(binding.node, binding.use))

@@ -152,15 +152,31 @@ def role_of(node: ast.expr) -> str | None:
 
 def contents(node: ast.expr) -> list[ast.expr]:
     """Return the texts of a message's content: itself, or the text parts of a list."""
-    if isinstance(node, ast.List):
-        found: list[ast.expr] = []
-        for element in node.elts:
-            if isinstance(element, ast.Dict):
-                for key, value in zip(element.keys, element.values, strict=True):
-                    if isinstance(key, ast.Constant) and key.value == "text":
-                        found.append(value)
-        return found
-    return [node]
+    return [text for text, _ in contents_placed(node)]
+
+
+def contents_placed(node: ast.expr) -> list[tuple[ast.expr, bool]]:
+    """Return the texts of a message's content, each with whether an image stands before it.
+
+    An image, a file or a part that cannot be read differs from request to request.
+    """
+    if not isinstance(node, ast.List):
+        return [(node, False)]
+    found: list[tuple[ast.expr, bool]] = []
+    is_behind = False
+    for element in node.elts:
+        texts = (
+            [
+                value
+                for key, value in zip(element.keys, element.values, strict=True)
+                if isinstance(key, ast.Constant) and key.value == "text"
+            ]
+            if isinstance(element, ast.Dict)
+            else []
+        )
+        found += [(text, is_behind) for text in texts]
+        is_behind = is_behind or not texts
+    return found
 
 
 def items_of(project: Project, node: ast.expr, use: Use, hops: int = 0) -> list[Item]:

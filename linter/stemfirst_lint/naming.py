@@ -273,6 +273,8 @@ def data_tier(name: str) -> Tier | None:
     words = _words_of(name)
     if words and (words[0] in _QUALIFIERS or words[0] in ("example", "sample", "default")):
         return None
+    if words == ["json", "str"]:
+        return None  # any object's text
     if _HISTORY_NAMES.search(lowered):
         return Tier.SESSION
     is_data = (
@@ -331,7 +333,9 @@ def local_tier(name: str, source: str | None = None) -> Tier | None:
 _SETTING_NAMES = pattern(
     r"(^|_)(languages?|lang|locale|persona|domain|types?|format|schema|role|tone|style|criteria|"
     r"expertise|profession|dialect|currency|timezone|level|mode|strategy|strategies|model|"
-    r"personality|guidelines?|rules?|instructions|examples?|tools?|version|filters?|filters_str|name|desc(ription)?s?)$",
+    r"personality|guidelines?|rules?|instructions|examples?|tools?|version|filters?|filters_str|name|desc(ription)?s?|"
+    r"(work|working|project|output|base|root|data|save)_?(dir|directory|folder|root)|work_?(space|place)|"
+    r"preferences?|config(uration)?|cfg|settings)$",
     re.IGNORECASE,
 )
 

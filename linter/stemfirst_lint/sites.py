@@ -12,9 +12,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 
+from stemfirst.tiers import Tier
+
 from stemfirst_lint import naming
 from stemfirst_lint.constants import Constants, NotConstant
 from stemfirst_lint.constructors import constructed
+from stemfirst_lint.destinations import Destinations
+from stemfirst_lint.dormant import Dormant
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.frameworks import Frameworks, following_of
 from stemfirst_lint.hole_names import told_together
@@ -24,7 +28,7 @@ from stemfirst_lint.messages import (
     History,
     Item,
     Message,
-    contents,
+    contents_placed,
     items_of,
     message_of,
 )
@@ -108,6 +112,14 @@ class Finder:
         if not self.has_constants:
             unreached = Unreached(self.project)
             found = [site for site in found if not unreached.holds(site)]
+            found = [site for site in found if not unreached.is_never_filled(site)]
+            destinations = Destinations(self.flow)
+            dormant = Dormant(self.project, destinations.reads)
+            found = [site for site in found if not dormant.holds(site)]
+            found = [
+                replace(site, follows_history=True) if destinations.is_behind(site) else site
+                for site in found
+            ]
         return sorted(found, key=lambda site: site.template.location)
 
     def _module(self, module: ModuleIndex) -> None:
@@ -161,16 +173,18 @@ class Finder:
         self._messages(items, call, tools)
 
     def _messages(self, items: list[Item], call: CallUse, tools: ast.expr | None) -> None:
-        read = [
+        placed = [
             [
-                template
-                for part in contents(item.content)
+                (template, is_behind)
+                for part, is_behind in contents_placed(item.content)
                 for template in self.reader.templates(part, item.use, item.call)
             ]
             if isinstance(item, Message)
             else []
             for item in items
         ]
+        read = [[template for template, _ in templates] for templates in placed]
+        varies = [bool(templates) and all(map(varies_by_request, templates)) for templates in read]
         tools_text = self._tools(tools, call.use)
         for index, item in enumerate(items):
             if not isinstance(item, Message):
@@ -191,7 +205,8 @@ class Finder:
                     isinstance(other, History) and other.is_conversation for other in behind
                 ),
             )
-            for template in read[index]:
+            follows = any(isinstance(other, History) for other in before) or any(varies[:index])
+            for template, is_behind in placed[index]:
                 self._add(
                     Site(
                         template,
@@ -199,7 +214,7 @@ class Finder:
                         item.use.scope.module.source.place(item.node),
                         role=item.role,
                         index=index,
-                        follows_history=any(isinstance(other, History) for other in before),
+                        follows_history=follows or is_behind,
                         following=following,
                         loop=_loop(call),
                     )
@@ -208,7 +223,7 @@ class Finder:
     def _lone_message(self, message: Message) -> None:
         self._seen_messages.add(id(message.node))
         follows = self._is_appended(message)
-        for part in contents(message.content):
+        for part, is_behind in contents_placed(message.content):
             for template in self.reader.templates(part, message.use):
                 self._add(
                     Site(
@@ -216,7 +231,7 @@ class Finder:
                         Sink.MESSAGE,
                         message.use.scope.module.source.place(message.node),
                         role=message.role,
-                        follows_history=follows,
+                        follows_history=follows or is_behind,
                     )
                 )
 
@@ -397,6 +412,11 @@ class Finder:
     def _is_shared(self, template: Template, classes: int) -> bool:
         """True unless every read of the constant's name is in a known call or template class."""
         return self.readers.reads(template) > len(template.calls) + classes
+
+
+def varies_by_request(template: Template) -> bool:
+    """Return True if a hole of a template differs in every request."""
+    return any((hole.verdict.tier or Tier.STATIC) >= Tier.REQUEST for hole in template.holes)
 
 
 def _is_system(function: Scope) -> bool:

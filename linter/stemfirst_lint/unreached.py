@@ -15,7 +15,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from stemfirst_lint.model import Sink
+from stemfirst.tiers import Tier
+
+from stemfirst_lint.model import Form, Sink
+from stemfirst_lint.patterns import pattern
 from stemfirst_lint.readers import below
 from stemfirst_lint.scopes import Bind, Scope, ScopeKind
 
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from stemfirst_lint.index import ModuleIndex
     from stemfirst_lint.model import Location, Site
     from stemfirst_lint.project import Project
+
+
+_IS_JSON = pattern(r"\s*[\"'][^\"']*[\"']\s*:")
+"""The beginning of an object: `"name": ...`. Braces around it are no field."""
 
 
 class Unreached:
@@ -52,6 +59,36 @@ class Unreached:
         if any(module is own and _contains(node, place) for module, node in self._dead):
             return True
         return site.sink in (Sink.NAME, Sink.TEMPLATE_CLASS) and self._is_unread(own, place)
+
+    def is_never_filled(self, site: Site) -> bool:
+        """Return True for a constant with fields that no code of the project can fill.
+
+        A marker to replace is spelled in quotes where it is replaced. What a field of a format
+        string is given has its name: a keyword, a key, a parameter or a variable.
+        """
+        template = site.template
+        if template.calls or template.form not in (Form.FORMAT, Form.REPLACE, Form.JINJA):
+            return False
+        if any(_IS_JSON.match(hole.source.lstrip("{")) for hole in template.holes):
+            return True
+        holes = [
+            hole for hole in template.holes if (hole.verdict.tier or Tier.STATIC) > Tier.STATIC
+        ]
+        own = self.project.modules.get(os.path.abspath(template.location.path))
+        if own is None or not holes:
+            return False
+        if template.form is Form.REPLACE:
+            return not any(self._is_replaced(hole.source) for hole in holes)
+        return False
+
+    def _is_replaced(self, marker: str) -> bool:
+        inner = marker.strip("{}")
+        quoted = (f'"{marker}"', f"'{marker}'", f'"{{{inner}}}"', f"'{{{inner}}}'")
+        spelled = ('"{" +', "'{' +", '"{{" +', 'f"{{{', "f'{{{", '"{{%s', '"{%s', "'{%s")
+        return any(
+            any(one in module.source.text for one in (*quoted, *spelled))
+            for module in self._modules
+        )
 
     def _is_unread(self, own: ModuleIndex, place: Location) -> bool:
         """True for a constant or function that nobody names in a module that others import."""

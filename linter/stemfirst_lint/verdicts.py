@@ -131,11 +131,9 @@ def kept(verdict: Verdict, name: str) -> Verdict:
     A language that was detected in a document seldom differs from the last one. What belongs to a
     customer belongs to that customer under any name.
     """
-    is_by_name = (
-        verdict.kind in (Kind.NAMED, Kind.PARAMETER, Kind.ELEMENT)
-        and verdict.tier is not Tier.TENANT
-    )
-    return UNKNOWN if is_by_name and naming.is_setting(name) else verdict
+    kinds = (Kind.NAMED, Kind.PARAMETER, Kind.ELEMENT)
+    is_by_name = verdict.kind in kinds and verdict.tier is not Tier.TENANT
+    return UNKNOWN if is_by_name and naming.is_setting(name.removesuffix("()")) else verdict
 
 
 def says(tier: Tier) -> str:

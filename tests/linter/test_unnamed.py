@@ -21,6 +21,8 @@ FOUND = {
     "a constant of any name": f'RAW_ITEM = """<q>{{QUESTION}}</q>\\n{RULES}"""\n',
     "a template with braces that `format` would not take": (
         f'VERDICT = """Answer: {{prediction}}\\n{RULES}{JSON}"""\n'
+        "def fill(text, answer):\n"
+        '    return text.replace("{prediction}", answer)\n'
     ),
     "what a function of any name returns": (
         f'def build(question, model):\n    return f"""Question: {{question}}\\n{RULES}"""\n'
@@ -47,6 +49,10 @@ SILENT = {
         + '"""\n'
     ),
     "SQL": f'QUERY = """SELECT {{query}} -- {RULES}"""\n',
+    "a marker that nothing replaces": f'VERDICT = """Answer: {{prediction}}\\n{RULES}{JSON}"""\n',
+    "an object that is spelled in a text for templates": (
+        f'ACT_PROMPT = """{{{{x}}}} {{"question": {{{{"text": "user"}}}}}}\\n{RULES}"""\n'
+    ),
     "a docstring": f'def work(question):\n    """Question: {{question}}\n    {RULES}"""\n',
     "a text that is added to another": (
         f'def build(question, log):\n    log += f"""Question: {{question}}\\n{RULES}"""\n'

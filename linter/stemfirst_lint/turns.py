@@ -1,0 +1,121 @@
+"""What stands before a text in the request that sends it: earlier turns, or text that varies.
+
+Knows how calls are given the conversation so far, what adds a turn to one, and lists of messages.
+Says so only where something before the text is seen. Follows no text.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from stemfirst.tiers import Tier
+
+from stemfirst_lint.growth import grown_list
+from stemfirst_lint.messages import History, contents, items_of
+from stemfirst_lint.patterns import pattern
+from stemfirst_lint.scopes import Bind, Binding, ScopeKind, Use, last_name
+
+if TYPE_CHECKING:
+    from stemfirst_lint.arguments import Call
+    from stemfirst_lint.flow import Flow
+    from stemfirst_lint.uses import Uses
+
+Calls = tuple["Call", ...]
+"""The calls whose functions a text is inside of, outermost first."""
+
+_KEPT = pattern(
+    r"(^|_)(messages?|history|conversation|turns|dialog(ue)?|chat|chat_log|memory|thread|"
+    r"transcript|scratchpad)$"
+)
+"""Names of what keeps the turns of a conversation."""
+_ADDS = pattern(
+    r"^_?(append|extend|insert|push|add)(_(user|human|turn|message|msg|observation|feedback)\w*)?$"
+)
+_WITH_TURNS = frozenset(
+    {"use_history", "with_history", "keep_history", "include_history", "use_memory"}
+)
+_TURNS = frozenset({"history", "chat_history", "message_history", "messages"})
+
+
+class Turns:
+    """Answers for one project."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.project = flow.project
+
+    def varies(self, node: ast.expr, use: Use, calls: Calls) -> bool:
+        """Return True if a value is known to differ in every request."""
+        inside = calls[-1] if calls and use.scope is calls[-1].function else None
+        tier = self.flow.verdict(node, use, inside).tier
+        return tier is not None and tier >= Tier.REQUEST
+
+    def are_given(self, call: ast.Call, use: Use) -> bool:
+        """Return True if a call tells that it sends the conversation so far, too."""
+        for inner in (call, *(keyword.value for keyword in call.keywords)):
+            for keyword in inner.keywords if isinstance(inner, ast.Call) else ():
+                if keyword.arg in _WITH_TURNS:
+                    return isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+        return any(
+            keyword.arg in _TURNS
+            and not isinstance(keyword.value, ast.Constant)
+            and any(
+                isinstance(item, History) and item.is_conversation
+                for item in items_of(self.project, keyword.value, use)
+            )
+            for keyword in call.keywords
+        )
+
+    def is_one(self, call: ast.Call, uses: Uses) -> bool:
+        """Return True for a call that adds a turn to a kept conversation: `thread.add_user(x)`."""
+        function = call.func
+        return (
+            isinstance(function, ast.Attribute)
+            and _ADDS.match(function.attr) is not None
+            and _KEPT.search((last_name(function.value) or "").lower()) is not None
+            and not self.is_made_here(function.value, call, uses)
+        )
+
+    def is_added(self, call: ast.Call) -> bool:
+        """Return True for a call that adds to something."""
+        return isinstance(call.func, ast.Attribute) and _ADDS.match(call.func.attr) is not None
+
+    def is_made_here(self, kept: ast.expr, call: ast.Call, uses: Uses) -> bool:
+        """Return True if the function that adds a turn made or emptied what it is added to."""
+        scope = uses.scope(call)
+        shown = ast.unparse(kept)
+        if scope.kind is not ScopeKind.FUNCTION:
+            return True
+        made: list[Binding] = list(scope.bindings.get(shown, ()))
+        if scope.owner is not None and isinstance(kept, ast.Attribute):
+            bindings = scope.owner.attributes.get(kept.attr, ())
+            made += [binding for binding in bindings if binding.use.scope is scope]
+        emptied = (
+            other
+            for name in ("clear", "reset")
+            for other in uses.module.calls.get(name, ())
+            if other.use.scope is scope and isinstance(other.node.func, ast.Attribute)
+        )
+        return any(
+            ast.unparse(other.node.func.value) == shown  # type: ignore[attr-defined]
+            for other in emptied
+        ) or any(
+            binding.how is Bind.ASSIGN and binding.use.loops >= uses.use(call).loops
+            for binding in made
+        )
+
+    def stand_before(self, listed: ast.expr, use: Use, calls: Calls) -> bool:
+        """Return True if a list holds earlier turns, or a message that varies."""
+        for item in items_of(self.project, listed, use):
+            if isinstance(item, History):
+                return True
+            inside = (item.call,) if item.call is not None else calls
+            if any(self.varies(part, item.use, inside) for part in contents(item.content)):
+                return True
+        return False
+
+    def parts_vary(self, listed: ast.expr, use: Use, calls: Calls) -> bool:
+        """Return True if a list of texts holds one that varies at a point."""
+        grown = grown_list(self.project, listed, use) or ()
+        return any(self.varies(part.node, part.use, calls) for part in grown)
