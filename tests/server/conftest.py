@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
@@ -11,11 +12,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import openai
 import pytest
 from stemfirst.server_process import ServerProcess
+
+if TYPE_CHECKING:
+    from stemfirst_server.api.service import Service
 
 START_S = 90.0
 MODEL = "stemfirst-demo"
@@ -123,6 +128,40 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     yield make
     for served in started:
         served.close()
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Service]:
+    """The demo model's service within this process, to break parts of it."""
+    from stemfirst_server.settings import ServeSettings
+    from stemfirst_server.startup import start_service
+
+    made = start_service(
+        ServeSettings(pool_tokens=8192, calibration_s=0, threads=1), lambda what: None
+    )
+    yield made
+    assert made.engine.stop(timeout=20)
+
+
+@pytest.fixture
+def inside(service: Service) -> Callable[..., httpx.Response]:
+    """Ask the service within this process: a method, a path, and what httpx takes."""
+    from stemfirst_server.api.app import Slot, make_app
+
+    slot = Slot()
+    slot.service = service
+    app = make_app(slot)
+
+    def ask(method: str, path: str, **more: Any) -> httpx.Response:
+        async def answer() -> httpx.Response:
+            transport = httpx.ASGITransport(app)
+            url = "http://127.0.0.1"
+            async with httpx.AsyncClient(transport=transport, base_url=url, timeout=60) as http:
+                return await asyncio.wait_for(http.request(method, path, **more), 60)
+
+        return asyncio.run(answer())
+
+    return ask
 
 
 @pytest.fixture

@@ -155,12 +155,14 @@ class Seats:
         assert self._unused > 0, "a seat for each request"
 
         def receive(event: Event) -> None:
-            if isinstance(event, FinishEvent):
-                self._admission.quotas.charge(self._tenant, event.report.output_tokens)
-                self._leave(1)
-                if self._admission.on_end is not None:
-                    self._admission.on_end(self._tenant)
-            on_event(event)
+            try:
+                if isinstance(event, FinishEvent):
+                    self._leave(1)
+                    self._admission.quotas.charge(self._tenant, event.report.output_tokens)
+                    if self._admission.on_end is not None:
+                        self._admission.on_end(self._tenant)
+            finally:
+                on_event(event)  # whatever was wrong with the sums
 
         handle = self._engine.submit(request, receive)
         self._unused -= 1

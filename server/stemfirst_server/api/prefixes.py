@@ -30,9 +30,10 @@ from stemfirst_server.tokens.template import conversation
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from stemfirst_server.api.admission import Seats
     from stemfirst_server.api.app import Slot
     from stemfirst_server.api.service import Service
-    from stemfirst_server.engine.request import Event
+    from stemfirst_server.engine.request import Event, RequestReport
 
 OPERATORS = Tenant(OPERATOR)
 """Whose the shared prefixes are."""
@@ -150,10 +151,11 @@ async def renewed(
 ) -> dict[str, Any]:
     """Answer `POST /v1/prefixes/{id}/renew`; `tenant` is whose it is, if not who asks."""
     tenant = tenant or request.state.tenant
-    found = service.prefixes.renew(tenant.name, identifier, body.ttl_s)
-    if found is None:
-        raise _unknown(identifier)
-    return await _pin(found, tenant, body.ttl_s, request, service)
+    with service.admission.take(1, tenant) as seats:
+        found = service.prefixes.renew(tenant.name, identifier, body.ttl_s)
+        if found is None:
+            raise _unknown(identifier)
+        return await _kept(found, tenant, body.ttl_s, request, service, seats)
 
 
 async def removed(identifier: str, tenant: Tenant, service: Service) -> dict[str, Any]:
@@ -194,31 +196,45 @@ async def registered(
     asked = conversation(
         body.messages, body.tools, add_generation_prompt=False, options=body.chat_template_kwargs
     )
-    prompt = await service.chat_prompt(asked, space)
-    service.bounds.check_length(prompt.count, None, "messages")
-    ids = prompt.encoded.token_ids
-    made = service.prefixes.add(
-        tenant.name,
-        space,
-        ids,
-        pages=len(ids) // service.config.page if body.pin else 0,
-        ttl_s=body.ttl_s,
-        name=body.name,
-        readers=readers,
-    )
-    try:
-        return await _pin(made, tenant, body.ttl_s, request, service)
-    except BaseException:
-        service.prefixes.remove(tenant.name, made.id)
-        # It may have been pinned under this name before; nobody waits for the engine here.
-        asyncio.get_running_loop().run_in_executor(None, service.engine.unpin, made.id)
-        raise
+    with service.admission.take(1, tenant) as seats:
+        prompt = await service.chat_prompt(asked, space)
+        service.bounds.check_length(prompt.count, None, "messages")
+        ids = prompt.encoded.token_ids
+        made = service.prefixes.add(
+            tenant.name,
+            space,
+            ids,
+            pages=len(ids) // service.config.page if body.pin else 0,
+            ttl_s=body.ttl_s,
+            name=body.name,
+            readers=readers,
+        )
+        return await _kept(made, tenant, body.ttl_s, request, service, seats)
 
 
-async def _pin(
-    prefix: Prefix, tenant: Tenant, ttl_s: float, request: Request, service: Service
+async def _kept(
+    prefix: Prefix, tenant: Tenant, ttl_s: float, request: Request, service: Service, seats: Seats
 ) -> dict[str, Any]:
-    """Compute what is not cached, and keep it; a client that leaves ends it."""
+    """Compute a prefix and pin it; where that fails, what was kept before is as it was."""
+    try:
+        computed = await _computed(prefix, request, service, seats)
+        await _pin(prefix, ttl_s, service)
+    except BaseException:
+        if not service.prefixes.drop(prefix):
+            # It may just have been pinned; nobody waits for the engine here.
+            asyncio.get_running_loop().run_in_executor(None, service.engine.unpin, prefix.id)
+        raise
+    if not service.prefixes.confirm(prefix):
+        await asyncio.to_thread(service.engine.unpin, prefix.id)
+    pinned = await asyncio.to_thread(service.engine.pinned)
+    counts = {"cached": computed.cached_tokens, "computed": computed.computed_tokens}
+    return _shown(prefix, pinned, tenant) | counts
+
+
+async def _computed(
+    prefix: Prefix, request: Request, service: Service, seats: Seats
+) -> RequestReport:
+    """Compute what is not cached of a prefix; a client that leaves ends it."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[FinishEvent] = loop.create_future()
 
@@ -236,22 +252,23 @@ async def _pin(
         SamplingParams(max_tokens=0),
         prefix.namespace,
     )
-    with service.admission.take(1, tenant) as seats:
-        seats.over(service).submit(warming, receive)
-        watching = asyncio.create_task(
-            when_left(request, lambda: service.abort(warming.request_id))
-        )
-        try:
-            event = await ended
-        except asyncio.CancelledError:
-            service.abort(warming.request_id)
-            raise
-        finally:
-            watching.cancel()
+    seats.over(service).submit(warming, receive)
+    watching = asyncio.create_task(when_left(request, lambda: service.abort(warming.request_id)))
+    try:
+        event = await ended
+    except asyncio.CancelledError:
+        service.abort(warming.request_id)
+        raise
+    finally:
+        watching.cancel()
     if event.reason is FinishReason.ABORT:
         raise failures.left()
     if event.error is not None:
         raise RequestFailedError(event.error)
+    return event.report
+
+
+async def _pin(prefix: Prefix, ttl_s: float, service: Service) -> None:
     if prefix.pages:
         data = prefix.token_ids.tobytes()
         is_open_to = (
@@ -263,9 +280,6 @@ async def _pin(
     else:
         # It may have been pinned until now.
         await asyncio.to_thread(service.engine.unpin, prefix.id)
-    pinned = await asyncio.to_thread(service.engine.pinned)
-    computed = {"cached": event.report.cached_tokens, "computed": event.report.computed_tokens}
-    return _shown(prefix, pinned, tenant) | computed
 
 
 def _shown(prefix: Prefix, pinned: frozenset[str], reader: Tenant) -> dict[str, Any]:

@@ -37,12 +37,18 @@ class Job:
     outcome: Future[Any]
 
     def settle(self) -> None:
-        """Run it and hand over the outcome, whatever it is."""
+        """Run it and hand over the outcome, whatever it is.
+
+        Raises:
+            BaseException: one that is no `Exception`, which ends the engine too.
+        """
         try:
             self.outcome.set_result(self.run())
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             # Raised again in the thread that waits for the outcome.
             self.outcome.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
 
 
 @dataclass(frozen=True, slots=True)

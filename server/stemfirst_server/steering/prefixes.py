@@ -67,6 +67,9 @@ class Prefix:
 class Prefixes:
     """Registered prefixes. Safe for several threads.
 
+    What is added or renewed is on its way until it is confirmed, once it is pinned, or dropped;
+    until then it holds its room, and what was confirmed under its id before goes on to count.
+
     Invariant: at most `most_pages` pages are pinned, and at most `most_tenant_pages` by one tenant.
 
     Args:
@@ -81,7 +84,9 @@ class Prefixes:
         self.most_pages = most_pages
         self.most_tenant_pages = most_tenant_pages
         self._clock = clock
+        # By id: what was asked for last, and what holds; most often the same.
         self._prefixes: dict[str, Prefix] = {}
+        self._confirmed: dict[str, Prefix] = {}
         self._lock = Lock()
 
     def add(
@@ -95,7 +100,7 @@ class Prefixes:
         name: str | None,
         readers: frozenset[str] | None = None,
     ) -> Prefix:
-        """Register a prefix; the same one again is renewed.
+        """Register a prefix, on its way until `confirm` or `drop`; the same one again is renewed.
 
         Args:
             tenant: whose it is; `OPERATOR` shares it.
@@ -121,14 +126,14 @@ class Prefixes:
             created_s = same[0].created_s if same else now
             name = name or (same[0].name if same else None)
             others = [other for other in self._prefixes.values() if other.id != identifier]
-            own = sum(other.pages for other in others if other.tenant == tenant)
+            own = sum(self._held_pages(other) for other in others if other.tenant == tenant)
             if own + pages > self.most_tenant_pages:
                 raise InvalidRequestError(
                     f"you may pin {self.most_tenant_pages} pages, {own} are pinned and this prefix "
                     f"has {pages}: delete one, or register a shorter prefix",
                     parameter="messages",
                 )
-            total = sum(other.pages for other in others)
+            total = sum(self._held_pages(other) for other in others)
             if total + pages > self.most_pages or len(others) >= MOST_PREFIXES:
                 raise InvalidRequestError(
                     f"this server pins {self.most_pages} pages of {MOST_PREFIXES} prefixes at "
@@ -150,7 +155,10 @@ class Prefixes:
         return made
 
     def renew(self, tenant: str, identifier: str, ttl_s: float) -> Prefix | None:
-        """Let a prefix of a tenant live longer, from now on; None if there is none."""
+        """Let a prefix of a tenant live longer, from now on; None if there is none.
+
+        As with `add`, `confirm` or `drop` must follow.
+        """
         with self._lock:
             self._drop_old(self._clock())
             known = self._prefixes.get(identifier)
@@ -160,6 +168,27 @@ class Prefixes:
             self._prefixes[identifier] = made
         return made
 
+    def confirm(self, made: Prefix) -> bool:
+        """Take it that what was added or renewed is kept; False: it was removed meanwhile."""
+        with self._lock:
+            is_known = made.id in self._prefixes
+            if is_known:
+                self._confirmed[made.id] = made
+        return is_known
+
+    def drop(self, made: Prefix) -> bool:
+        """Take back what was added or renewed; return whether its id stands for something still.
+
+        What was confirmed before is as it was; what another request is making goes on.
+        """
+        with self._lock:
+            before = self._confirmed.get(made.id)
+            if self._prefixes.get(made.id) is made:
+                del self._prefixes[made.id]
+                if before is not None:
+                    self._prefixes[made.id] = before
+            return made.id in self._prefixes
+
     def find(self, tenant: str, identifier: str) -> Prefix | None:
         """Return a prefix that a tenant may see, or None; another's is none."""
         return next((p for p in self.of(tenant) if p.id == identifier), None)
@@ -168,7 +197,7 @@ class Prefixes:
         """Return a tenant's prefixes and those shared with it, the oldest first."""
         with self._lock:
             self._drop_old(self._clock())
-            every = self._prefixes.values()
+            every = [self._confirmed.get(p.id, p) for p in self._prefixes.values()]
             return tuple(p for p in every if p.tenant == tenant or p.is_open_to(tenant))
 
     def named(self, tenant: str, name: str) -> tuple[Prefix, ...]:
@@ -181,7 +210,7 @@ class Prefixes:
             known = self._prefixes.get(identifier)
             if known is None or known.tenant != tenant:
                 return False
-            del self._prefixes[identifier]
+            self._forget(identifier)
         return True
 
     def clear(self) -> int:
@@ -189,17 +218,33 @@ class Prefixes:
         with self._lock:
             count = len(self._prefixes)
             self._prefixes.clear()
+            self._confirmed.clear()
         return count
 
     def check(self) -> None:
         """The class's invariant."""
         with self._lock:
             shares: dict[str, int] = {}
+            assert self._confirmed.keys() <= self._prefixes.keys()
             for prefix in self._prefixes.values():
-                shares[prefix.tenant] = shares.get(prefix.tenant, 0) + prefix.pages
+                pages = self._held_pages(prefix)
+                shares[prefix.tenant] = shares.get(prefix.tenant, 0) + pages
             assert sum(shares.values()) <= self.most_pages
             assert all(share <= self.most_tenant_pages for share in shares.values())
 
     def _drop_old(self, now: float) -> None:
+        for identifier in [p.id for p in self._confirmed.values() if p.expires_s <= now]:
+            del self._confirmed[identifier]
         for identifier in [p.id for p in self._prefixes.values() if p.expires_s <= now]:
-            del self._prefixes[identifier]
+            before = self._confirmed.get(identifier)
+            if before is None:
+                del self._prefixes[identifier]
+            else:
+                self._prefixes[identifier] = before
+
+    def _forget(self, identifier: str) -> None:
+        del self._prefixes[identifier]
+        self._confirmed.pop(identifier, None)
+
+    def _held_pages(self, prefix: Prefix) -> int:
+        return max(prefix.pages, self._confirmed.get(prefix.id, prefix).pages)

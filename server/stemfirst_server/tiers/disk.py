@@ -57,6 +57,14 @@ class BlockFile:
     nbytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where blocks of some weights lie, and the name that their checksums hold."""
+
+    folder: Path
+    fingerprint: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundBlock:
     """A block that an earlier process left."""
@@ -78,6 +86,7 @@ class DiskStore:
 
     Attributes:
         gone: paths of files that were removed, for whoever lists blocks.
+        place: of what is written from now on.
         dropped_files: broken ones, so far.
         write_failures: files that the disk refused, so far.
 
@@ -106,11 +115,10 @@ class DiskStore:
         self._paused_until = 0.0
         self._lock = Lock()
         self._sizes: OrderedDict[Path, int] = OrderedDict()
-        self._fingerprint = fingerprint
-        self._folder = folder / fingerprint
+        self.place = Place(folder / fingerprint, fingerprint)
         self.gone: deque[Path] = deque()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
             # Held until the process ends, however it ends.
             self._held = (folder / "lock").open("a")
@@ -129,7 +137,7 @@ class DiskStore:
             # Of other weights: never read, and in the order of use the first to go.
             self._sizes[path] = nbytes
             self.nbytes += nbytes
-            if path.parent != self._folder:
+            if path.parent != self.place.folder:
                 self._sizes.move_to_end(path, last=False)
         with self._lock:
             self._make_room(0)
@@ -150,23 +158,27 @@ class DiskStore:
 
     def scan(self) -> Iterator[FoundBlock]:
         """Yield the blocks that an earlier process left, the least recently used first."""
-        for path in [path for path in self._sizes if path.parent == self._folder]:
+        for path in [path for path in self._sizes if path.parent == self.place.folder]:
             try:
                 yield self._head(path)
             except (OSError, BrokenFileError) as error:
                 self.drop(path, str(error))
 
-    def write(self, block: Block, tensors: Sequence[torch.Tensor]) -> BlockFile | None:
-        """Write a block; None if it does not fit, or the disk refuses.
+    def write(
+        self, block: Block, tensors: Sequence[torch.Tensor], place: Place | None = None
+    ) -> BlockFile | None:
+        """Write a block; None if it does not fit, the disk refuses, or it is removed meanwhile.
 
         Args:
             block: whose tokens go with it.
             tensors: its KV, each `(pages, page, ...)`, in host memory.
+            place: of the weights that computed it; None: those of now.
         """
         if not self.is_writing:
             return None
-        raw = self._encoded(block, tensors)
-        path = self._folder / f"{_file_name(block)}{_SUFFIX}"
+        place = place or self.place
+        raw = _encoded(block, tensors, place.fingerprint)
+        path = place.folder / f"{_file_name(block)}{_SUFFIX}"
         beside = path.with_suffix(".part")
         with self._lock:
             self._forget(path, is_told=False)
@@ -190,6 +202,12 @@ class DiskStore:
             with self._lock:
                 self._forget(path)
             return None
+        with self._lock:
+            if path not in self._sizes:
+                # Flushed or evicted before it was there to be removed.
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                return None
         return BlockFile(path, len(raw))
 
     def read(self, block: Block) -> tuple[torch.Tensor, ...]:
@@ -216,7 +234,7 @@ class DiskStore:
             if metadata.get("start_page") != str(block.start_page):
                 raise BrokenFileError("it is of another place")
             expected = _checksum(
-                self._fingerprint, block.namespace, block.start_page, block.data, ordered
+                path.parent.name, block.namespace, block.start_page, block.data, ordered
             )
             if metadata.get("checksum") != expected:
                 raise BrokenFileError("its checksum is wrong")
@@ -237,12 +255,12 @@ class DiskStore:
         with self._lock:
             self._forget(path)
 
-    def become(self, fingerprint: str) -> None:
-        """Write for other weights from now on; a folder that cannot be made stops writing."""
-        self._fingerprint = fingerprint
-        self._folder = self._folder.parent / fingerprint
+    def place_of(self, fingerprint: str) -> Place:
+        """Return the place of other weights' blocks; one that cannot be made stops writing."""
+        place = Place(self.place.folder.parent / fingerprint, fingerprint)
         with contextlib.suppress(OSError):
-            self._folder.mkdir(exist_ok=True, mode=0o700)
+            place.folder.mkdir(exist_ok=True, mode=0o700)
+        return place
 
     def remove(self, file: BlockFile) -> None:
         """Remove a file."""
@@ -271,20 +289,6 @@ class DiskStore:
         """The class's invariant."""
         with self._lock:
             assert self.nbytes == sum(self._sizes.values()) <= self.most_bytes
-
-    def _encoded(self, block: Block, tensors: Sequence[torch.Tensor]) -> bytes:
-        named = {f"{index:05d}": tensor.contiguous() for index, tensor in enumerate(tensors)}
-        checksum = _checksum(
-            self._fingerprint, block.namespace, block.start_page, block.data, tensors
-        )
-        named[_TOKENS] = torch.from_numpy(np.frombuffer(block.data, np.int32).copy())
-        metadata = {
-            "format": FORMAT,
-            "namespace": block.namespace,
-            "start_page": str(block.start_page),
-            "checksum": checksum,
-        }
-        return bytes(save(named, metadata))
 
     def _head(self, path: Path) -> FoundBlock:
         """Return what a file says of itself; its KV is verified when it is read."""
@@ -342,6 +346,19 @@ def _files(folder: Path) -> list[tuple[Path, int, float]]:
 
 def _for_us_alone(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def _encoded(block: Block, tensors: Sequence[torch.Tensor], fingerprint: str) -> bytes:
+    named = {f"{index:05d}": tensor.contiguous() for index, tensor in enumerate(tensors)}
+    checksum = _checksum(fingerprint, block.namespace, block.start_page, block.data, tensors)
+    named[_TOKENS] = torch.from_numpy(np.frombuffer(block.data, np.int32).copy())
+    metadata = {
+        "format": FORMAT,
+        "namespace": block.namespace,
+        "start_page": str(block.start_page),
+        "checksum": checksum,
+    }
+    return bytes(save(named, metadata))
 
 
 def _file_name(block: Block) -> str:

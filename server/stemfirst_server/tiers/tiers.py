@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from stemfirst_server.memory.cache import PageCache
     from stemfirst_server.memory.node import EvictedRun, PageArray
-    from stemfirst_server.tiers.disk import DiskStore
+    from stemfirst_server.tiers.disk import DiskStore, Place
     from stemfirst_server.tiers.host import HostMemory
 
 log = logging.getLogger("stemfirst.tiers")
@@ -214,22 +214,38 @@ class Tiers:
         return host, disk
 
     def flush(self) -> None:
-        """Forget everything, on disk too."""
+        """Forget everything, on disk too; waits for the disk."""
+        self.forget()
+        self.clear_disk()
+
+    def forget(self, place: Place | None = None) -> None:
+        """Have nothing found any more, at once; `clear_disk` must follow, and may wait.
+
+        Args:
+            place: of other weights' files; all that is kept from now on is theirs.
+        """
         with self._lock:
             for block in list(self._in_host):
                 self._leave_host(block)
             self._index.clear()
             self._by_path.clear()
             self._newest = None
-        if self._disk is not None:
-            self.settle()
-            self._disk.flush()
-            self._disk.gone.clear()
+            if self._disk is not None and place is not None:
+                self._disk.place = place
 
-    def rename(self, fingerprint_of: Callable[[], str]) -> None:
-        """Put the disk's files under the name of other weights from now on, after a `flush`."""
-        if self._disk is not None:
-            self._disk.become(fingerprint_of())
+    def clear_disk(self) -> None:
+        """Remove every file; what is being written, once it is written."""
+        if self._disk is None:
+            return
+        if not self.settle():
+            log.warning("the disk is slow: what it is being given is removed when it is there")
+        self._disk.flush()
+        with self._lock:
+            self._forget_gone()
+
+    def place_of(self, fingerprint_of: Callable[[], str]) -> Place | None:
+        """Return where files of other weights are to lie; None without a disk."""
+        return self._disk.place_of(fingerprint_of()) if self._disk is not None else None
 
     def settle(self, timeout_s: float = 60.0) -> bool:
         """Wait until what was to be written is; return whether it is."""
@@ -440,7 +456,11 @@ class Tiers:
         assert self._disk is not None
         file = None
         try:
-            file = self._disk.write(block, self._host.read(_slots(block)))
+            with self._lock:
+                # Forgotten while it waited: it may be of other weights than those of now.
+                place = self._disk.place if block in self._in_host else None
+            if place is not None:
+                file = self._disk.write(block, self._host.read(_slots(block)), place)
         finally:
             with self._lock:
                 block.pins -= 1
