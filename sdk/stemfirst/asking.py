@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -232,6 +233,7 @@ def question(
     Raises:
         ClientError: an argument could be either, or belongs into the prompt.
         MissingValueError: a hole got no value.
+        TypeError: an argument is neither.
     """
     if not isinstance(prompt, Prompt | Rendered):
         raise ClientError(
@@ -256,6 +258,8 @@ def question(
         if name in ("messages", "tools", "stream"):
             raise ClientError(_MISPLACED[name])
         if name not in holes:
+            if name not in _create_names():
+                raise TypeError(_unknown(name, holes))
             options[name] = value
         elif name in _create_names():
             raise ClientError(
@@ -282,6 +286,16 @@ _MISPLACED = {
     "Prompt(..., tools=[...])",
     "stream": "call client.stream(...) for a stream",
 }
+
+
+def _unknown(name: str, holes: frozenset[str]) -> str:
+    known = f"has the holes {', '.join(sorted(holes))}" if holes else "has no hole to fill"
+    near = get_close_matches(name, [*holes, *_create_names()], n=1)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    return (
+        f"{name!r} is no option of chat.completions.create, and the prompt {known}{meant}; fields "
+        "that only this server knows go into extra_body={...}"
+    )
 
 
 def holes_of(prompt: Prompt) -> frozenset[str]:

@@ -60,7 +60,13 @@ def explain(request: str, against: str | None, server: str | None, model: str | 
         if server is not None:
             return _ask(record, runs, server, model)
         if against is not None:
-            return _compare(runs_of_record(_read(against)), runs)
+            earlier = _read(against)
+            if record.get("redacted") != earlier.get("redacted"):
+                raise PromptError(
+                    "one of the two is redacted, or by another key: nothing in them can be equal; "
+                    "record both with the same API key, or with record(path, text=True)"
+                )
+            return _compare(runs_of_record(earlier), runs)
     except PromptError as error:
         raise click.ClickException(str(error)) from None
     raise click.UsageError("compare with --against OTHER.json, or ask with --server URL")
@@ -132,10 +138,13 @@ def told(found: Divergence, after: tuple[Run, ...]) -> str:
         knows = is_mended(built, found.difference.after)
         remedy = cause.rule.remedy(built.short_path, is_mended=knows)
         lines.append(f"{remedy[0].upper()}{remedy[1:]}.")
-    if found.lost_bytes:
+    if rest_bytes:
+        are = "byte behind it is" if rest_bytes == 1 else "bytes behind it are"
+        again = "is" if rest_bytes == 1 else "are"
+        them = "it" if rest_bytes == 1 else "them"
         lines.append(
-            f"{found.lost_bytes:,} bytes behind it are the same in both, and are read again: move "
-            "what changes behind them."
+            f"{rest_bytes:,} {are} the same in both, and {again} read again: move what changes "
+            f"behind {them}."
         )
     return "\n".join(lines)
 
@@ -147,6 +156,11 @@ def _ask(record: Mapping[str, Any], runs: tuple[Run, ...], server: str, model: s
     from stemfirst.client import Client
     from stemfirst.prompt import Prompt
 
+    if record.get("redacted"):
+        raise PromptError(
+            "the text of this line is redacted, so no server can know it: record with "
+            "record(path, text=True), or give the request's body"
+        )
     inner = record.get("request")
     body = inner if isinstance(inner, Mapping) else record
     if not isinstance(body.get("messages"), list) or "system" in body:

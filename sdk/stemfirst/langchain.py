@@ -44,10 +44,11 @@ class SavingsHandler(BaseCallbackHandler):
             entry.close(Status.COMPLETE, self.last)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
-        """Take a failure."""
+        """Take a failure, or that the reader of a stream left."""
         entry = self._open.pop(run_id, None)
         if entry is not None:
-            entry.close(Status.FAILED)
+            is_left = not isinstance(error, Exception)  # a closed generator, a cancelled task
+            entry.close(Status.CUT_OFF if is_left else Status.FAILED)
 
 
 def savings_of_result(result: LLMResult) -> Savings:

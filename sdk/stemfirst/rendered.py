@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stemfirst.errors import PromptError
 from stemfirst.segments import Origin, Part, Path, Segment, Tool
 from stemfirst.tiers import Tier
 
@@ -161,6 +162,7 @@ class Rendered:
         model: str | None = None,
         breakpoints: bool | None = None,
         ttl: str | Mapping[str, str] | None = None,
+        cache_key: str | None = None,
     ) -> dict[str, Any]:
         """Return arguments of Anthropic's `messages.create`: `system`, `messages`, `tools`.
 
@@ -171,10 +173,12 @@ class Rendered:
             model: who is asked: a prefix below what that model caches gets no mark.
             breakpoints: False for none, True for all whatever the model's minimum.
             ttl: `5m` or `1h`, for all breakpoints or by tier (`{"static": "1h"}`).
+            cache_key: always refused: nothing is routed by a key there.
 
         Raises:
             PromptError: a message has no counterpart there, or the lifetime does not exist.
         """
+        _refuse_key(cache_key, "Anthropic")
         from stemfirst.to_anthropic import to_anthropic
 
         return to_anthropic(self, model=model, breakpoints=breakpoints, ttl=ttl)
@@ -185,20 +189,28 @@ class Rendered:
         model: str | None = None,
         breakpoints: bool | None = None,
         ttl: str | Mapping[str, str] | None = None,
+        cache_key: str | None = None,
     ) -> dict[str, Any]:
         """Return arguments of Bedrock's `converse`: `system`, `messages`, `toolConfig`.
 
-        Cache points are placed for models that take them, which must be named.
+        Cache points are placed for models that take them, which must be named. No model there
+        takes a `cache_key`.
 
         Raises:
             PromptError: a part has no counterpart there, or the model lacks what was asked for.
         """
+        _refuse_key(cache_key, "Bedrock")
         from stemfirst.to_bedrock import to_bedrock
 
         return to_bedrock(self, model=model, breakpoints=breakpoints, ttl=ttl)
 
     def gemini(
-        self, *, cached_content: str | None = None, ttl: str | None = None
+        self,
+        *,
+        cached_content: str | None = None,
+        ttl: str | None = None,
+        breakpoints: bool | None = None,
+        cache_key: str | None = None,
     ) -> dict[str, Any]:
         """Return arguments of Gemini's `models.generate_content`: `contents` and `config`.
 
@@ -208,10 +220,18 @@ class Rendered:
             cached_content: name of a cache made from `gemini_cache()`; what that holds is
                 left out.
             ttl: always refused: a lifetime belongs to `gemini_cache`.
+            breakpoints: True is refused: it takes none.
+            cache_key: always refused: nothing is routed by a key there.
 
         Raises:
             PromptError: a part has no counterpart there.
         """
+        _refuse_key(cache_key, "Gemini")
+        if breakpoints:
+            raise PromptError(
+                "Gemini takes no cache breakpoints, got breakpoints=True: it finds prefixes of "
+                "itself, or keeps what gemini_cache() gives"
+            )
         from stemfirst.to_gemini import to_gemini
 
         return to_gemini(self, cached_content=cached_content, ttl=ttl)
@@ -257,3 +277,10 @@ class Rendered:
         from stemfirst.html import rendered_html
 
         return rendered_html(self)
+
+
+def _refuse_key(cache_key: str | None, provider: str) -> None:
+    if cache_key is not None:
+        raise PromptError(
+            f"{provider} takes no cache key, got cache_key={cache_key!r}: leave it away"
+        )

@@ -57,7 +57,7 @@ class Savings:
     notice: str | None = None
     """What the server wants known about its figures (the demo model: its text is noise)."""
     is_complete: bool = True
-    """False when a stream ended before its usage came."""
+    """False when the call ended before its usage came: a stream was cut off, or it failed."""
 
     @property
     def computed_tokens(self) -> int | None:
@@ -136,7 +136,7 @@ class Savings:
     def __str__(self) -> str:
         """Say it in one sentence."""
         if self.prompt_tokens is None:
-            cause = "" if self.is_complete else ": the stream ended before its usage came"
+            cause = "" if self.is_complete else ": the call ended before its usage came"
             return f"Nothing was reported about the prompt's tokens{cause}."
         prompt = f"{self.prompt_tokens:,}"
         if self.cached_tokens is None:

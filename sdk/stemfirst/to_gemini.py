@@ -53,8 +53,10 @@ def to_gemini_cache(rendered: Rendered, *, ttl: str) -> dict[str, Any]:
     Raises:
         PromptError: there is nothing to keep, or `ttl` is not seconds.
     """
-    if not isinstance(ttl, str) or not re.fullmatch(r"\d+(\.\d+)?s", ttl):
-        raise PromptError(f"Gemini wants a lifetime in seconds such as '3600s', got {ttl!r}")
+    if not isinstance(ttl, str) or not re.fullmatch(r"(?=.*[1-9])\d+(\.\d+)?s", ttl):
+        raise PromptError(
+            f"Gemini wants a lifetime in seconds above 0 such as '3600s', got {ttl!r}"
+        )
     system, contents, tools = _shape(rendered, Tier.STATIC, Tier.TENANT)
     if not (system or contents or tools):
         raise PromptError("the prompt has no static or tenant text to cache")

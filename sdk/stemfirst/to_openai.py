@@ -118,6 +118,8 @@ def cache_fields(
     Raises:
         PromptError: the model lacks what was asked for.
     """
+    if cache_key is not None and not cache_key.strip():
+        raise PromptError(f"a cache key names what requests share, got cache_key={cache_key!r}")
     limits = openai_limits(model)
     fields: dict[str, Any] = {}
     if cache_key is None and is_routed_by_key(model):

@@ -367,6 +367,14 @@ def test_a_copy_for_another_server_asks_that_server(peer):
         assert "stemfirst" not in stranger.posts[0].body
 
 
+def test_a_failed_call_says_so_of_no_stream(peer):
+    peer.failures = [400]
+    with ledger() as book, pytest.raises(openai.BadRequestError):
+        client_of(peer).ask(prompt(), model="m", question="?")
+    assert "stream" not in str(book.entries[0].savings)
+    assert "the call ended before its usage came" in str(book.entries[0].savings)
+
+
 def test_a_model_must_be_named_where_the_server_names_none(peer):
     with pytest.raises(ClientError, match="which model"):
         client_of(peer).ask(prompt(), question="?")
@@ -384,6 +392,12 @@ def test_a_missing_value_is_named(peer):
 def test_an_unknown_option_is_refused_as_by_the_openai_package(peer):
     with pytest.raises(TypeError, match="temprature"):
         client_of(peer).ask(prompt(), model="m", question="?", temprature=0)
+
+
+def test_a_misspelt_value_is_told_with_the_holes(peer):
+    with pytest.raises(TypeError, match=r"'questoin' is no option .* has the holes? .*question.*"):
+        client_of(peer).ask(prompt(), model="m", questoin="?")
+    assert not peer.seen
 
 
 def test_a_hole_named_like_an_option_gets_its_value_from_values(peer):

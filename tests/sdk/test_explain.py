@@ -127,6 +127,25 @@ def test_it_wants_something_to_compare_with(run):
     assert "--against" in output
 
 
+def test_the_rest_of_the_text_behind_a_clock_is_counted(run):
+    rules = "Rule i.\n" * 200
+    code, output = run(chat(f"Time 10:01. {rules}", "q"), chat(f"Time 10:00. {rules}", "q"))
+    assert code == 1
+    assert f"{len('. ' + rules + 'q'):,} bytes behind it are the same in both" in output
+
+
+def test_redacted_text_is_not_compared_with_what_it_cannot_equal(run, peer):
+    plain, redacted = chat("Be kind."), {"request": chat("ghijklmn"), "redacted": "k1"}
+    code, output = run(redacted, None, "--server", peer.url)
+    assert (code, peer.seen) == (2, [])
+    assert "redacted" in output
+    for other in (plain, {**redacted, "redacted": "k2"}):
+        code, output = run(redacted, other)
+        assert code == 2
+        assert "the same API key" in output
+    assert run(redacted, redacted)[0] == 0
+
+
 @pytest.mark.needs_server
 def test_a_server_says_where_it_left_the_cache(run, server):
     policy = f"{uuid.uuid4()} " + "Be kind and brief. " * 60

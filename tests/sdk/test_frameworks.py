@@ -45,7 +45,10 @@ def test_langchain_counts_streams_errors_and_threads(peer, monkeypatch):
         peer.failures = [400]
         with pytest.raises(openai.BadRequestError):
             model.invoke(messages, config={"callbacks": [handler]})
+        stream = model.stream(messages, config={"callbacks": [handler]})
+        assert next(stream) is not None
+        stream.close()
     assert text == "Hello!"
-    assert (book.requests, book.totals.failed, book.totals.incomplete) == (4, 1, 0)
+    assert (book.requests, book.totals.failed, book.totals.incomplete) == (5, 1, 1)
     assert book.cached_tokens == 3 * 1_536
     assert handler.last.cached_tokens == 1_536

@@ -86,7 +86,7 @@ SENTENCES = {
     "nothing": (Savings(), "Nothing was reported about the prompt's tokens."),
     "a stream cut off": (
         Savings(is_complete=False),
-        "Nothing was reported about the prompt's tokens: the stream ended before its usage came.",
+        "Nothing was reported about the prompt's tokens: the call ended before its usage came.",
     ),
     "a loss": (
         saved(time=times(Estimate(-3, -5, -1, 40)), cost=None, missed=None),

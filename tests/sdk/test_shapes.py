@@ -309,6 +309,23 @@ def test_a_lifetime_is_no_part_of_a_request_to_gemini():
         Prompt(request("q")).render().gemini_cache()
 
 
+def test_a_cache_key_is_refused_where_none_is_taken():
+    rendered = support()
+    for method, provider in ((rendered.anthropic, "Anthropic"), (rendered.bedrock, "Bedrock")):
+        with pytest.raises(PromptError, match=f"{provider} takes no cache key, got cache_key='x'"):
+            method(model="claude-sonnet-4-5", cache_key="x")
+    with pytest.raises(PromptError, match="Gemini takes no cache key"):
+        rendered.gemini(cache_key="x")
+    with pytest.raises(PromptError, match="Gemini takes no cache breakpoints"):
+        rendered.gemini(breakpoints=True)
+    for method in (rendered.openai, rendered.responses):
+        with pytest.raises(PromptError, match="got cache_key=''"):
+            method(model="gpt-4o", cache_key="")
+    for never in ("0s", "-5s", "0.0s"):
+        with pytest.raises(PromptError, match="above 0"):
+            rendered.gemini_cache(ttl=never)
+
+
 # litellm
 
 

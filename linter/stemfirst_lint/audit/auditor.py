@@ -80,6 +80,7 @@ class Auditor:
         self.by_time = Timeline(1.0)
         self.by_number = Timeline(1.0)
         self.requests = 0
+        self.failed = 0
         self.timed = 0
         self.out_of_order = 0
         self.partly_recorded = 0
@@ -93,7 +94,10 @@ class Auditor:
         self._latest_s: float | None = None
 
     def add(self, request: Request) -> None:
-        """Audit one more request."""
+        """Audit one more request; one that was not answered is counted, and no more."""
+        if request.has_failed:
+            self.failed += 1
+            return
         number = self.requests
         self.requests += 1
         rules = rules_for(request.model, request.provider, request.api)

@@ -105,6 +105,7 @@ class Request:
         usage: counts that the response reported.
         reported_reason: why the provider says it missed.
         segments: the SDK's segments, where recorded.
+        has_failed: it was not answered, so that nothing was read or lost.
     """
 
     place: Place
@@ -122,6 +123,7 @@ class Request:
     usage: Usage = NOTHING
     reported_reason: str | None = None
     segments: tuple[SegmentPlace, ...] = ()
+    has_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,9 @@ def report_of(
 
 
 def _notes(auditor: Auditor, total: Sums) -> Iterator[str]:
+    if auditor.failed:
+        calls = "call" if auditor.failed == 1 else "calls"
+        yield f"{auditor.failed:,} {calls} failed, read nothing and lost nothing: left out"
     untimed = auditor.requests - auditor.timed
     if untimed:
         yield (

@@ -34,6 +34,9 @@ _LONGEST_NAME = 256
 _WORDS = ((str, "a string"), (bool, "true or false"), (int | float, "a number"), (object, "null"))
 """What JSON calls a line that is no object."""
 _MODEL_IN_URL = re.compile(r"/models?/([^/:?]+)")
+_FAILED = ("failed", "failure")
+"""What the SDK's recordings and LiteLLM's log call a call without an answer."""
+
 _CACHE_KEYS = ("prompt_cache_key", "cache_salt", "prompt_cache_isolation_key")
 
 
@@ -136,6 +139,7 @@ def _request(
         usage=_usage(record, response),
         reported_reason=_reason(response),
         segments=_segments(record, body),
+        has_failed=record.get("status") in _FAILED,
     )
 
 

@@ -82,6 +82,16 @@ def test_a_recording_without_faults_exits_with_zero(tmp_path: Path) -> None:
     assert "Nothing is lost by the order of the text." in done.stdout
 
 
+def test_a_call_that_failed_lost_nothing(tmp_path: Path) -> None:
+    asked = [chat(POLICY, "Where?", model=name) for name in ("gpt-4o", "gpt-4o", "nope")]
+    lines = [record(asked[0]), record(asked[1]), record(asked[2], status="failed", response={})]
+    report = as_json(write(tmp_path / "a.jsonl", lines))
+    assert report["requests"] == 2
+    [template] = report["templates"]
+    assert template["models"] == {"gpt-4o": 2}
+    assert "1 call failed, read nothing and lost nothing: left out" in report["notes"]
+
+
 def test_exit_zero_is_obeyed(recording: Path) -> None:
     assert audit(recording, "--exit-zero").returncode == 0
 
