@@ -32,7 +32,7 @@ class Attributes:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.project = flow.project
-        self.records = Records(flow)
+        self.records = Records(flow.project)
 
     def attribute(self, node: ast.Attribute, use: Use, call: Call | None) -> Verdict:
         """Return how often an attribute's value changes."""

@@ -118,7 +118,8 @@ _QUALIFIERS = frozenset(
     {
         "max", "min", "num", "number", "n", "is", "has", "use", "include", "with", "should", "top",
         "total", "count", "per", "show", "add", "return", "allow", "enable", "no", "prompt",
-        "template", "default", "example",
+        "template", "default", "example", "allowed", "valid", "supported", "available", "possible",
+        "permitted", "known",
     }
 )  # fmt: skip
 """First words that make a number, a switch or a template of what follows: `max_documents`."""
@@ -394,7 +395,10 @@ def field_tier(name: str) -> Tier | None:
 
 PROMPT_NAME = pattern(
     r"(^|_)(PROMPT|PROMPTS|SYSTEM_MESSAGE|SYSTEM_MSG|SYSTEM_INSTRUCTIONS?|INSTRUCTIONS?)"
-    r"(_|$)|PROMPT_TE?MPL|^SYSTEM_|^(SYSTEM|USER|HUMAN)$|_(SYSTEM|USER|HUMAN)$|LLM_DIRECTIVE",
+    r"(_|$)|PROMPT_TE?MPL|^SYSTEM_|^(SYSTEM|USER|HUMAN)$|_(SYSTEM|USER|HUMAN)$|LLM_DIRECTIVE|META_?PROMPT|"
+    r"(^|_)(GRADERS?|JUDGES?|JUDGE?MENT|GRADING|CRITIQUE|EVAL\w*|SCORING|VERIF\w*|REFLECTION|"
+    r"PLANNER|SUMMARI[SZ]\w*|REWRITE\w*|EXTRACTION|CLASSIF\w*|QA|RAG|LLM|COT|FEW_?SHOT)_"
+    r"(TEMPLATE|TMPL)$",
     re.IGNORECASE,
 )
 """Names that people give to prompts."""

@@ -1,26 +1,23 @@
 """What the fields of records hold: dataclasses, pydantic models and their kin, by who makes them.
 
-Knows which classes of a project are records, and what their constructors' calls pass. A default
-tells only of what nobody passes. Asks `Flow` about what is passed.
+Knows which classes of a project are records, and what their constructors' calls spell. A default
+says nothing of what a record holds. Judges no value that is passed but by its name.
 """
 
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from stemfirst.tiers import Tier
 
 from stemfirst_lint import naming
 from stemfirst_lint.model import UNKNOWN, Verdict
 from stemfirst_lint.patterns import pattern
-from stemfirst_lint.project import Defined, Instance, Values
+from stemfirst_lint.project import Defined, Instance, Project, Values
 from stemfirst_lint.scopes import Bind, Scope, ScopeKind, Use, is_own, last_name
 from stemfirst_lint.syntax import called, place_of
-from stemfirst_lint.verdicts import alternatives, because, named_verdict
-
-if TYPE_CHECKING:
-    from stemfirst_lint.flow import Flow
+from stemfirst_lint.verdicts import CONSTANT, named_verdict
 
 _MAKERS = frozenset({"dataclass", "define", "attrs", "frozen", "mutable", "s"})
 _BASES = frozenset({"BaseModel", "NamedTuple", "TypedDict", "SQLModel", "Struct", "Serializable"})
@@ -33,12 +30,12 @@ _MAX_CALLS = 24
 
 
 class Records:
-    """Answers for one project; keeps nothing but which classes are records."""
+    """Answers for one project; remembers which classes are records, and who makes them."""
 
-    def __init__(self, flow: Flow) -> None:
-        self.flow = flow
-        self.project = flow.project
+    def __init__(self, project: Project) -> None:
+        self.project = project
         self._known: dict[int, bool] = {}
+        self._values: dict[tuple[int, str], tuple[ast.expr | None, ...]] = {}
 
     def field(self, node: ast.Attribute, use: Use) -> Verdict | None:
         """Return how often a record's field changes; None for what is no field of a record."""
@@ -47,38 +44,39 @@ class Records:
             return None
         if naming.is_setting(node.attr) or naming.PROMPT_NAME.search(node.attr):
             return None
-        made = self._passed(klass, node.attr)
-        if made is not None and (made.is_stable or made.tier is not None):
-            return made
-        tier = naming.field_tier(node.attr)
-        if tier is None or is_own(node):
+        place = place_of(node, use)
+        passed = self._passed(klass, node.attr)
+        if passed and all(isinstance(value, ast.Constant) for value in passed):
+            return CONSTANT
+        if is_own(node):
             return UNKNOWN
-        return named_verdict(
-            f"the field `{node.attr}` of `{klass.name}`", tier, place_of(node, use)
-        )
+        tier = naming.field_tier(node.attr)
+        if tier is not None:
+            return named_verdict(f"the field `{node.attr}` of `{klass.name}`", tier, place)
+        for value in passed:
+            name = last_name(value) if value is not None else None
+            if name is not None and naming.field_tier(name) is Tier.REQUEST:
+                what = f"`{name}`, which `{klass.name}` is made with,"
+                return named_verdict(what, Tier.REQUEST, place)
+        return UNKNOWN
 
-    def _passed(self, klass: Scope, name: str) -> Verdict | None:
-        """What the calls of a class pass for a field; None where no call was seen."""
-        found: list[Verdict] = []
-        has_calls = False
+    def _passed(self, klass: Scope, name: str) -> tuple[ast.expr | None, ...]:
+        """What the calls of a class pass for a field, as written; None where that is not seen."""
+        key = (id(klass), name)
+        if key not in self._values:
+            self._values[key] = tuple(self._passed_in_calls(klass, name))
+        return self._values[key]
+
+    def _passed_in_calls(self, klass: Scope, name: str) -> Iterator[ast.expr | None]:
         for call in self.project.called(klass.name)[:_MAX_CALLS]:
             meaning = self.project.meaning(call.node.func, call.use)
             if not (isinstance(meaning, Defined) and meaning.scope is klass):
                 continue
-            has_calls = True
             if call.node.args or any(k.arg is None for k in call.node.keywords):
-                found.append(UNKNOWN)
+                yield None
             for keyword in call.node.keywords:
                 if keyword.arg == name:
-                    given = self.flow.verdict(keyword.value, call.use)
-                    if given.tier is not None and given.tier > Tier.STATIC:
-                        given = because(
-                            given, f"`{name}` is passed here", place_of(call.node, call.use)
-                        )
-                    found.append(given)
-        if not has_calls:
-            return None
-        return alternatives(found) if found else None
+                    yield keyword.value
 
     def _class_of(self, node: ast.expr, use: Use) -> Scope | None:
         """The project's class that an object is of, by its annotation or its making."""

@@ -7,6 +7,7 @@ together: fields, sums, `+=`, joined lists, chains of `replace`. Knows nothing o
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import replace
 
 from stemfirst_lint.arguments import Call, argument_of
@@ -18,8 +19,8 @@ from stemfirst_lint.fillings import Given, given_in, given_to_percent, replaced_
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.growth import Grown, grown_list
 from stemfirst_lint.inner_texts import InnerTexts
-from stemfirst_lint.model import Form, Piece, Template, Text
-from stemfirst_lint.origins import SAME_TEXT_CALLS, SAME_TEXT_METHODS, Origins
+from stemfirst_lint.model import Form, Hole, Piece, Template, Text
+from stemfirst_lint.origins import SAME_TEXT_CALLS, SAME_TEXT_METHODS, Origin, Origins
 from stemfirst_lint.parts import unpacked
 from stemfirst_lint.pieces import Literal, merged
 from stemfirst_lint.project import Defined, External, Values
@@ -261,12 +262,32 @@ class Reader:
                 found.append(template)
         if filling.form is Form.FORMAT and not found:
             for origin in self.origins.of(receiver, use):
+                template = None
                 if isinstance(origin.node, ast.JoinedStr):
                     template = self.assembler.refilled(
                         origin.node, origin.use, origin.name, filling
                     )
-                    found += [template] if template is not None else []
+                elif isinstance(origin.node, ast.BinOp):
+                    template = self._filled_sum(origin, filling)
+                found += [template] if template is not None else []
         return found[:_MAX_VARIANTS]
+
+    def _filled_sum(self, origin: Origin, filling: Filling) -> Template | None:
+        """The template of a sum whose fields are filled as a whole: `(A + "{x}").format(x=x)`."""
+        pieces: list[Piece] = []
+        source = origin.use.scope.module.source
+        for part in summands(origin.node):
+            found: Template | None = None
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                literal = Literal(part, source, None)
+                found = self.assembler.filled(literal, filling) or self.assembler.constant(literal)
+            elif isinstance(part, ast.JoinedStr):
+                found = self.assembler.refilled(part, origin.use, None, filling)
+            pieces.extend(found.pieces if found else self.assembler.operand(part, origin.use, None))
+        if not any(isinstance(piece, Hole) and piece.constant_text is None for piece in pieces):
+            return None
+        place = source.place(origin.node)
+        return Template(Form.CONCAT, place, merged(pieces), origin.name, is_shared=True)
 
     def _literals(self, node: ast.expr, use: Use) -> list[Literal]:
         """The constant strings that an expression may be."""
@@ -325,16 +346,10 @@ class Reader:
 
     def _operands(self, node: ast.expr, use: Use, call: Call | None) -> list[Piece]:
         pieces: list[Piece] = []
-        pending: list[ast.expr] = [node]
-        while pending:
-            current = pending.pop()
-            if isinstance(current, ast.BinOp) and isinstance(current.op, ast.Add):
-                pending.extend((current.right, current.left))
-            else:
-                pieces.extend(
-                    self._formatted(current, use, call)
-                    or self.assembler.operand(current, use, call)
-                )
+        for part in summands(node):
+            pieces.extend(
+                self._formatted(part, use, call) or self.assembler.operand(part, use, call)
+            )
         return pieces
 
     def _formatted(self, node: ast.expr, use: Use, call: Call | None) -> tuple[Piece, ...]:
@@ -392,6 +407,17 @@ def _empty(binding: Binding) -> list[Template]:
         place = binding.use.scope.module.source.place(value)
         return [Template(Form.CONCAT, place, ())]
     return []
+
+
+def summands(node: ast.expr) -> Iterator[ast.expr]:
+    """Yield the parts of a sum in order."""
+    pending: list[ast.expr] = [node]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, ast.BinOp) and isinstance(current.op, ast.Add):
+            pending.extend((current.right, current.left))
+        else:
+            yield current
 
 
 def _is_dollar(node: ast.expr) -> bool:

@@ -49,7 +49,10 @@ _ADDRESS = pattern(
     r"(Please|Now,? (please )?)(act|answer|analy|assess|compare|evaluate|judge|rate|generate|write|"
     r"extract|provide|read|summari|identify|review|respond|determine|help|use)|"
     r"Do not (include|add|use|make|output|provide|invent|answer|respond|explain)\b|"
-    r"I('ll| will) (give|provide)|I (want|need|would like) you to )"
+    r"I('ll| will) (give|provide)|I (want|need|would like) you to |"
+    r"(Judge|Determine|Decide|Assess|Evaluate|Verify) (whether|if) |"
+    r"Given (the|a|an) [\w ,']{3,60}, (determine|generate|write|answer|identify|extract|classify|"
+    r"create|rewrite|summari[sz]e)|#+ ?Task Description)"
     r"|你是|请(你|根据|判断|评估|回答|仔细|按|将|严格|直接|只|从|以|对|在|注意)|您(是|的任务|需要)|"
     r"你(的任务|需要|应该|将|必须)"
 )

@@ -68,6 +68,15 @@ VARIES = {
         "ASK = Protocol(template=[('system', 'Help.'), ('user', '{content} LONG_TEXT')])\n\n"
         "def ask(client):\n    return client.chat.completions.create(messages=ASK.made())\n"
     ),
+    "fields in a sum that a call fills": (
+        'RULES = "LONG_TEXT"\n\ndef ask(client, question):\n'
+        '    text = ("Asked: {question} " + RULES).format(question=question)\n    ' + SEND
+    ),
+    "a judge's template": (
+        'GRADER_TEMPLATE = "Judge whether the response is right. {question} Your judgement: LONG_TEXT"'
+        "\n\ndef ask(judge, question):\n"
+        "    return judge(GRADER_TEMPLATE.format(question=question))\n"
+    ),
     "a prompt in Chinese": (
         "def ask(client, question):\n"
         "    find_prompt = f'问题：{question}。"
@@ -128,6 +137,9 @@ STAYS = {
     "a constant that is named for a subject": (
         "import sys\n\nCOMPANY_NAME = sys.argv[1]\n\n"
         "def ask(client):\n    text = f'{COMPANY_NAME} LONG_TEXT'\n    " + SEND
+    ),
+    "what is allowed in a setup": (
+        "def ask(client, allowed_nodes):\n    text = f'{allowed_nodes} LONG_TEXT'\n    " + SEND
     ),
     "a setting of a service": (
         "def ask(client, app_config):\n    text = f'{app_config.context} LONG_TEXT'\n    " + SEND
