@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from stemfirst_server.engine.request import (
     token_array,
 )
 from stemfirst_server.errors import UnsupportedModelError
-from stemfirst_server.model import attention, cascade, gates
+from stemfirst_server.model import cascade, gates
 from stemfirst_server.model.attention import register
 from stemfirst_server.model.fused import fuse
 from stemfirst_server.model.last_layer import narrow
@@ -162,12 +163,12 @@ def test_a_wrong_number_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison can fail: a window that is one token too long is noticed."""
     model = build("mistral", **SERVED["mistral"])
     loaded = admit(model)
-    options = attention._Options
+    read = cascade.CascadeStep.read
 
-    def longer(**given: Any) -> Any:
-        return options(**(given | {"window": given["window"] + 1}))
+    def longer(step: Any, layer: int, query: Any, options: Any) -> Any:
+        return read(step, layer, query, replace(options, window=options.window + 1))
 
-    monkeypatch.setattr(attention, "_Options", longer)
+    monkeypatch.setattr(cascade.CascadeStep, "read", longer)
     engine = Engine(loaded, EngineConfig(page=PAGE, pool_tokens=512))
     engine.start()
     prompt = np.random.default_rng(1).integers(2, 199, 60).tolist()
