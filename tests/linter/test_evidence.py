@@ -73,7 +73,7 @@ VARIES = {
         '    text = ("Asked: {question} " + RULES).format(question=question)\n    ' + SEND
     ),
     "a judge's template": (
-        'GRADER_TEMPLATE = "Judge whether the response is right. {question} Your judgement: LONG_TEXT"'
+        'GRADER_TEMPLATE = "Judge whether it is right. {question} Your judgement: LONG_TEXT"'
         "\n\ndef ask(judge, question):\n"
         "    return judge(GRADER_TEMPLATE.format(question=question))\n"
     ),
