@@ -137,7 +137,7 @@ def service() -> Iterator[Service]:
     from stemfirst_server.startup import start_service
 
     made = start_service(
-        ServeSettings(pool_tokens=8192, calibration_s=0, threads=1), lambda what: None
+        ServeSettings(pool_tokens=40960, calibration_s=0, threads=1), lambda what: None
     )
     yield made
     assert made.engine.stop(timeout=20)

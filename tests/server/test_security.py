@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
+from stemfirst_server.api.edge import Edge
 from stemfirst_server.errors import ConfigError
 from stemfirst_server.namespaces import namespace
 from stemfirst_server.serving import is_loopback, listen
 from stemfirst_server.settings import ServeSettings
-from stemfirst_server.tenants import keys_of
+from stemfirst_server.tenants import Keys, keys_of
 
 CHAT = "/v1/chat/completions"
 SOME_DIGEST = "sha256:" + "ab" * 32
@@ -181,6 +183,68 @@ def test_what_tells_of_all_tenants_is_the_operators(guarded: Any) -> None:
         return httpx.get(guarded.url + "/metrics", headers=headers, trust_env=False).status_code
 
     assert [status(key) for key in (None, "acme-1", "operator-1")] == [403, 403, 200]
+
+
+STRANGERS: dict[str, tuple[str, dict[str, str]]] = {
+    "another machine": ("198.51.100.7", {}),
+    "a proxy that tells for whom": ("127.0.0.1", {"x-forwarded-for": "198.51.100.7"}),
+    "a proxy that tells how": ("127.0.0.1", {"x-forwarded-proto": "https"}),
+    "a proxy by the standard": ("127.0.0.1", {"forwarded": "for=198.51.100.7"}),
+    "nginx's own": ("127.0.0.1", {"x-real-ip": "198.51.100.7"}),
+    "a gateway": ("127.0.0.1", {"via": "1.1 gateway"}),
+    "a proxy that tells nothing": ("127.0.0.1", {"host": "llm.example.com"}),
+    "a page": ("127.0.0.1", {"origin": "https://example.com"}),
+    "a page that hides": ("127.0.0.1", {"origin": "null"}),
+    "a page of another port": ("127.0.0.1", {"origin": "http://127.0.0.1:3000"}),
+    "a page, by its browser": ("127.0.0.1", {"sec-fetch-site": "cross-site"}),
+    "a page of another port, by its browser": ("127.0.0.1", {"sec-fetch-site": "same-site"}),
+    "a page under a name that leads here": (
+        "127.0.0.1",
+        {"host": "rebound.example.com", "origin": "http://rebound.example.com"},
+    ),
+    "a host that is none": ("127.0.0.1", {"host": "[::1"}),
+    "no host": ("127.0.0.1", {"host": ""}),
+}
+
+
+def acting(client: str, headers: dict[str, str]) -> int:
+    """Return the status of an operator's request to a server that asks for no key."""
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    given = {"host": "127.0.0.1:8000"} | headers
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/admin/flush",
+        "client": (client, 5),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    edge = Edge(app, keys=Keys(), most_body_bytes=1, most_held_bytes=1)
+    asyncio.run(edge(scope, receive, send))
+    status: int = sent[0]["status"]
+    return status
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_without_keys_no_proxy_and_no_page_may_act(stranger: str) -> None:
+    assert acting(*STRANGERS[stranger]) == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:8000", "[::1]:8000"])
+def test_without_keys_programs_of_this_machine_may_act(host: str) -> None:
+    assert acting("127.0.0.1", {"host": host}) == 204
+    assert acting("::1", {"host": host, "sec-fetch-site": "none"}) == 204
+    assert acting("127.0.0.1", {"host": host, "origin": f"http://{host}"}) == 204
 
 
 def test_probes_need_no_key_and_tell_nothing(guarded: Any) -> None:

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from stemfirst.wire import CAPABILITIES_PATH
+from stemfirst.wire import CAPABILITIES_PATH, VERSION
 
 from stemfirst_server.api import answering, failures, openai, tokenizing
 from stemfirst_server.api.description import describe
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stemfirst.api")
 
-WIRE_VERSION = 1
 MOST_BODY_BYTES = 64 * 2**20
 MOST_HELD_BYTES = 512 * 2**20
 
@@ -78,6 +77,11 @@ def make_app(
     add_steering(app, slot)
     add_prefixes(app, slot, keys)
     describe(app)
+
+    def refused(reason: str) -> None:
+        if slot.service is not None:
+            slot.service.metrics.refused(reason)
+
     return Edge(
         app,
         keys=keys,
@@ -85,6 +89,7 @@ def make_app(
         most_held_bytes=most_held_bytes,
         write_timeout_s=write_timeout_s,
         on_slow=lambda: slot.get().metrics.left_unread(),
+        on_refused=refused,
     )
 
 
@@ -196,7 +201,7 @@ def _capabilities(service: Service) -> dict[str, Any]:
     verdict = service.cost_model.verdict
     price = served.price
     return {
-        "wire": WIRE_VERSION,
+        "wire": VERSION,
         "model": served.names[0],
         "models": list(served.names),
         "page": service.config.page,

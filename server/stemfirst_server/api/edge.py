@@ -14,6 +14,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 
@@ -46,6 +47,10 @@ OPEN_ROUTES = frozenset({"/health", "/health/ready", "/ready"})
 """Routes that need no key; every other one is a tenant's."""
 
 
+_FOR_OTHERS = frozenset({"forwarded", "x-real-ip", "via"})
+"""Headers of proxies, as is all that begins with `x-forwarded-`."""
+
+
 class _SlowReaderError(Exception):
     """The client reads nothing; its connection is of no more use."""
 
@@ -65,6 +70,7 @@ class Edge:
         keys: who may ask, and whose request it is.
         write_timeout_s: a client that reads nothing for so long is let go.
         on_slow: told when one is.
+        on_refused: told when a body finds no room, with the reason.
         most_body_bytes: larger bodies are refused before they are read whole.
         most_held_bytes: bodies of all requests under way together.
     """
@@ -78,6 +84,7 @@ class Edge:
         most_held_bytes: int,
         write_timeout_s: float = 60.0,
         on_slow: Callable[[], None] = lambda: None,
+        on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._app = app
         self._keys = keys
@@ -86,6 +93,7 @@ class Edge:
         self._held_bytes = 0
         self._write_timeout_s = write_timeout_s
         self._on_slow = on_slow
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens inside."""
@@ -174,13 +182,14 @@ class Edge:
                 if held.nbytes > self._most_body_bytes:
                     raise self._too_large()
                 if self._held_bytes > self._most_held_bytes:
-                    raise failures.from_server_error(
-                        OverloadedError(
-                            "the requests under way are too large together; try again later",
-                            reason="bodies_too_large",
-                            retry_after_s=1,
-                        )
+                    full = OverloadedError(
+                        "the requests under way are too large together; try again later",
+                        reason="bodies_too_large",
+                        retry_after_s=1,
                     )
+                    self._on_refused(full.reason)
+                    # The app reads this body, and lets pass what is an `ApiError` already.
+                    raise failures.from_server_error(full)
             return message
 
         return receiving
@@ -238,11 +247,27 @@ def key_of(headers: Headers) -> str | None:
 
 
 def _is_here(scope: Scope) -> bool:
-    """Whether the request came from this machine, and through nobody who speaks for others."""
-    client = scope.get("client")
-    if client is None or "x-forwarded-for" in Headers(scope=scope):
+    """Whether a program of this machine asks, for nobody else and by no page in a browser."""
+    client, headers = scope.get("client"), Headers(scope=scope)
+    if client is None or not _is_loopback(client[0]):
+        return False
+    if any(name in _FOR_OTHERS or name.startswith("x-forwarded-") for name in headers):
+        return False
+    # A page of another site may send a body-less POST; one whose own name leads to this machine
+    # is of the same site, and is told by that name. A proxy that adds no header often is too.
+    host = headers.get("host", "")
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return False
     try:
-        return ipaddress.ip_address(client[0]).is_loopback
+        asked = urlsplit(f"//{host}").hostname or ""
+        is_own_page = urlsplit(headers.get("origin", f"//{host}")).netloc == host
+    except ValueError:
+        return False
+    return is_own_page and (asked == "localhost" or _is_loopback(asked))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False

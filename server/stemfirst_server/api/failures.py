@@ -148,7 +148,8 @@ def not_an_operator() -> ApiError:
     """Return the answer to a tenant, or nobody, on an operator's route."""
     return ApiError(
         403,
-        "This route is the operator's: send the key of --admin-key as Authorization: Bearer <key>",
+        "This route is the operator's: send the key of --admin-key as Authorization: Bearer <key>; "
+        "a server without keys takes it from programs of its own machine only",
         kind="permission_error",
         code="admin_key_needed",
     )

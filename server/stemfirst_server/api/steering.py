@@ -81,7 +81,9 @@ async def reloaded(service: Service) -> dict[str, Any]:
     Requests that come meanwhile get 503; those that run are finished, for `DRAIN_S` at most.
     """
     admission = service.admission
-    if service.reload_weights is None or service.is_reloading:
+    if service.reload_weights is None:
+        raise ApiError(501, "These weights came from nowhere that they could be loaded from again")
+    if service.is_reloading:
         raise ApiError(409, "The weights are being loaded already", code="reload_under_way")
     was_draining = admission.is_draining
     service.is_reloading = True
