@@ -26,7 +26,7 @@ from stemfirst_lint.flow import Flow
 from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.jinja import read_jinja
 from stemfirst_lint.literals import Field, FormatField, FormatText, Run, read_format
-from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Template
+from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Resolution, Template
 from stemfirst_lint.model import Text as TextPiece
 from stemfirst_lint.origins import Origins
 from stemfirst_lint.pieces import (
@@ -38,9 +38,9 @@ from stemfirst_lint.pieces import (
     runs_of,
     text_of,
 )
-from stemfirst_lint.scopes import Use, is_own
+from stemfirst_lint.scopes import ScopeKind, Use, is_own
 from stemfirst_lint.serialised import unsorted_json
-from stemfirst_lint.verdicts import kept, named_verdict, of_field, with_format_spec
+from stemfirst_lint.verdicts import frozen_value, kept, named_verdict, of_field, with_format_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,9 @@ class Assembler:
             constant = constant_text(self.flow.project, node, use)
             return Hole(ast.unparse(node), "", location, constant_text=constant)
         verdict = kept(self.flow.verdict(node, use, call), name_of(node))
+        is_at_import = use.scope.kind is not ScopeKind.FUNCTION and not use.loops
+        if is_at_import and verdict.resolution is Resolution.DAY:
+            verdict = frozen_value(verdict, "at import", Tier.STATIC)
         set_location: Location | None = None
         if verdict.kind is Kind.SET and id(node) in self.flow.containers.places:
             found = self.flow.containers.places[id(node)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.model import Hole, Template
-from stemfirst_lint.scopes import Use
+from stemfirst_lint.scopes import Bind, Use
 from stemfirst_lint.wording import is_named, stable_texts
 
 if TYPE_CHECKING:
@@ -28,10 +28,24 @@ class InnerTexts:
         self._tails: dict[int, tuple[str, ...]] = {}
         self._is_inside = False
 
+    def _may_be_empty(self, node: ast.expr, use: Use) -> bool:
+        """True for a name that begins as the empty string: then nothing of it stays."""
+        if not isinstance(node, ast.Name):
+            return False
+        bindings = self.reader.flow.project.reaching(node.id, use) or ()
+        return any(
+            binding.how is Bind.ASSIGN
+            and isinstance(binding.value, ast.Constant)
+            and not binding.value.value
+            for binding in bindings
+        )
+
     def of(self, node: ast.expr, use: Use, call: Call | None) -> tuple[str, ...]:
         """Return what stays in the shortest text that an expression may hold."""
         if call is None and id(node) in self._known:
             return self._known[id(node)]
+        if self._may_be_empty(node, use):
+            return ()
         self.reader.assembler.reads_only = True
         try:
             found = self.reader.templates(node, use, call, hops=1)

@@ -60,7 +60,9 @@ JINJA_CLASSES = frozenset({"PromptBuilder", "RichPromptTemplate", "JinjaPrompt"}
 """Those of them whose template is Jinja."""
 
 _CONVERSATION = pattern(
-    r"(^|_)(history|messages|conversation|turns|dialog(ue)?|chat(_log)?|thread)(_|$)", re.IGNORECASE
+    r"^(?!(extra|additional|optional|few_?shot|example|initial)_)(.*_)?"
+    r"(history|messages|conversation|turns|dialog(ue)?|chat(_log)?|thread)(_|$)",
+    re.IGNORECASE,
 )
 _COMMON_NAMES = frozenset({"Message", "Msg"})
 """Names that other things have, too: a message only with `role=` and `content=`."""

@@ -157,3 +157,15 @@ def test_an_item_of_a_dict_that_nobody_asks_for_is_not_reported(tmp_path: Path) 
     )
     lines = [f.location.line for f in check_paths((str(package),), Config()).findings]
     assert lines == [3]
+
+
+def test_a_date_in_a_text_that_is_made_at_import_is_frozen(check: Check) -> None:
+    send = (
+        'client.chat.completions.create(messages=[{"role": "system", "content": text}, *messages],'
+        " tools=tools)\n"
+    )
+    made = f'f"It is {{date.today()}}. {RULES}"'
+    frozen = f"TEXT = {made}\n\ndef ask(client, messages, tools):\n    text = TEXT\n    {send}"
+    fresh = f"def ask(client, messages, tools):\n    text = {made}\n    {send}"
+    assert not check("from datetime import date\n\n" + frozen).findings
+    assert [f.code for f in check("from datetime import date\n\n" + fresh).findings] == ["SF102"]
