@@ -33,6 +33,12 @@ class Attribute(ast.Attribute):
     __slots__ = ("attr", "col_offset", "ctx", "end_col_offset", "end_lineno", "lineno", "value")
 
 
+class Subscript(ast.Subscript):
+    """A subscript, as `ast` has it."""
+
+    __slots__ = ("col_offset", "ctx", "end_col_offset", "end_lineno", "lineno", "slice", "value")
+
+
 class Call(ast.Call):
     """A call, as `ast` has it."""
 
@@ -86,6 +92,20 @@ def compact_attribute(node: ast.Attribute, line: int) -> Attribute:
     return small
 
 
+def compact_subscript(node: ast.Subscript, line: int) -> Subscript:
+    """Return a subscript that takes less memory, as `compact_name` does."""
+    small = _new(Subscript)
+    small.value = node.value
+    small.slice = node.slice
+    small.ctx = node.ctx
+    own, end = node.lineno, node.end_lineno
+    small.lineno = own = line if own == line else own
+    small.end_lineno = own if end == own else end
+    small.col_offset = node.col_offset
+    small.end_col_offset = node.end_col_offset
+    return small
+
+
 def compact_call(node: ast.Call, line: int) -> Call:
     """Return a call that takes less memory, as `compact_name` does."""
     small = _new(Call)
@@ -116,8 +136,27 @@ def compact_keyword(node: ast.keyword, line: int) -> keyword:
 _INNER: dict[type[ast.AST], Callable[[Any, int], ast.AST]] = {
     ast.Attribute: compact_attribute,
     ast.Call: compact_call,
+    ast.Subscript: compact_subscript,
     ast.keyword: compact_keyword,
 }
+
+
+def replace_names(nodes: list[ast.expr], line: int) -> None:
+    """Put names that take less memory in the place of those in a list."""
+    for at, node in enumerate(nodes):
+        if type(node) is ast.Name:
+            nodes[at] = compact_name(node, line)
+
+
+def replace_whole(node: ast.AST, field: str, line: int) -> ast.expr:
+    """Put an expression that takes less memory in the place of one in a field, and return it."""
+    whole: ast.expr = getattr(node, field)
+    made = compact_name if type(whole) is ast.Name else _INNER.get(type(whole))
+    if made is None:
+        return whole
+    small = made(whole, line)  # type: ignore[arg-type]
+    setattr(node, field, small)
+    return small  # type: ignore[return-value]
 
 
 def part(node: ast.AST, line: int, loads: dict[str, int], stack: list[ast.AST]) -> ast.AST:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import ast
 
-from stemfirst_lint.compact import Attribute, Call, keyword, part
+from stemfirst_lint.compact import (
+    Attribute,
+    Call,
+    Subscript,
+    keyword,
+    part,
+    replace_names,
+    replace_whole,
+)
 from stemfirst_lint.long_texts import LONG, LongTexts
 from stemfirst_lint.scopes import (
     LOOP,
@@ -24,6 +32,7 @@ from stemfirst_lint.scopes import (
     last_name,
 )
 from stemfirst_lint.source import Source
+from stemfirst_lint.syntax import is_content, is_main_guard, is_message
 
 _MUTATORS = frozenset({"append", "extend", "insert", "add", "update", "setdefault", "shuffle"})
 """Methods that put something into a container, and the function that reorders one."""
@@ -32,7 +41,8 @@ _PARTS: dict[type[ast.AST], tuple[str, ...]] = {
     kind: tuple(field for field in kind._fields if field not in ("ctx", "op", "ops", "conversion"))
     for kind in (
         ast.Call, ast.keyword, ast.Subscript, ast.List, ast.Tuple, ast.Starred, ast.BinOp,
-        ast.BoolOp, ast.UnaryOp, ast.Compare, ast.FormattedValue, Call, keyword,
+        ast.BoolOp, ast.UnaryOp, ast.Compare, ast.FormattedValue, Call, Subscript,
+        keyword,
     )
 }  # fmt: skip
 """The fields of frequent nodes in which expressions stand; of other nodes, all are looked at."""
@@ -131,11 +141,12 @@ class _Builder:
     def statement(self, node: ast.stmt) -> None:
         if type(node) is ast.Expr:  # the most frequent, and the last that `match` would try
             if type(node.value) is not ast.Constant:  # a docstring
-                self.expression(node.value)
+                self.expression(replace_whole(node, "value", node.lineno))
             return
         match node:
             case ast.Assign():
-                self.expression(node.value)
+                replace_names(node.targets, node.lineno)
+                self.expression(replace_whole(node, "value", node.lineno))
                 for target in node.targets:
                     self.target(target, Bind.ASSIGN, node.value, node)
             case ast.AnnAssign():
@@ -155,7 +166,7 @@ class _Builder:
                 self.klass(node)
             case ast.Return():
                 if node.value is not None:
-                    self.expression(node.value)
+                    self.expression(replace_whole(node, "value", node.lineno))
                     if self.scope.kind is ScopeKind.FUNCTION:
                         self.scope.returns.append((node.value, self.use()))
             case ast.If():
@@ -163,7 +174,7 @@ class _Builder:
                 self.compounds += 1
                 compound = self.compounds
                 was_guarded = self.is_guarded
-                self.is_guarded = was_guarded or _is_main_guard(node.test)
+                self.is_guarded = was_guarded or is_main_guard(node.test)
                 self.arm(compound, 0, node.body)
                 self.is_guarded = was_guarded
                 self.arm(compound, 1, node.orelse)
@@ -240,7 +251,7 @@ class _Builder:
                         self.expression(child)
 
     def target(self, target: ast.expr, how: Bind, value: ast.expr, node: ast.AST) -> None:
-        if how is Bind.ASSIGN and _is_content(target):
+        if how is Bind.ASSIGN and is_content(target):
             self.index.content_edits.append((target, value, self.use()))
         match target:
             case ast.Name():
@@ -289,6 +300,8 @@ class _Builder:
         self.scope, self.path, self.loops = scope, (), 0
         for argument in all_arguments(arguments):
             self.bind(argument.arg, Binding(Bind.PARAMETER, None, self.use(), argument))
+            if argument.annotation is not None:
+                replace_whole(argument, "annotation", argument.lineno)
         if isinstance(node, ast.Lambda):
             self.expression(node.body)
             scope.returns.append((node.body, self.use()))
@@ -322,7 +335,7 @@ class _Builder:
         index = self.index
         loads = index.loads
         line = root.lineno
-        if type(root) is ast.Name:
+        if isinstance(root, ast.Name):
             loads[root.id] = loads.get(root.id, 0) + 1
             return
         stack: list[ast.AST] = [root]
@@ -346,7 +359,7 @@ class _Builder:
                 if isinstance(node, ast.Call):
                     self.call(node)
                 elif isinstance(node, ast.Dict):
-                    if _is_message(node):
+                    if is_message(node):
                         index.role_dicts.append((node, self.use()))
                 elif kind is ast.JoinedStr:
                     self.texts.joined(node, self.use())  # type: ignore[arg-type]
@@ -378,23 +391,3 @@ class _Builder:
         if callee in _MUTATORS:
             self.texts.add_parts(node.args)
             self.mutation(call)
-
-
-def _is_content(target: ast.expr) -> bool:
-    match target:
-        case ast.Subscript(slice=ast.Constant(value="content")) | ast.Attribute(attr="content"):
-            return True
-    return False
-
-
-def _is_message(node: ast.Dict) -> bool:
-    keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
-    return "role" in keys and "content" in keys
-
-
-def _is_main_guard(test: ast.expr) -> bool:
-    return (
-        isinstance(test, ast.Compare)
-        and isinstance(test.left, ast.Name)
-        and test.left.id == "__name__"
-    )

@@ -81,3 +81,26 @@ def place_of(node: ast.AST, use: Use) -> Location | None:
 def is_seeded(use: Use) -> bool:
     """Return True if the module of a place seeds a generator of random numbers."""
     return "seed" in use.scope.module.calls
+
+
+def is_content(target: ast.expr) -> bool:
+    """Return True for `x["content"]` and `x.content`."""
+    match target:
+        case ast.Subscript(slice=ast.Constant(value="content")) | ast.Attribute(attr="content"):
+            return True
+    return False
+
+
+def is_message(node: ast.Dict) -> bool:
+    """Return True for a dict with a role and a content."""
+    keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+    return "role" in keys and "content" in keys
+
+
+def is_main_guard(test: ast.expr) -> bool:
+    """Return True for `__name__ == "__main__"` and its like."""
+    return (
+        isinstance(test, ast.Compare)
+        and isinstance(test.left, ast.Name)
+        and test.left.id == "__name__"
+    )
