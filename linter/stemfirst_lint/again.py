@@ -205,14 +205,18 @@ class Trace:
 
 
 TRACES: list[Trace] = []
-"""The trace of the command that runs, if it can be shown again."""
+"""The trace of the command that runs, if it can be shown again, and of one that is watched."""
 
 
 class Tracing:
-    """Traces the command that `repeated` did not know while it runs; None if there was none."""
+    """Traces a command while it runs: one given, or the one that `repeated` did not know.
 
-    def __init__(self) -> None:
-        self.trace = Trace(_asked) if _asked is not None else None
+    None if there was none.
+    """
+
+    def __init__(self, asked: Asked | None = None) -> None:
+        asked = asked or _asked
+        self.trace = Trace(asked) if asked is not None else None
 
     def __enter__(self) -> Trace | None:
         """Begin to listen."""

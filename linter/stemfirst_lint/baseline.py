@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from stemfirst_lint.errors import ConfigError
 from stemfirst_lint.fingerprint import fingerprints
+from stemfirst_lint.writing import write_whole
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
@@ -36,22 +37,31 @@ class Compared:
     gone: int
 
 
-def write_baseline(path: str, report: Report) -> None:
-    """Write a report's findings as known.
+def write_baseline(path: str, report: Report, checked: Collection[str] | None = None) -> int:
+    """Write a report's findings as known; return how many entries of other files stay.
+
+    Args:
+        path: the baseline.
+        report: what was found.
+        checked: the real paths of files and folders that were checked; None for all. What the
+            baseline knows of other files stays in it, unless they are gone.
 
     Raises:
         ConfigError: the file cannot be written.
     """
     root = os.path.dirname(os.path.abspath(path))
-    if os.path.exists(path) and os.path.getsize(path):
+    kept: list[dict[str, object]] = []
+    if os.path.isfile(path) and os.path.getsize(path):
         try:
-            _rows(path)
+            old = _rows(path)
+            if checked is not None:
+                kept = [row for row in old if not _was_checked(_place(root, row), checked)]
         except ConfigError:
             raise ConfigError(
                 f"{path} is no baseline and stays as it is; choose another file, or delete it"
             ) from None
     marks = fingerprints(report.findings, root)
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "fingerprint": mark,
             "code": finding.code,
@@ -60,13 +70,16 @@ def write_baseline(path: str, report: Report) -> None:
         }
         for mark, finding in zip(marks, report.findings, strict=True)
     ]
-    rows.sort(key=lambda row: (row["path"], row["code"], row["fingerprint"]))
+    known = {row["fingerprint"] for row in rows}
+    kept = [row for row in kept if row["fingerprint"] not in known]
+    rows += kept
+    rows.sort(key=lambda row: tuple(str(row.get(key)) for key in ("path", "code", "fingerprint")))
     text = json.dumps({"version": _VERSION, "findings": rows}, indent=2, ensure_ascii=False)
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+        write_whole(path, (text + "\n").encode("utf-8", "replace"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; choose another baseline file") from None
+    return len(kept)
 
 
 def without_known(path: str, report: Report, checked: Collection[str] | None = None) -> Compared:
@@ -75,8 +88,8 @@ def without_known(path: str, report: Report, checked: Collection[str] | None = N
     Args:
         path: the baseline.
         report: what was found.
-        checked: the real paths that were checked; None for all. Of other files, unless they are
-            gone, nobody can say that a fault is not found any more.
+        checked: the real paths of files and folders that were checked; None for all. Of other
+            files, unless they are gone, nobody can say that a fault is not found any more.
 
     Raises:
         ConfigError: the file is not there or is no baseline.
@@ -91,10 +104,25 @@ def without_known(path: str, report: Report, checked: Collection[str] | None = N
     root = os.path.dirname(os.path.abspath(path))
     gone = 0
     for row in rows:
-        place = os.path.realpath(os.path.join(root, str(row.get("path", ""))))
-        was_checked = checked is None or place in checked or not os.path.exists(place)
+        was_checked = checked is None or _was_checked(_place(root, row), checked)
         gone += str(row["fingerprint"]) not in found and was_checked
     return Compared(replace(report, findings=new), len(report.findings) - len(new), gone)
+
+
+def _place(root: str, row: dict[str, object]) -> str:
+    return os.path.realpath(os.path.join(root, str(row.get("path", ""))))
+
+
+def _was_checked(place: str, checked: Collection[str]) -> bool:
+    """Return True if a run can say what is found in a file: it saw it, or the file is gone."""
+    if not os.path.exists(place):
+        return True
+    while place not in checked:
+        above = os.path.dirname(place)
+        if above == place:
+            return False
+        place = above
+    return True
 
 
 def _rows(path: str) -> list[dict[str, object]]:

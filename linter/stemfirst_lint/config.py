@@ -152,14 +152,61 @@ def load_config(start: str) -> Config:
     folder = os.path.abspath(start)
     if not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    while True:
+    path = _nearest(folder, {})
+    return Config() if path is None else read_config(path)
+
+
+def config_for(paths: tuple[str, ...]) -> Config:
+    """Return the settings that hold for files and folders that are checked together.
+
+    Raises:
+        ConfigError: as `load_config`; or they are nearest to files that say different things.
+    """
+    first = load_config(paths[0])
+    if len(paths) == 1:
+        return first
+    seen: dict[str, str | None] = {}
+    same = {first.source}
+    for path in paths[1:]:
+        folder = os.path.abspath(path)
+        source = _nearest(folder if os.path.isdir(folder) else os.path.dirname(folder), seen)
+        if source in same:
+            continue
+        if not _is_same(first, Config() if source is None else read_config(source)):
+            raise ConfigError(
+                f"{paths[0]} has its settings from {first.source or 'no pyproject.toml'} and "
+                f"{path} from {source or 'none'}, and they differ; check them one after the other, "
+                "or name one with --config"
+            )
+        same.add(source)
+    return first
+
+
+def _is_same(one: Config, other: Config) -> bool:
+    """Return True if two files' settings say the same, wherever they stand."""
+    if one.exclude or one.per_file_ignores or one.prompts:
+        return False  # patterns are relative to where they stand
+    return replace(one, root="", source=None) == replace(other, root="", source=None)
+
+
+def _nearest(folder: str, seen: dict[str, str | None]) -> str | None:
+    """Return the pyproject.toml at or above a folder, or None; what was seen is remembered."""
+    passed: list[str] = []
+    found: str | None = None
+    while folder not in seen:
+        passed.append(folder)
         path = os.path.join(folder, "pyproject.toml")
         if is_file(path):
-            return read_config(path)
+            found = path
+            break
         parent = os.path.dirname(folder)
         if parent == folder:
-            return Config()
+            break
         folder = parent
+    else:
+        found = seen[folder]
+    seen.update(dict.fromkeys(passed, found))
+    return found
 
 
 def read_config(path: str) -> Config:

@@ -19,7 +19,7 @@ from stemfirst_lint.project import Defined
 from stemfirst_lint.scopes import ScopeKind, Use, last_name
 from stemfirst_lint.source import Source, is_file, is_there, read_bytes
 
-_SUFFIXES = (".txt", ".md", ".j2", ".jinja", ".jinja2", ".prompt", ".tmpl", ".mustache", ".xml")
+TEXT_SUFFIXES = (".txt", ".md", ".j2", ".jinja", ".jinja2", ".prompt", ".tmpl", ".mustache", ".xml")
 _FOLDERS = ("", "prompts", "templates", "prompt", "prompt_templates", "resources", "config")
 _READS = frozenset({"read_text", "read", "open", "read_file"})
 _LOADS = ("prompt", "template", "load", "read", "render")
@@ -36,7 +36,7 @@ class DataFiles:
         self.project = origins.project
         self._sources: dict[str, Source | None] = {}
 
-    def read_by(self, origin: Origin, wanted: tuple[str, ...] = _SUFFIXES) -> Source | None:
+    def read_by(self, origin: Origin, wanted: tuple[str, ...] = TEXT_SUFFIXES) -> Source | None:
         """Return the file of certain suffixes whose contents a call returns, or None."""
         node, use = origin.node, origin.use
         if not isinstance(node, ast.Call):
@@ -46,7 +46,7 @@ class DataFiles:
         if callee in _READS:
             parts = self._parts(node, use, 0)
             return self._source(module, parts, ("",), wanted) if parts else None
-        if wanted is not _SUFFIXES:
+        if wanted is not TEXT_SUFFIXES:
             return None
         if callee in ("get_template", "select_template"):
             return self._named(module, node, ("",))
@@ -56,8 +56,8 @@ class DataFiles:
             and meaning.scope.kind is ScopeKind.FUNCTION
             and any(word in callee.lower() for word in _LOADS)
         ):
-            found = self._named(module, node, ("", *_SUFFIXES))
-            return found or self._named(meaning.scope.module, node, ("", *_SUFFIXES))
+            found = self._named(module, node, ("", *TEXT_SUFFIXES))
+            return found or self._named(meaning.scope.module, node, ("", *TEXT_SUFFIXES))
         return None
 
     def near(self, module: ModuleIndex, path: str, wanted: tuple[str, ...]) -> Source | None:
@@ -84,7 +84,7 @@ class DataFiles:
         folder = os.path.dirname(os.path.abspath(file.path))
         for _ in range(_ANCESTORS):
             path = os.path.join(folder, name)
-            if path.endswith(_SUFFIXES) and is_file(path):
+            if path.endswith(TEXT_SUFFIXES) and is_file(path):
                 return self._at(file.path, path)
             folder = os.path.dirname(folder)
         return None
@@ -158,7 +158,7 @@ class DataFiles:
         module: ModuleIndex,
         parts: list[str],
         suffixes: tuple[str, ...],
-        wanted: tuple[str, ...] = _SUFFIXES,
+        wanted: tuple[str, ...] = TEXT_SUFFIXES,
     ) -> Source | None:
         """The file of these parts, or of the last of them, near a module."""
         folder = os.path.dirname(os.path.abspath(module.path))

@@ -106,14 +106,7 @@ def decode(path: str, data: bytes) -> str:
         return read_notebook(path, data).text
     if data.startswith(_BOM):
         data = data[3:]
-    encoding = "utf-8"
-    for line in data.split(b"\n", 2)[:2]:
-        cookie = _COOKIE.match(line)
-        if cookie:
-            encoding = cookie.group(1).decode("ascii")
-            break
-        if line.strip() and not line.lstrip().startswith(b"#"):
-            break
+    encoding = declared_encoding(data)
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -124,6 +117,30 @@ def decode(path: str, data: bytes) -> str:
         raise UnreadableFile(path, f"unknown encoding {encoding!r}") from None
     except UnicodeError as error:  # idna, punycode and undefined raise the base class
         raise UnreadableFile(path, f"not {encoding}: {error}") from None
+
+
+def declared_encoding(data: bytes) -> str:
+    """Return the encoding that Python source without a byte order mark says it is in."""
+    for line in data.split(b"\n", 2)[:2]:
+        cookie = _COOKIE.match(line)
+        if cookie:
+            return cookie.group(1).decode("ascii")
+        if line.strip() and not line.lstrip().startswith(b"#"):
+            break
+    return "utf-8"
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text with their ends, as Python and editors count them.
+
+    `str.splitlines` splits at form feeds and at U+2028, too.
+    """
+    lines: list[str] = []
+    start = 0
+    for end in _LINE_END.finditer(text):
+        lines.append(text[start : end.end()])
+        start = end.end()
+    return [*lines, text[start:]] if start < len(text) else lines
 
 
 def read_source(path: str, data: bytes) -> Source:

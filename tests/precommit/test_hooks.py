@@ -208,10 +208,10 @@ def test_the_lock_hook_fails_when_a_prefix_moves_in_a_file_that_is_not_passed(
     assert "byte 7" in done.stdout
 
 
-def test_the_lock_hook_runs_when_only_a_file_of_text_changed(
+def test_the_lock_and_the_check_hook_run_when_only_a_file_of_text_changed(
     project: Repository, hooks: Repository
 ) -> None:
-    """A locked prompt may stand in a file that is no Python."""
+    """A prompt may stand in a file that is no Python."""
     (project.path / "prompts.py").unlink()
     (project.path / "rules.md").write_text(FIXED.strip('"\n') + "\n")
     (project.path / "app.py").write_text(
@@ -220,15 +220,17 @@ def test_the_lock_hook_runs_when_only_a_file_of_text_changed(
             'from pathlib import Path\n\nPROMPT = Path("rules.md").read_text()\n',
         )
     )
-    use(project, hooks, "stemfirst-lock")
+    use(project, hooks, "stemfirst-lock", "stemfirst-check")
     subprocess.run(
         [sys.executable, "-m", "stemfirst.cli", "lock"],
         cwd=project.path, env=project.environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     project.commit()
     text = (project.path / "rules.md").read_text()
-    (project.path / "rules.md").write_text(text.replace("Answer only", "Answer solely", 1))
+    assert project.precommit("--all-files").returncode == 0
+    (project.path / "rules.md").write_text("Time: {now}\n\n" + text)
     project.git("add", "--all")
     done = project.precommit()
     assert done.returncode == 1, done.stdout
     assert "SF602 the stable prefix" in done.stdout
+    assert "rules.md:1:7: SF101" in done.stdout

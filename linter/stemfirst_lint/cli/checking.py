@@ -37,7 +37,7 @@ def run_check(asked: Options) -> int:
             if asked.is_watch:
                 from stemfirst_lint.cli.watch import watch_files
 
-                watch_files(request, lambda: _show(request.run(), asked))
+                watch_files(asked, request, lambda request: _show(request.run(), asked))
             outcome = request.run()
             shown: list[str] = []
             code = _show(outcome, asked, shown)

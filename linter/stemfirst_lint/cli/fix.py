@@ -63,7 +63,7 @@ def fix(
     Exit status: 0 nothing is left, 1 findings remain (with --diff: something would change; those of
     level `info` do not count), 2 a file could not be read, checked or written.
     """
-    from stemfirst_lint.config import load_config, read_config
+    from stemfirst_lint.config import config_for, read_config
     from stemfirst_lint.fix.apply import fix_paths
     from stemfirst_lint.model import Applicability, Severity
 
@@ -79,7 +79,7 @@ def fix(
 
         approve = Questions()
     try:
-        config = read_config(config_path) if config_path else load_config(paths[0])
+        config = read_config(config_path) if config_path else config_for(paths)
         config = config.with_options(
             select=_split(select),
             ignore=_split(ignore),

@@ -42,7 +42,7 @@ def lock(
     and `stemfirst lock --check` into continuous integration: a prefix that moves costs every cached
     prompt, once, and then somebody meant it.
     """
-    from stemfirst_lint.config import load_config, read_config
+    from stemfirst_lint.config import config_for, read_config
     from stemfirst_lint.errors import LintError, UnreadableFile
     from stemfirst_lint.lock.compare import moves, with_windows
     from stemfirst_lint.lock.file import NAME, read_lock, write_lock
@@ -50,7 +50,7 @@ def lock(
 
     failures: list[UnreadableFile] = []
     try:
-        config = read_config(config_path) if config_path else load_config((*paths, ".")[0])
+        config = read_config(config_path) if config_path else config_for(paths or (".",))
         path = lock_path or os.path.join(config.root, NAME)
         root = os.path.dirname(os.path.abspath(path))
         known = read_lock(path) if is_check or (not paths and os.path.exists(path)) else None

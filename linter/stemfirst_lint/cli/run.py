@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, fields, replace
 
 from stemfirst_lint.check import Report, check_paths
-from stemfirst_lint.config import OPT_IN, Config, load_config, read_config
+from stemfirst_lint.config import OPT_IN, Config, config_for, read_config
 from stemfirst_lint.errors import ConfigError
 from stemfirst_lint.files import python_files
 from stemfirst_lint.source import OVERLAY
@@ -96,7 +96,7 @@ class Request:
         elif options.stdin_filename is not None:
             raise ConfigError("--stdin-filename is for standard input: give - as the path")
         chosen = options.config_path
-        config = (read_config(chosen) if chosen else load_config(paths[0])).with_options(
+        config = (read_config(chosen) if chosen else config_for(paths)).with_options(
             select=_split(options.select),
             extend_select=_split(options.extend_select),
             ignore=_split(options.ignore),
@@ -158,13 +158,19 @@ class Request:
         if self.options.write_baseline is not None:
             from stemfirst_lint.baseline import write_baseline
 
-            write_baseline(self.options.write_baseline, outcome.report)
+            kept = write_baseline(self.options.write_baseline, outcome.report, self._checked_places)
             count = len(outcome.report.findings)
             note = f"wrote {count:,} known to {self.options.write_baseline}"
+            note += f"; {kept:,} of files that were not checked stay" if kept else ""
             return replace(
                 outcome, report=replace(outcome.report, findings=()), notes=(*outcome.notes, note)
             )
         return self._without_known(self._without_unchanged(outcome))
+
+    @property
+    def _checked_places(self) -> frozenset[str]:
+        """The real paths of what was named and of the files that were looked at."""
+        return frozenset(os.path.realpath(path) for path in (*self.paths, *self.files()))
 
     @property
     def _told_folder(self) -> str | None:
@@ -225,8 +231,7 @@ class Request:
             return outcome
         from stemfirst_lint.baseline import without_known
 
-        checked = {os.path.realpath(path) for path in self.files()}
-        compared = without_known(self.config.baseline, outcome.report, checked)
+        compared = without_known(self.config.baseline, outcome.report, self._checked_places)
         notes = [*outcome.notes]
         if compared.known:
             notes.append(f"not reported: {compared.known:,} known to {self.config.baseline}")

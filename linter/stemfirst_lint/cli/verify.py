@@ -1,16 +1,14 @@
 """The command `stemfirst verify`: what a model says to each prompt before and after its fix.
 
-Knows options, output and how to ask an OpenAI-compatible server; nothing is sent anywhere but to
-the server that the user named, or to the bundled one that this command starts and ends.
+Knows options and output; nothing is sent anywhere but to the server that the user named, or to the
+bundled one that this command starts and ends. How a server is asked is `asking`'s.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
-import time
 
 import click
 
@@ -18,14 +16,9 @@ from stemfirst_lint.errors import LintError
 
 TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
+    from stemfirst_lint.cli.asking import Server
     from stemfirst_lint.fix.changes import Done
     from stemfirst_lint.fix.trial import Agreement, Answer
-
-_TRIES = 3
-
-
-class _ServerError(LintError):
-    """The server cannot be asked; the message has its answer."""
 
 
 @click.command()
@@ -76,14 +69,14 @@ def verify(
 
     Exit status: 0 all answers are equal, 1 some differ, 2 the trial could not be held.
     """
-    from stemfirst_lint.config import load_config, read_config
+    from stemfirst_lint.config import config_for, read_config
     from stemfirst_lint.fix.apply import fix_paths
     from stemfirst_lint.fix.trial import read_values
     from stemfirst_lint.model import Applicability
 
     paths = paths or (".",)
     try:
-        config = read_config(config_path) if config_path else load_config(paths[0])
+        config = read_config(config_path) if config_path else config_for(paths)
         config = config.with_options(min_gain=min_gain)
         given = []
         if values_path is not None:
@@ -117,27 +110,29 @@ def _held(
     api_key: str | None,
     max_tokens: int,
 ) -> list[_Trial]:
+    from stemfirst_lint.cli.asking import Server, ServerError
+
     if base_url is not None:
         if model is None:
-            raise _ServerError("--base-url needs --model: the name that the server knows it by")
-        server = _Server(base_url, model, api_key, max_tokens)
+            raise ServerError("--base-url needs --model: the name that the server knows it by")
+        server = Server(base_url, model, api_key, max_tokens)
         return [_Trial(change, given, server) for change in changes]
     from stemfirst.errors import StemfirstError
     from stemfirst.server_process import ServerProcess
 
-    arguments = [model] if model is not None else []
+    arguments = ["--model", model] if model is not None else []
     try:
         with ServerProcess([*arguments, "--calibration-seconds", "1"], timeout_s=600) as process:
-            server = _Server(process.base_url, None, None, max_tokens)
+            server = Server(process.base_url, None, None, max_tokens)
             return [_Trial(change, given, server) for change in changes]
     except StemfirstError as error:
-        raise _ServerError(str(error)) from None
+        raise ServerError(str(error)) from None
 
 
 class _Trial:
     """One change, tried: both versions sent with the same values."""
 
-    def __init__(self, change: Done, given: list[dict[str, object]], server: _Server) -> None:
+    def __init__(self, change: Done, given: list[dict[str, object]], server: Server) -> None:
         from stemfirst_lint.fix.trial import agreement, completed, render, values_for
 
         old, new = change.old_template, change.new_template
@@ -151,6 +146,7 @@ class _Trial:
         self.before = server.ask_all(role, [render(old, values) for values in sets])
         self.after = server.ask_all(role, [render(new, values) for values in sets])
         self.agreement: Agreement = agreement(self.before, self.after)
+        self.logprobs_refused = server.logprobs_refused
 
     def as_json(self) -> dict[str, object]:
         place = self.change.location
@@ -163,6 +159,7 @@ class _Trial:
             "equal": self.agreement.equal,
             "logprob_distance": self.agreement.logprob_distance,
             "compared_tokens": self.agreement.compared_tokens,
+            "logprobs_refused": self.logprobs_refused,
             "before": [_answer_json(answer) for answer in self.before],
             "after": [_answer_json(answer) for answer in self.after],
         }
@@ -176,104 +173,6 @@ def _answer_json(answer: Answer) -> dict[str, object]:
     }
 
 
-class _Server:
-    """An OpenAI-compatible server; asks for log-probabilities until it says no."""
-
-    def __init__(
-        self, base_url: str, model: str | None, api_key: str | None, max_tokens: int
-    ) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._api_key = api_key
-        self._max_tokens = max_tokens
-        self._options: dict[str, object] = {"logprobs": True}
-        self._is_ours = "stemfirst" in str(self._call("/stemfirst", None, is_optional=True))
-        self._model = model or self._first_model()
-
-    def _first_model(self) -> str:
-        listed = self._call("/models", None)
-        try:
-            return str(listed["data"][0]["id"])  # type: ignore[index]
-        except (KeyError, IndexError, TypeError):
-            raise _ServerError(f"{self._base_url}/models names no model") from None
-
-    def ask_all(self, role: str, prompts: list[str]) -> list[Answer]:
-        """Return the answers, one after the other, in a cache namespace of their own."""
-        salt = secrets.token_hex(8) if self._is_ours else None
-        return [self._ask(role, prompt, salt) for prompt in prompts]
-
-    def _ask(self, role: str, prompt: str, salt: str | None) -> Answer:
-        messages = [{"role": role, "content": prompt}]
-        if role != "user":
-            messages.append({"role": "user", "content": "Go on."})
-        body: dict[str, object] = {
-            "model": self._model,
-            "messages": messages,
-            "temperature": 0,
-            "max_tokens": self._max_tokens,
-        }
-        if salt is not None:
-            body["cache_salt"] = salt
-        try:
-            said = self._call("/chat/completions", {**body, **self._options})
-        except _ServerError:
-            if not self._options:
-                raise
-            self._options = {}  # a server without log-probabilities
-            said = self._call("/chat/completions", body)
-        return _answer_of(said, self._base_url)
-
-    def _call(self, path: str, body: object, *, is_optional: bool = False) -> dict[str, object]:
-        from urllib.error import HTTPError, URLError
-        from urllib.request import Request, urlopen
-
-        headers = {"content-type": "application/json"}
-        if self._api_key:
-            headers["authorization"] = f"Bearer {self._api_key}"
-        data = None if body is None else json.dumps(body).encode()
-        request = Request(self._base_url + path, data, headers)  # noqa: S310  the user's URL
-        for attempt in range(1, _TRIES + 1):
-            try:
-                with urlopen(request, timeout=300) as response:  # noqa: S310
-                    found = json.load(response)
-            except HTTPError as error:
-                words = error.read(2_000).decode("utf-8", "replace")
-                if is_optional:
-                    return {}
-                if error.code in (429, 500, 502, 503) and attempt < _TRIES:
-                    time.sleep(float(error.headers.get("retry-after") or attempt))
-                    continue
-                raise _ServerError(f"{self._base_url}{path}: {error.code} {words}") from None
-            except (URLError, OSError, ValueError) as error:
-                reason = getattr(error, "reason", error)
-                if is_optional:
-                    return {}
-                raise _ServerError(f"{self._base_url}{path}: {reason}") from None
-            return found if isinstance(found, dict) else {}
-        raise AssertionError("unreachable")
-
-
-def _answer_of(said: dict[str, object], where: str) -> Answer:
-    from stemfirst_lint.fix.trial import Answer
-
-    try:
-        choice = said["choices"][0]  # type: ignore[index]
-        text = str(choice["message"]["content"] or "")
-        tokens = ((choice.get("logprobs") or {}).get("content")) or []
-        usage = said.get("usage") or {}
-        assert isinstance(usage, dict)
-        details = usage.get("prompt_tokens_details") or {}
-        cached = details.get("cached_tokens")
-        return Answer(
-            text,
-            int(usage.get("prompt_tokens") or 0),
-            None if cached is None else int(cached),
-            tuple(str(token["token"]) for token in tokens),
-            tuple(float(token["logprob"]) for token in tokens),
-        )
-    except (KeyError, IndexError, TypeError, ValueError, AssertionError):
-        raise _ServerError(f"{where} answered in another shape: {str(said)[:300]}") from None
-
-
 def _report(trials: list[_Trial], *, is_demo: bool) -> None:
     for trial in trials:
         same = trial.agreement
@@ -284,6 +183,8 @@ def _report(trials: list[_Trial], *, is_demo: bool) -> None:
                 f"  log-probabilities  {same.logprob_distance:.4f} apart on average over "
                 f"{same.compared_tokens:,} tokens"
             )
+        elif trial.logprobs_refused is not None:
+            click.echo(f"  log-probabilities  refused: {_short(trial.logprobs_refused)}")
         click.echo(f"  tokens from cache  {_hits(trial.before)} -> {_hits(trial.after)}")
         if trial.made_up:
             click.echo(f"  made-up values     {', '.join(trial.made_up)} (give --values)")

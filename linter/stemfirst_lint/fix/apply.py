@@ -5,18 +5,17 @@ Knows files. Knows nothing of text and order: `rewrite` decides what each file b
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from stemfirst_lint.check import check_paths
-from stemfirst_lint.errors import LintError
+from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.model import Applicability, Finding
 from stemfirst_lint.source import OVERLAY, read_bytes
+from stemfirst_lint.writing import write_whole
 
 TYPE_CHECKING = False  # `typing` costs more than the whole module
 if TYPE_CHECKING:
@@ -85,10 +84,11 @@ def fix_paths(
     report = check_paths(paths, config)
     found = report.findings
     failures: list[LintError] = list(report.failures)
+    failed = {f.path for f in report.failures if isinstance(f, UnreadableFile)}
     drafts: dict[str, Rewrite] = {}
     try:
         for _ in range(_MAX_ROUNDS):
-            if not _round(report.findings, drafts, allow, config, failures, approve):
+            if not _round(report.findings, drafts, allow, config, failures, failed, approve):
                 break
             report = check_paths(paths, config)
         else:
@@ -108,9 +108,13 @@ def _round(
     allow: Applicability,
     config: Config,
     failures: list[LintError],
+    failed: set[str],
     approve: Approve | None,
 ) -> bool:
-    """Rewrite every file once, sets first, and return whether anything changed."""
+    """Rewrite every file once, sets first, and return whether anything changed.
+
+    Files in `failed` are left alone; those that fail now are added.
+    """
     from stemfirst_lint.fix.changes import Rewrite
     from stemfirst_lint.fix.clocks import is_restless
     from stemfirst_lint.fix.rewrite import rewrite  # loads libcst
@@ -124,13 +128,14 @@ def _round(
 
     def make(path: str, wanted: Sequence[Finding], step: Step) -> bool:
         """Take one step on a file; False if it cannot be read or taken."""
-        if any(str(failure).startswith(f"{path}: ") for failure in failures):
+        if path in failed:
             return False
         try:
             data = read_bytes(path)
             made = step(path, data, wanted)
         except LintError as error:
             failures.append(error)
+            failed.add(path)
             return False
         draft = drafts.get(path)
         old, done = (draft.old, draft.done) if draft else (data, ())
@@ -210,27 +215,15 @@ def replace_file(path: str, old: bytes, new: bytes) -> None:
         WriteError: the file changed since it was read, or its folder does not let us.
     """
     target = os.path.realpath(path)
-    temporary: str | None = None
     try:
         with open(target, "rb") as file:
             if file.read() != old:
                 raise WriteError(path, "changed while it was checked; run fix again")
-        mode = os.stat(target).st_mode & 0o7777
         if not os.access(target, os.W_OK):
             raise WriteError(path, "is not writable; change its permissions")
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".stemfirst-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(new)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
+        write_whole(target, new)
     except OSError as error:
         raise WriteError(path, (error.strerror or str(error)).lower()) from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):  # it has become the target
-                os.unlink(temporary)
 
 
 def diff_of(rewrites: Sequence[Rewrite]) -> str:

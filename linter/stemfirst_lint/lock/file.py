@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stemfirst_lint.errors import ConfigError
 from stemfirst_lint.lock.prefixes import Prefix
+from stemfirst_lint.writing import write_whole
 
 NAME = "stemfirst.lock"
 _VERSION = 1
@@ -35,14 +36,14 @@ def write_lock(path: str, paths: Iterable[str], prefixes: dict[str, Prefix]) -> 
         "prefixes": {key: list(prefixes[key].digests) for key in sorted(prefixes)},
     }
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    data = text.encode()
     try:
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                if file.read() == text:
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                if file.read() == data:
                     return False
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-    except (OSError, UnicodeDecodeError) as error:
+        write_whole(path, data)
+    except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error}; choose another --file") from None
     return True
 

@@ -8,6 +8,7 @@ documents meanwhile, and two checks at once would see each other's.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import threading
@@ -20,11 +21,14 @@ from typing import Any, TypeVar
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 from pygls.uris import from_fs_path, to_fs_path
-from pygls.workspace import ServerTextPosition, ServerTextRange, TextDocument
+from pygls.workspace import ServerTextPosition, ServerTextRange
 
+from stemfirst_lint.data_files import TEXT_SUFFIXES
 from stemfirst_lint.errors import LintError
 from stemfirst_lint.lsp.state import Change, State
 from stemfirst_lint.model import Finding, Location, Severity
+from stemfirst_lint.source import lines_of
+from stemfirst_lint.value_files import VALUE_SUFFIXES
 
 _DELAY_S = 0.2
 """An author types; a check of every key would be one too many."""
@@ -33,6 +37,20 @@ _STACK_BYTES = 64 * 2**20
 """Deeply nested expressions recurse once a level; a thread's usual stack is small."""
 
 SOURCE = "stemfirst"
+
+_WATCHED = types.Registration(
+    "stemfirst-files",
+    types.WORKSPACE_DID_CHANGE_WATCHED_FILES,
+    types.DidChangeWatchedFilesRegistrationOptions(
+        [
+            types.FileSystemWatcher("**/*.{py,pyi,ipynb}"),
+            types.FileSystemWatcher(f"**/*{{{','.join((*TEXT_SUFFIXES, *VALUE_SUFFIXES))}}}"),
+            types.FileSystemWatcher("**/.gitignore"),
+        ]
+    ),
+)
+"""What a check reads; clients tell of no change on disk unless they are asked to."""
+
 T = TypeVar("T")
 
 
@@ -40,10 +58,16 @@ class Server(LanguageServer):
     """A language server with the state of its workspace."""
 
     def __init__(self) -> None:
-        super().__init__(SOURCE, version("stemfirst"))
+        # Whole texts: pygls would apply changes to lines that it also ends at form feeds.
+        super().__init__(
+            SOURCE,
+            version("stemfirst"),
+            text_document_sync_kind=types.TextDocumentSyncKind.Full,
+        )
         self.state = State(())
         self._pending: asyncio.TimerHandle | None = None
         self._checks: set[asyncio.Task[None]] = set()  # the loop itself keeps no hold of them
+        self._told: set[str] = set()
         before = threading.stack_size(_STACK_BYTES)
         self._worker = ThreadPoolExecutor(1, "stemfirst-check")
         self._worker.submit(int).result()  # the thread is made here, with this stack
@@ -63,7 +87,24 @@ class Server(LanguageServer):
         self._pending = None
         task = asyncio.get_running_loop().create_task(self.check())
         self._checks.add(task)
-        task.add_done_callback(self._checks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Log what a check broke at, and say it once: what is shown is older than the text."""
+        self._checks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        logging.getLogger(__name__).error("a check failed", exc_info=error)
+        words = f"{type(error).__name__}: {error}"
+        if words not in self._told:
+            self._told.add(words)
+            self.window_show_message(
+                types.ShowMessageParams(
+                    types.MessageType.Error,
+                    f"stemfirst could not check ({words}); the server's log says where",
+                )
+            )
 
     async def check(self) -> None:
         """Check now and publish what changed."""
@@ -80,13 +121,12 @@ class Server(LanguageServer):
             )
 
     def _diagnostics(self, path: str) -> list[types.Diagnostic]:
-        document = self.workspace.get_text_document(_uri(path))
-        found = [self._diagnostic(finding, document) for finding in self._of(path)]
+        found = [self._diagnostic(finding) for finding in self._of(path)]
         if path in self.state.failures:
             reason = self.state.failures[path]
             found.append(
                 types.Diagnostic(
-                    _range_of_failure(reason, document),
+                    self._range_of_failure(reason, path),
                     reason,
                     severity=types.DiagnosticSeverity.Error,
                     source=SOURCE,
@@ -94,14 +134,39 @@ class Server(LanguageServer):
             )
         return found
 
-    def _diagnostic(self, finding: Finding, document: TextDocument) -> types.Diagnostic:
+    def _range_of_failure(self, reason: str, path: str) -> types.Range:
+        """Return the line that a reason names ("does not parse: line 59"), or the first place."""
+        told = re.search(r"\bline (\d+)", reason)
+        line = int(told[1]) - 1 if told else 0
+        lines = lines_of(self.state.text(path))
+        if not told or line >= len(lines):
+            return types.Range(types.Position(0, 0), types.Position(0, 0))
+        return self._in_client_units(lines, line, 0, line, len(lines[line].rstrip("\r\n")))
+
+    def client_range(self, place: Location) -> types.Range:
+        """Return a place in the client's units; beyond the text it ends where the text ends."""
+        return self._in_client_units(
+            lines_of(self.state.text(os.path.realpath(place.path))),
+            place.line - 1,
+            place.column - 1,
+            place.end_line - 1,
+            place.end_column - 1,
+        )
+
+    def _in_client_units(
+        self, lines: list[str], line: int, column: int, end_line: int, end_column: int
+    ) -> types.Range:
+        wanted = ServerTextRange(
+            ServerTextPosition(line, column), ServerTextPosition(end_line, end_column)
+        )
+        return self.workspace.position_codec.range_to_client_units(lines, wanted)
+
+    def _diagnostic(self, finding: Finding) -> types.Diagnostic:
         related = [
             types.DiagnosticRelatedInformation(
                 types.Location(
                     _uri(step.location.path),
-                    client_range(
-                        self.workspace.get_text_document(_uri(step.location.path)), step.location
-                    ),
+                    self.client_range(step.location),
                 ),
                 step.text,
             )
@@ -109,7 +174,7 @@ class Server(LanguageServer):
             if step.location is not None
         ]
         return types.Diagnostic(
-            client_range(document, finding.location),
+            self.client_range(finding.location),
             finding.message,
             severity=(
                 types.DiagnosticSeverity.Information
@@ -125,10 +190,9 @@ class Server(LanguageServer):
         """Return the findings whose place meets a range of a document."""
         if not _is_file(uri):
             return []
-        document = self.workspace.get_text_document(uri)
         found: list[Finding] = []
         for finding in self._of(os.path.realpath(_path(uri))):
-            place = client_range(document, finding.location)
+            place = self.client_range(finding.location)
             if _order(place.start) <= _order(wanted.end) and _order(wanted.start) <= _order(
                 place.end
             ):
@@ -144,10 +208,14 @@ def make_server() -> Server:
     server = Server()
 
     @server.feature(types.INITIALIZED)
-    def _initialized(ls: Server, params: types.InitializedParams) -> None:
+    async def _initialized(ls: Server, params: types.InitializedParams) -> None:
         folders = [_path(uri) for uri in ls.workspace.folders]
         root = ls.workspace.root_path
         ls.state.folders = tuple(folders or ([root] if root else []))
+        workspace = ls.client_capabilities.workspace
+        watching = workspace.did_change_watched_files if workspace is not None else None
+        if watching is not None and watching.dynamic_registration:
+            await ls.client_register_capability_async(types.RegistrationParams([_WATCHED]))
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def _changed_on_disk(ls: Server, params: types.DidChangeWatchedFilesParams) -> None:
@@ -208,19 +276,8 @@ def make_server() -> Server:
     return server
 
 
-def client_range(document: TextDocument, place: Location) -> types.Range:
-    """Return a place in the client's units; beyond the text it ends where the text ends."""
-    return document.range_to_client_units(
-        ServerTextRange(
-            ServerTextPosition(place.line - 1, place.column - 1),
-            ServerTextPosition(place.end_line - 1, place.end_column - 1),
-        )
-    )
-
-
 def _action(ls: Server, change: Change, finding: Finding, diagnostics: Any) -> types.CodeAction:
-    document = ls.workspace.get_text_document(_uri(change.path))
-    edit = types.TextEdit(*_difference(document, change.text))
+    edit = types.TextEdit(*_difference(ls.state.text(os.path.realpath(change.path)), change.text))
     return types.CodeAction(
         change.title,
         kind=types.CodeActionKind.QuickFix,
@@ -230,10 +287,9 @@ def _action(ls: Server, change: Change, finding: Finding, diagnostics: Any) -> t
     )
 
 
-def _difference(document: TextDocument, new: str) -> tuple[types.Range, str]:
+def _difference(old: str, new: str) -> tuple[types.Range, str]:
     """The lines that differ, as one edit: cursors and folds elsewhere stay."""
-    old_lines = document.source.splitlines(keepends=True)
-    new_lines = new.splitlines(keepends=True)
+    old_lines, new_lines = lines_of(old), lines_of(new)
     shorter = min(len(old_lines), len(new_lines))
     head = next((i for i in range(shorter) if old_lines[i] != new_lines[i]), shorter)
     tail = next(
@@ -255,18 +311,6 @@ def _markdown(finding: Finding) -> str:
     if finding.remedy:
         lines += ["", finding.remedy]
     return "\n".join([*lines, "", f"`stemfirst rule {finding.code}` explains the rule."])
-
-
-def _range_of_failure(reason: str, document: TextDocument) -> types.Range:
-    """Return the line that a reason names ("does not parse: line 59"), or the first place."""
-    told = re.search(r"\bline (\d+)", reason)
-    line = int(told[1]) - 1 if told else 0
-    lines = document.source.splitlines()
-    if not told or line >= len(lines):
-        return types.Range(types.Position(0, 0), types.Position(0, 0))
-    return document.range_to_client_units(
-        ServerTextRange(ServerTextPosition(line, 0), ServerTextPosition(line, len(lines[line])))
-    )
 
 
 def _order(position: types.Position) -> tuple[int, int]:

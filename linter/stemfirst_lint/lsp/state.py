@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from stemfirst_lint.add_ignore import commented
 from stemfirst_lint.check import check_paths
 from stemfirst_lint.config import Config, load_config
-from stemfirst_lint.errors import LintError
+from stemfirst_lint.errors import LintError, UnreadableFile
 from stemfirst_lint.files import python_files
 from stemfirst_lint.gain import Counter
 from stemfirst_lint.model import Applicability, Finding
-from stemfirst_lint.source import OVERLAY, decode, read_bytes
+from stemfirst_lint.source import OVERLAY, declared_encoding, decode, read_bytes
 
 MAX_PROJECT_FILES = 400
 """Larger folders are not checked as a whole on every change, only the open documents are."""
@@ -63,7 +63,7 @@ class State:
         failures: dict[str, str] = {}
         documents = dict(self.documents)
         if documents:
-            self._stand_in(documents)
+            unsaved = self._stand_in(documents)
             try:
                 report = check_paths(self._paths(documents), self._config())
             finally:
@@ -72,18 +72,33 @@ class State:
                 path = os.path.realpath(finding.location.path)
                 findings[path] = (*findings.get(path, ()), finding)
             for failure in report.failures:
-                path, _, reason = str(failure).partition(": ")
-                failures[os.path.realpath(path)] = reason
+                if isinstance(failure, UnreadableFile):
+                    failures[os.path.realpath(failure.path)] = failure.reason
+            for path, reason in unsaved.items():  # what was found is of another text
+                findings.pop(path, None)
+                failures[path] = reason
         self.findings, self.failures = findings, failures
         return {*before, *findings, *failures, *documents}
 
     def changes(self, finding: Finding) -> list[Change]:
         """Return what could be done about a finding, the best first."""
-        self._stand_in(dict(self.documents))
+        unsaved = self._stand_in(dict(self.documents))
         try:
-            return [*self._fixes(finding), *self._silence(finding)]
+            found = [*self._fixes(finding), *self._silence(finding)]
         finally:
             OVERLAY.clear()
+        return [change for change in found if os.path.realpath(change.path) not in unsaved]
+
+    def text(self, path: str) -> str:
+        """Return a file's text as the editor has or would show it; nothing if it has none."""
+        document = self.documents.get(path)
+        if document is not None:
+            return document
+        try:
+            with open(path, "rb") as file:  # the file itself: a check may run beside us
+                return decode(path, file.read())
+        except (OSError, UnreadableFile):
+            return ""
 
     def _fixes(self, finding: Finding) -> list[Change]:
         if finding.applicability is None:
@@ -127,10 +142,29 @@ class State:
             return []
         return [Change(f"Silence {finding.code} here", path, new, is_safe=False)]
 
-    def _stand_in(self, documents: dict[str, str]) -> None:
+    def _stand_in(self, documents: dict[str, str]) -> dict[str, str]:
+        """Let documents stand in for their files, in the encoding that they declare.
+
+        Returns:
+            By path, why a document cannot: it could not be saved either.
+        """
         OVERLAY.clear()
+        unsaved: dict[str, str] = {}
         for path, text in documents.items():
-            OVERLAY[os.path.realpath(path)] = text.encode("utf-8", "surrogatepass")
+            real = os.path.realpath(path)
+            data = text.encode("utf-8", "surrogatepass")
+            encoding = "utf-8" if path.endswith(".ipynb") else declared_encoding(data)
+            try:
+                OVERLAY[real] = data if _is_utf_8(encoding) else text.encode(encoding)
+            except UnicodeEncodeError as error:
+                line = text.count("\n", 0, error.start) + 1
+                unsaved[real] = (
+                    f"line {line}: {text[error.start]!r} is not in {encoding}, which the file "
+                    "declares"
+                )
+            except (LookupError, UnicodeError):
+                OVERLAY[real] = data  # a check says what is wrong with the declaration
+        return unsaved
 
     def _config(self) -> Config:
         start = self.folders[0] if self.folders else next(iter(self.documents), ".")
@@ -143,3 +177,7 @@ class State:
             if count >= MAX_PROJECT_FILES:
                 return tuple(documents)
         return (*self.folders, *documents)
+
+
+def _is_utf_8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in ("utf-8", "utf8")

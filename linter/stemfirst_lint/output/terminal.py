@@ -29,8 +29,10 @@ def write(text: str, path: str | None) -> bool:
     Characters that standard output has no place for become `?`.
     """
     if path is not None:
-        if is_source(path):
-            say(f"error: {path} is a source file and stays as it is; choose another file")
+        from stemfirst_lint.output.replaceable import is_replaceable
+
+        if not is_replaceable(path):
+            say(f"error: {path} is no report and stays as it is; choose another file")
             return False
         try:
             with open(path, "w", encoding="utf-8", errors="replace") as file:
@@ -50,14 +52,6 @@ def write(text: str, path: str | None) -> bool:
             sys.stdout.write(f"{shown}\n")
             sys.stdout.flush()
     return True
-
-
-def is_source(path: str) -> bool:
-    """Return True for a file that holds source: no report is written over it.
-
-    A shell that expands `-o *.py` gives the first module for a name that was forgotten.
-    """
-    return path.lower().endswith((".py", ".pyi", ".ipynb")) and os.path.exists(path)
 
 
 def say(line: str) -> None:

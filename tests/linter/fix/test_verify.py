@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from fix_sources import RULES as HALF
 from fix_sources import of_text
+from stemfirst_lint.cli.asking import wait_s
 from stemfirst_lint.fix.trial import (
     Answer,
     ValuesError,
@@ -51,6 +52,8 @@ class Peer:
         self.has_logprobs = True
         self.is_clock_dependent = False
         self.cached: list[list[str]] = []
+        self.capabilities: dict[str, Any] | None = None
+        self.refusals: list[tuple[int, dict[str, str]]] = []  # what the next requests meet
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any] | None:
         if "logprobs" in body and not self.has_logprobs:
@@ -83,18 +86,25 @@ def peer() -> Iterator[tuple[Peer, str]]:
             pass
 
         def do_GET(self) -> None:
-            self.reply(404, {})
+            known = state.capabilities if self.path == "/v1/stemfirst" else None
+            self.reply(404 if known is None else 200, known or {"error": "no stemfirst here"})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             state.bodies.append(body)
             state.keys.append(self.headers.get("authorization"))
+            if state.refusals:
+                status, headers = state.refusals.pop(0)
+                self.reply(status, {"error": "not now"}, headers)
+                return
             said = state.answer(body)
             self.reply(200 if said else 400, said or {"error": "no logprobs here"})
 
-        def reply(self, status: int, body: object) -> None:
+        def reply(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
             data = json.dumps(body).encode()
             self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -150,6 +160,71 @@ def test_a_server_without_log_probabilities_is_asked_without(
     after = sum(answer["cached_tokens"] for answer in trial["after"])
     assert after > 200 > before
     assert sum("logprobs" in body for body in state.bodies) == 1
+    assert "no logprobs here" in trial["logprobs_refused"]
+    said = verify(tmp_path, "--base-url", url, "--model", "m").stdout
+    assert "log-probabilities  refused: " in said
+
+
+def test_a_failure_that_passes_takes_no_log_probabilities_away(
+    tmp_path: Path, peer: tuple[Peer, str]
+) -> None:
+    state, url = peer
+    state.refusals = [(503, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}), (429, {})]
+    done = verify(tmp_path, "--base-url", url, "--model", "m")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0.2500 apart on average" in done.stdout
+    assert all("logprobs" in body for body in state.bodies)
+
+
+def test_a_refusal_that_is_about_no_field_ends_the_trial(
+    tmp_path: Path, peer: tuple[Peer, str]
+) -> None:
+    state, url = peer
+    state.refusals = [(401, {})]
+    done = verify(tmp_path, "--base-url", url, "--model", "m")
+    assert done.returncode == 2
+    assert ": 401 " in done.stderr
+    assert len(state.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "waited_s"),
+    [
+        (None, 2.0), ("5", 5.0), ("0", 0.0), ("-3", 0.0), ("1e9", 30.0), ("nan", 2.0),
+        ("soon", 2.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2195 07:28:00 GMT", 30.0), ("Wed, 21 Oct 99999 07:28:00 GMT", 2.0),
+    ],
+)  # fmt: skip
+def test_a_server_is_given_the_time_it_asks_for_but_not_more_than_half_a_minute(
+    told: str | None, waited_s: float
+) -> None:
+    assert wait_s(told, 2) == waited_s
+
+
+@pytest.mark.parametrize(
+    ("answer", "has_namespaces"),
+    [({"wire": 1, "model": "m"}, True), ({"model": "stemfirst-demo"}, False), (None, False)],
+    ids=["ours under any name", "another's with our name in it", "none"],
+)
+def test_each_version_has_a_cache_of_its_own_where_the_server_is_ours(
+    tmp_path: Path, peer: tuple[Peer, str], answer: dict[str, Any] | None, has_namespaces: bool
+) -> None:
+    state, url = peer
+    state.capabilities = answer
+    done = verify(tmp_path, "--base-url", url, "--model", "m")
+    assert done.returncode == 0, done.stderr
+    salts = [body.get("cache_salt") for body in state.bodies]
+    assert len(salts) == 6
+    assert len(set(salts[:3])) == len(set(salts[3:])) == 1
+    assert (salts[0] != salts[3]) is has_namespaces
+
+
+def test_a_model_of_ones_own_is_handed_to_the_bundled_server(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason='pip install "stemfirst[server]"')
+    done = verify(tmp_path, "--model", "./no-such-checkpoint")
+    assert done.returncode == 2
+    assert "no-such-checkpoint" in done.stderr
+    assert "unexpected extra argument" not in done.stderr
 
 
 @pytest.mark.parametrize(

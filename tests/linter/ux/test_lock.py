@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,27 @@ def test_a_lock_that_is_none_is_an_error_with_a_remedy(damage: str, project, ste
     done = stemfirst("lock", "--check")
     assert done.returncode == 2
     assert "write it with `stemfirst lock`" in done.stderr
+
+
+def test_a_disk_that_is_full_leaves_the_lock_as_it_was(project) -> None:
+    resource = pytest.importorskip("resource", reason="limits of this kind are POSIX's")
+
+    def lock(limit_bytes: int) -> subprocess.CompletedProcess[str]:
+        limits = (limit_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+        return subprocess.run(
+            [sys.executable, "-m", "stemfirst.cli", "lock"],
+            cwd=project, capture_output=True, text=True, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
+        )  # fmt: skip
+
+    assert lock(resource.getrlimit(resource.RLIMIT_FSIZE)[0]).returncode == 0
+    before = (project / "stemfirst.lock").read_bytes()
+    edit(project, "Be brief", "Be terse")
+    done = lock(40)
+    assert done.returncode == 2, done.stdout
+    assert "cannot be written" in done.stderr
+    assert (project / "stemfirst.lock").read_bytes() == before
+    assert not list(project.glob(".stemfirst-*"))
 
 
 def test_a_broken_file_leaves_the_lock_as_it_was(project, stemfirst) -> None:

@@ -16,6 +16,8 @@ pytest.importorskip("pygls")
 from lsprotocol import types
 from pygls.lsp.client import LanguageClient
 from stemfirst_lint.lsp.server import make_server
+from stemfirst_lint.lsp.state import State
+from stemfirst_lint.source import lines_of
 
 ROOT = Path(__file__).parents[3]
 WAIT_S = 60
@@ -28,6 +30,12 @@ class Editor:
         self.client, self.folder = client, folder
         self.published: asyncio.Queue[types.PublishDiagnosticsParams] = asyncio.Queue()
         self.texts: dict[str, str] = {}
+        self.registered: asyncio.Queue[types.Registration] = asyncio.Queue()
+
+        @client.feature(types.CLIENT_REGISTER_CAPABILITY)
+        def _registered(params: types.RegistrationParams) -> None:
+            for each in params.registrations:
+                self.registered.put_nowait(each)
 
         @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
         def _published(params: types.PublishDiagnosticsParams) -> None:
@@ -76,7 +84,7 @@ class Editor:
         assert action.edit is not None
         assert action.edit.changes is not None
         (edit,) = action.edit.changes[self.uri(name)]
-        lines = self.texts[name].splitlines(keepends=True)
+        lines = lines_of(self.texts[name])
         assert edit.range.start.character == edit.range.end.character == 0
         lines[edit.range.start.line : edit.range.end.line] = [edit.new_text]
         return "".join(lines)
@@ -94,7 +102,13 @@ def drive(folder: Path, script: Callable[[Editor], Awaitable[None]]) -> None:
         await asyncio.wait_for(
             client.initialize_async(
                 types.InitializeParams(
-                    types.ClientCapabilities(),
+                    types.ClientCapabilities(
+                        workspace=types.WorkspaceClientCapabilities(
+                            did_change_watched_files=types.DidChangeWatchedFilesClientCapabilities(
+                                dynamic_registration=True
+                            )
+                        )
+                    ),
                     root_uri=uri,
                     workspace_folders=[types.WorkspaceFolder(uri, "project")],
                 )
@@ -198,6 +212,12 @@ def test_what_does_not_parse_is_shown_where_and_what_changes_on_disk_is_seen(
         (found,) = await editor.diagnostics("app.py", lambda found: bool(found))
         assert found.range.start.line == 2
         await editor.diagnostics("other.py", lambda found: bool(found))
+        asked = await asyncio.wait_for(editor.registered.get(), WAIT_S)
+        assert asked.method == types.WORKSPACE_DID_CHANGE_WATCHED_FILES
+        assert isinstance(asked.register_options, dict)
+        patterns = [each["globPattern"] for each in asked.register_options["watchers"]]
+        assert "**/*.{py,pyi,ipynb}" in patterns
+        assert any(".md," in each and ".toml" in each for each in patterns)
         (tmp_path / "other.py").write_text(sources.good)
         editor.client.workspace_did_change_watched_files(
             types.DidChangeWatchedFilesParams(
@@ -207,6 +227,50 @@ def test_what_does_not_parse_is_shown_where_and_what_changes_on_disk_is_seen(
         await editor.diagnostics("other.py", lambda found: not found)
 
     drive(tmp_path, script)
+
+
+def test_edits_reach_the_lines_and_the_letters_that_the_editor_shows(tmp_path, sources) -> None:
+    """Form feeds end no line for an editor, and a file's own encoding is not ours to judge."""
+    text = "# coding: latin-1\nimport os\n\f\nNAME = 'é\u2028'\n".replace("\u2028", "\x85")
+    text += sources.bad.replace("Answer politely", "Réponds politely")
+
+    async def script(editor: Editor) -> None:
+        editor.open("app.py", text)
+        (found,) = await editor.diagnostics("app.py", lambda found: bool(found))
+        line = lines_of(text)[found.range.start.line]
+        assert line[found.range.start.character :].startswith("{question}")
+        actions = await editor.actions("app.py", found.range)
+        fixed = editor.applied("app.py", actions["Move stable text to the front (SF301)"])
+        assert fixed.index("Réponds politely") < fixed.index("{question}")
+        assert lines_of(fixed)[:4] == lines_of(text)[:4]
+        editor.change("app.py", text.replace("é\x85", "€"))
+        (refused,) = await editor.diagnostics("app.py", lambda found: found[0].code is None)
+        assert refused.range.start.line == 3
+        assert "'€' is not in latin-1, which the file declares" in refused.message
+
+    drive(tmp_path, script)
+
+
+def test_a_check_that_breaks_is_told_once_and_logged(caplog) -> None:
+    class Broken(State):
+        def check(self) -> set[str]:
+            raise RuntimeError("a rule broke")
+
+    async def run() -> list[str]:
+        server = make_server()
+        server.state = Broken(())
+        told: list[str] = []
+        server.window_show_message = lambda params: told.append(params.message)
+        for _ in range(2):
+            server._start()
+            await asyncio.gather(*server._checks, return_exceptions=True)
+            await asyncio.sleep(0)
+        assert not server._checks
+        return told
+
+    (message,) = asyncio.run(run())
+    assert "RuntimeError: a rule broke" in message
+    assert caplog.text.count("RuntimeError: a rule broke") == 2
 
 
 def test_work_on_files_waits_for_its_turn_beside_the_loop() -> None:

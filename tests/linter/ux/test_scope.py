@@ -11,6 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from stemfirst_lint.check import check_paths
+from stemfirst_lint.cli.run import Options, Request
+from stemfirst_lint.config import load_config
+from stemfirst_lint.output.formats import FORMATS, rendered, rendered_statistics
+from stemfirst_lint.output.replaceable import is_replaceable
 
 ROOT = Path(__file__).parents[3]
 
@@ -216,6 +221,20 @@ def test_watch_checks_again_when_a_file_changes(sources, tmp_path) -> None:
         until("No findings")
         (tmp_path / "new.py").write_text(sources.bad)
         until("Found 1 finding")
+        (tmp_path / "pyproject.toml").write_text('[tool.stemfirst]\nignore = ["SF3"]\n')
+        until("No findings")
+        (tmp_path / "pyproject.toml").write_text("[tool.stemfirst]\n")
+        until("Found 1 finding")
+        (tmp_path / "new.py").write_text(
+            sources.bad.split('f"')[0]
+            + 'open("rules.md").read().format(question=question)\n'
+            + sources.bad.splitlines()[2]
+        )
+        until("No findings")
+        (tmp_path / "rules.md").write_text(f"Question: {{question}}\n\n{sources.long}\n")
+        until("rules.md:1:")
+        (tmp_path / "rules.md").write_text(f"{sources.long}\n\nQuestion: {{question}}\n")
+        until("No findings")
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
@@ -233,6 +252,86 @@ def test_a_baseline_speaks_of_the_files_that_were_checked(stemfirst, sources, tm
     (tmp_path / "other.py").unlink()
     done = stemfirst("check", "--baseline", "known.json", "app.py")
     assert "1 in known.json are not found any more" in done.stderr
+
+
+def test_a_baseline_of_some_files_keeps_what_is_known_of_others(
+    stemfirst, sources, tmp_path
+) -> None:
+    for name in ("app.py", "other.py", "gone.py"):
+        (tmp_path / name).write_text(sources.bad)
+    known = tmp_path / "known.json"
+    stemfirst("check", "--write-baseline", "known.json", ".")
+    whole = known.read_text()
+    known.chmod(0o640)
+    done = stemfirst("check", "--write-baseline", "known.json", "app.py")
+    assert "wrote 1 known to known.json; 2 of files that were not checked stay" in done.stderr
+    assert known.read_text() == whole
+    assert known.stat().st_mode & 0o777 == 0o640
+    (tmp_path / "gone.py").unlink()
+    (tmp_path / "other.py").write_text(sources.good)
+    done = stemfirst("check", "--write-baseline", "known.json", ".")
+    assert [row["path"] for row in json.loads(known.read_text())["findings"]] == ["app.py"]
+    assert not list(tmp_path.glob(".stemfirst-*"))
+
+
+def test_settings_that_differ_do_not_hang_on_who_comes_first(stemfirst, sources, tmp_path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "app.py").write_text(sources.bad)
+        (tmp_path / name / "pyproject.toml").write_text("[tool.stemfirst]\nmin-gain = 64\n")
+    assert stemfirst("check", "a/app.py", "b/app.py").returncode == 1, "they say the same"
+    (tmp_path / "b" / "pyproject.toml").write_text('[tool.stemfirst]\nignore = ["SF301"]\n')
+    for command, *paths in (
+        ("check", "a", "b"), ("check", "b/app.py", "a/app.py", "b/app.py"), ("fix", "a", "b"),
+        ("lock", "a", "b"), ("verify", "b", "a"),
+    ):  # fmt: skip
+        done = stemfirst(command, *paths)
+        assert done.returncode == 2, command
+        assert "and they differ; check them one after the other" in done.stderr
+    assert stemfirst("check", "--config=b/pyproject.toml", "a", "b").returncode == 0
+    assert stemfirst("check", "b").returncode == 0
+    assert stemfirst("check", "a").returncode == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["rules.md", "requests.jsonl", "settings.yaml", "data.json", "notes.txt", "empty.txt"]
+)
+def test_a_report_replaces_nothing_but_reports(name, stemfirst, sources, tmp_path) -> None:
+    (tmp_path / "app.py").write_text(sources.bad)
+    held = {
+        "rules.md": "Found 1 finding.\n\nAnswer politely.\n", "empty.txt": "\n",
+        "requests.jsonl": '{"messages": [], "stemfirst": {"v": 1}}\n',
+        "settings.yaml": "a: 1\n", "data.json": '[{"path": "x", "fingers": 5}]\n',
+        "notes.txt": "SF301 is to be mended\n",
+    }  # fmt: skip
+    (tmp_path / name).write_text(held[name])
+    done = stemfirst("check", "-o", name, "app.py")
+    if name == "empty.txt":
+        assert done.returncode == 1
+        assert "Found 1 finding" in (tmp_path / name).read_text()
+    else:
+        assert done.returncode == 2
+        assert f"{name} is no report and stays as it is" in done.stderr
+        assert (tmp_path / name).read_text() == held[name]
+
+
+def test_a_report_replaces_an_older_one_of_any_format(sources, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.py").write_text(sources.bad * 4)
+    (tmp_path / "good.py").write_text(sources.good)
+    for file in ("bad.py", "good.py"):
+        report = check_paths((file,), load_config("."))
+        texts = {name: rendered(report, name) for name in FORMATS}
+        texts["statistics"] = rendered_statistics(report, is_json=False)
+        texts["json statistics"] = rendered_statistics(report, is_json=True)
+        request = Request.of(Options(paths=(file,)))
+        texts["settings"] = "\n".join(request.settings_lines())
+        texts["files"] = "\n".join(request.files())
+        for name, text in texts.items():
+            (tmp_path / "report").write_text(text + "\n")
+            assert is_replaceable("report"), (file, name, text)
+    assert is_replaceable(os.devnull)
+    assert is_replaceable("not there")
 
 
 @pytest.mark.parametrize("options", [("--write-baseline",), ("--output-format=json", "-o")])
