@@ -95,5 +95,5 @@ def indent_of(text: str, start: int) -> str:
     indent = text[line:start]
     key = text.rfind("\n", 0, max(line - 1, 0)) + 1
     if not indent or indent.strip() or not BLOCK_SCALAR.fullmatch(text[key:line]):
-        raise LiteralError("the value is no block scalar (`key: |`)")
+        raise LiteralError("the value is no literal block scalar (`key: |`)")
     return indent
