@@ -232,3 +232,11 @@ def test_what_is_left_names_the_way_to_its_text_and_steers_no_terminal(tmp_path:
     assert "1 left. `--suggest` shows the text that you could write." in done.stdout
     assert "\x1b" not in done.stdout
     assert "--suggest" not in run("--suggest", "app.py", cwd=tmp_path).stdout
+
+
+def test_a_file_whose_lines_end_in_cr_alone_stays_as_it_is(tmp_path: Path) -> None:
+    data = APP.replace("\n", "\r").encode()
+    (tmp_path / "app.py").write_bytes(data)
+    done = run("app.py", cwd=tmp_path)
+    assert (tmp_path / "app.py").read_bytes() == data
+    assert "its lines end in CR alone" in " ".join(done.stdout.split())
