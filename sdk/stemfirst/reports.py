@@ -145,10 +145,14 @@ class Report:
 def report_to_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON values; None stays null, so that every field is there."""
     field = {"v": VERSION, **asdict(report)}
-    held = report.ref
-    if held is not None:
-        field["ref"] = {"h": held.digest, "n": held.size_bytes, "ttl_s": held.ttl_s}
+    if report.ref is not None:
+        field["ref"] = held_to_json(report.ref)
     return field
+
+
+def held_to_json(held: PrefixHeld) -> dict[str, Any]:
+    """Return the word that a prefix is held as the report's field `ref`."""
+    return {"h": held.digest, "n": held.size_bytes, "ttl_s": held.ttl_s}
 
 
 def report_from_json(value: object) -> Report | None:

@@ -155,24 +155,31 @@ def hint_from_json(value: object) -> PromptHint | None:
     if len(known) != len(parsed):
         return None
     wanted = tuple(item for item in report if isinstance(item, str)) if is_list(report) else ()
-    return PromptHint(key_id, known, wanted, _ref(value.get("ref")), _put(value.get("put")))
+    return PromptHint(key_id, known, wanted, ref_of(value), put_of(value))
 
 
-def _ref(value: object) -> PrefixRef | None:
+def ref_of(field: Mapping[str, Any]) -> PrefixRef | None:
+    """Return the prefix that a body's field stands on, or None where it names none."""
+    return _named(field.get("ref"))
+
+
+def put_of(field: Mapping[str, Any]) -> PrefixPut | None:
+    """Return the prefix that a body's field asks to keep, or None where it asks for none."""
+    value = field.get("put")
+    ref = _named(value)
+    messages = value.get("messages") if isinstance(value, Mapping) else None
+    if ref is None or not is_count(messages):
+        return None
+    return PrefixPut(ref.key_id, ref.digest, ref.size_bytes, messages)
+
+
+def _named(value: object) -> PrefixRef | None:
     if not isinstance(value, Mapping):
         return None
     key_id, digest, size = value.get("kid"), value.get("h"), value.get("n")
     if not is_hex(key_id, 8) or not is_hex(digest, 32) or not is_count(size):
         return None
     return PrefixRef(key_id, digest, size)
-
-
-def _put(value: object) -> PrefixPut | None:
-    ref = _ref(value)
-    messages = value.get("messages") if isinstance(value, Mapping) else None
-    if ref is None or not is_count(messages):
-        return None
-    return PrefixPut(ref.key_id, ref.digest, ref.size_bytes, messages)
 
 
 def links_of(hint: PromptHint, key: ChainKey) -> tuple[str, ...]:
@@ -189,7 +196,7 @@ def prefix_to_header(hint: PromptHint, links: Sequence[str]) -> str:
     return f"v{VERSION};k={hint.key_id};c={'.'.join(links[i] for i in chosen)}"
 
 
-_PREFIX = re.compile(r"v1;k=([0-9a-f]{8});c=([0-9a-f]{16}(?:\.[0-9a-f]{16}){0,7})")
+_PREFIX = re.compile(rf"v{VERSION};k=([0-9a-f]{{8}});c=([0-9a-f]{{16}}(?:\.[0-9a-f]{{16}}){{0,7}})")
 
 
 def prefix_from_header(value: str | None) -> PrefixHint | None:

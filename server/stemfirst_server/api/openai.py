@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stemfirst.wire import BODY_FIELD, HIT_HEADER, report_to_json
+from stemfirst.wire import BODY_FIELD, HIT_HEADER, VERSION, report_to_json
 
 if TYPE_CHECKING:
     from stemfirst.wire import Report
@@ -74,7 +74,7 @@ def headers(report: Report, tokenize_ms: float) -> dict[str, str]:
     }
     return {
         "server-timing": ", ".join(f"{name};dur={ms:.2f}" for name, ms in spans.items()),
-        HIT_HEADER: f"v1;hit={report.cached_tokens};of={report.prompt_tokens}",
+        HIT_HEADER: f"v{VERSION};hit={report.cached_tokens};of={report.prompt_tokens}",
     }
 
 

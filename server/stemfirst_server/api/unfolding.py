@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stemfirst.reports import PrefixHeld, held_to_json
+
 from stemfirst_server.namespaces import namespace
 
 if TYPE_CHECKING:
@@ -38,5 +40,7 @@ def unfolded(body: ChatRequest, request: Request, service: Service) -> ChatReque
     whole = body.model_copy(
         update={"messages": made.messages, "tools": made.tools, "stemfirst": made.field}
     )
-    whole.acknowledge(made.name.to_json(references.life_s))
+    name = made.name
+    held = PrefixHeld(name.digest, name.size_bytes, int(references.life_s))
+    whole.acknowledge(held_to_json(held))
     return whole

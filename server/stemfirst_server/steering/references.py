@@ -13,7 +13,6 @@ name that was guessed, copied or kept too long finds nothing; then the answer is
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -23,17 +22,22 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from stemfirst.chain import ChainKey, segment_digest
-from stemfirst.references import prefix_bytes
-from stemfirst.wire import MAX_SEGMENTS, PromptHint, SegmentHint, hint_from_json, hint_to_json
+from stemfirst.references import MARKER_ROLE, prefix_bytes
+from stemfirst.wire import (
+    MAX_SEGMENTS,
+    PrefixRef,
+    PromptHint,
+    SegmentHint,
+    hint_from_json,
+    hint_to_json,
+    put_of,
+    ref_of,
+)
 
 from stemfirst_server.errors import PrefixUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-MARKER_ROLE = "stemfirst"
-"""Role of the message that stands where the prefix was: no model's, so that a server that never
-saw the field refuses the body instead of answering the rest."""
 
 MOST_TENANT_BYTES = 64 * 2**20
 MOST_BYTES = 512 * 2**20
@@ -41,27 +45,6 @@ LIFE_S = 3600
 
 _SEGMENT_BYTES = 400
 _ENTRY_BYTES = 1000
-_KEY_ID = re.compile("[0-9a-f]{8}")
-_DIGEST = re.compile("[0-9a-f]{32}")
-
-
-@dataclass(frozen=True, slots=True)
-class PrefixName:
-    """A prefix as a request names it.
-
-    Attributes:
-        key_id: of the key under which the digest was made.
-        digest: keyed BLAKE2b-128 of the prefix's bytes, 32 hex characters.
-        size_bytes: of those bytes.
-    """
-
-    key_id: str
-    digest: str
-    size_bytes: int
-
-    def to_json(self, life_s: float) -> dict[str, Any]:
-        """Return the acknowledgement in a response's report."""
-        return {"h": self.digest, "n": self.size_bytes, "ttl_s": int(life_s)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +61,7 @@ class Unfolded:
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None
     field: object
-    name: PrefixName | None = None
+    name: PrefixRef | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +103,7 @@ class References:
         self.most_bytes = most_bytes
         self.life_s = life_s
         self.nbytes = 0
-        self._kept: OrderedDict[tuple[str, PrefixName], _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, PrefixRef], _Kept] = OrderedDict()
         self._by_tenant: dict[str, int] = {}
         self._clock = clock
         self._lock = Lock()
@@ -183,7 +166,7 @@ class References:
         api_key: str | None,
         namespace: str,
     ) -> Unfolded:
-        name = _name(fields.get("ref"))
+        name = ref_of(fields)
         if name is None or not messages or messages[0].get("role") != MARKER_ROLE:
             raise PrefixUnknownError("the reference and its marker message do not belong together")
         if messages[0].get("content") != name.digest or tools:
@@ -217,13 +200,10 @@ class References:
         namespace: str,
     ) -> Unfolded:
         unchanged = Unfolded(messages, tools, field)
-        asked = fields.get("put")
-        name = _name(asked)
-        if name is None or not api_key or not isinstance(asked, Mapping):
+        asked = put_of(fields)
+        if asked is None or not api_key or asked.messages > len(messages):
             return unchanged
-        count = asked.get("messages")
-        if type(count) is not int or not 0 <= count <= len(messages):
-            return unchanged
+        count, name = asked.messages, PrefixRef(asked.key_id, asked.digest, asked.size_bytes)
         key = ChainKey.derive(api_key)
         if key.id != name.key_id or name.size_bytes > self.most_tenant_bytes:
             return unchanged
@@ -240,7 +220,7 @@ class References:
         self._keep((namespace, name), kept)
         return Unfolded(messages, tools, field, name)
 
-    def _keep(self, key: tuple[str, PrefixName], kept: _Kept) -> None:
+    def _keep(self, key: tuple[str, PrefixRef], kept: _Kept) -> None:
         with self._lock:
             self._drop_old()
             if key in self._kept:
@@ -263,7 +243,7 @@ class References:
                 return
             self._drop(key)
 
-    def _drop(self, key: tuple[str, PrefixName]) -> None:
+    def _drop(self, key: tuple[str, PrefixRef]) -> None:
         kept = self._kept.pop(key)
         self.nbytes -= kept.nbytes
         self._by_tenant[kept.tenant] -= kept.nbytes
@@ -279,19 +259,6 @@ def refuse_reference(field: object) -> None:
     """
     if isinstance(field, Mapping) and field.get("ref") is not None:
         raise PrefixUnknownError("references are understood by /v1/chat/completions only")
-
-
-def _name(value: object) -> PrefixName | None:
-    if not isinstance(value, Mapping):
-        return None
-    key_id, digest, size = value.get("kid"), value.get("h"), value.get("n")
-    if not (isinstance(key_id, str) and _KEY_ID.fullmatch(key_id)):
-        return None
-    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
-        return None
-    if type(size) is not int or size < 1:
-        return None
-    return PrefixName(key_id, digest, size)
 
 
 def _is_within(segment: SegmentHint, messages: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,11 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stemfirst.chain import ChainKey, segment_digest
-from stemfirst.references import prefix_bytes
+from stemfirst.references import MARKER_ROLE, prefix_bytes
 from stemfirst_server.errors import PrefixUnknownError
 from stemfirst_server.steering.references import (
-    MARKER_ROLE,
-    PrefixName,
     References,
     Unfolded,
 )
@@ -300,11 +297,6 @@ def test_without_a_key_nothing_is_kept() -> None:
         api_key=None, tenant="", namespace="",
     )  # fmt: skip
     assert made.name is None
-
-
-def test_a_name_says_nothing_of_its_key() -> None:
-    name = PrefixName("k", "h", 1)
-    assert replace(name, size_bytes=2).to_json(3600.0) == {"h": "h", "n": 2, "ttl_s": 3600}
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.booleans()), max_size=30))

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from stemfirst_server.steering.references import MARKER_ROLE
+from stemfirst.references import MARKER_ROLE
 
 CHAT = "/v1/chat/completions"
 EXPLAIN = "/v1/cache/explain"
