@@ -190,7 +190,7 @@ def test_a_value_that_is_no_block_scalar_stays() -> None:
     text = in_yaml(TEXT).replace("|", ">")
     made = rewritten(text, TEXT)
     assert made.new == made.old
-    assert "no block scalar" in str(made.left[0].reasons[0])
+    assert "no literal block scalar" in str(made.left[0].reasons[0])
 
 
 def test_values_in_files_of_data_stay() -> None:
