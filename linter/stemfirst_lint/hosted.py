@@ -83,7 +83,7 @@ def hosted(model: str) -> Hosted | None:
     return Hosted(
         charged.model,
         _is_o200k(charged.model),
-        "claude" in charged.model.lower(),
+        rules.renders_tools_first if rules is not None else False,
         rules.min_tokens if rules is not None else 1,
         charged,
     )

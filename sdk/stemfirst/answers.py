@@ -42,8 +42,7 @@ class Answer:
         """
         if not self.raw.choices:
             raise ClientError("the response has no choices, so no message to keep; see answer.raw")
-        message = self.raw.choices[0].message
-        return message.model_dump(exclude_none=True, mode="json", exclude={"parsed"})
+        return _for_history(self.raw.choices[0].message)
 
     def __str__(self) -> str:
         return self.text
@@ -55,7 +54,61 @@ def answer_of(completion: ChatCompletion) -> Answer:
     return Answer(text or "", savings_of(completion), completion)
 
 
-class AnswerStream:
+class _Gathering:
+    """What both kinds of streams keep of the chunks that they have shown."""
+
+    def __init__(self, wanted: object = None) -> None:
+        self.text = ""
+        """The text so far."""
+        self._chunks: list[ChatCompletionChunk] = []
+        self._wanted = wanted if isinstance(wanted, type) else None
+
+    def _take(self, chunk: ChatCompletionChunk) -> str:
+        self._chunks.append(chunk)
+        piece = piece_of(chunk)
+        self.text += piece
+        return piece
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The model's message as it goes into the history, its tool calls too, once it is whole.
+
+        Raises:
+            ClientError: the stream was not read to its end.
+        """
+        return _for_history(self._whole(None).choices[0].message)
+
+    @property
+    def parsed(self) -> Any:
+        """The answer as one of the type that `response_format` named; None without one.
+
+        Raises:
+            ClientError: the stream was not read to its end.
+            openai.LengthFinishReasonError: the model was cut off by `max_tokens`.
+            openai.ContentFilterFinishReasonError: a filter cut it off.
+        """
+        if self._wanted is None:
+            return None
+        return self._whole(self._wanted).choices[0].message.parsed
+
+    def _whole(self, wanted: type | None) -> Any:
+        """Return the completion that the chunks add up to."""
+        ends = [choice.finish_reason for chunk in self._chunks for choice in chunk.choices]
+        if not any(ends):
+            raise ClientError(
+                "the stream was not read to its end, so there is no message yet: read it by "
+                "`for piece in stream`"
+            )
+        from openai.lib.streaming.chat import ChatCompletionStreamState
+
+        options: dict[str, Any] = {} if wanted is None else {"response_format": wanted}
+        state: Any = ChatCompletionStreamState(**options)
+        for chunk in self._chunks:
+            state.handle_chunk(chunk)
+        return state.get_final_completion()
+
+
+class AnswerStream(_Gathering):
     """What `stream` returns: the text as it comes, and at its end what the cache did.
 
     with client.stream(prompt, model="m") as answer:
@@ -64,10 +117,9 @@ class AnswerStream:
     print(answer.savings)
     """
 
-    def __init__(self, raw: Stream[ChatCompletionChunk]) -> None:
+    def __init__(self, raw: Stream[ChatCompletionChunk], wanted: object = None) -> None:
+        super().__init__(wanted)
         self.raw = raw
-        self.text = ""
-        """The text so far."""
 
     @property
     def savings(self) -> Savings:
@@ -76,9 +128,7 @@ class AnswerStream:
 
     def __iter__(self) -> Iterator[str]:
         for chunk in self.raw:
-            piece = piece_of(chunk)
-            if piece:
-                self.text += piece
+            if piece := self._take(chunk):
                 yield piece
 
     def __enter__(self) -> Self:
@@ -97,7 +147,7 @@ class AnswerStream:
         self.raw.close()
 
 
-class AsyncAnswerStream:
+class AsyncAnswerStream(_Gathering):
     """As `AnswerStream`, for an event loop: to await, to enter, or to iterate at once.
 
     async with client.stream(prompt, model="m") as answer:
@@ -108,11 +158,14 @@ class AsyncAnswerStream:
     The request is sent when the stream is first awaited, entered or read.
     """
 
-    def __init__(self, send: Callable[[], Awaitable[AsyncStream[ChatCompletionChunk]]]) -> None:
+    def __init__(
+        self,
+        send: Callable[[], Awaitable[AsyncStream[ChatCompletionChunk]]],
+        wanted: object = None,
+    ) -> None:
+        super().__init__(wanted)
         self._send = send
         self._raw: AsyncStream[ChatCompletionChunk] | None = None
-        self.text = ""
-        """The text so far."""
 
     @property
     def raw(self) -> AsyncStream[ChatCompletionChunk]:
@@ -141,9 +194,7 @@ class AsyncAnswerStream:
     async def __aiter__(self) -> AsyncIterator[str]:
         await self._begun()
         async for chunk in self.raw:
-            piece = piece_of(chunk)
-            if piece:
-                self.text += piece
+            if piece := self._take(chunk):
                 yield piece
 
     async def __aenter__(self) -> Self:
@@ -161,6 +212,19 @@ class AsyncAnswerStream:
         """End the request; what was not read yet is dropped."""
         if self._raw is not None:
             await self._raw.close()
+
+
+def _for_history(message: Any) -> dict[str, Any]:
+    """Return a message as the next request sends it: without what the package reads into it."""
+    made: dict[str, Any] = {"role": "assistant"} | message.model_dump(
+        exclude_none=True, mode="json", exclude={"parsed"}
+    )
+    for call in made.get("tool_calls", ()):
+        call.pop("index", None)  # of a stream's chunks
+        call.get("function", {}).pop("parsed_arguments", None)
+    if made.get("tool_calls") and made.get("content") == "":
+        del made["content"]
+    return made
 
 
 def piece_of(chunk: ChatCompletionChunk) -> str:

@@ -92,9 +92,6 @@ NOVA = Limits("Amazon Nova", 4, ("5m",), 1024)
 CLAUDE_WITH_LATE_SYSTEM_TEXT = re.compile(r"opus-(4-8|5)|(sonnet|haiku)-5-5|(fable|mythos)-5-1")
 """Models that take `role: system` inside of the messages."""
 
-_OPENAI_ROUTED = re.compile(r"(ft:)?(gpt-(?!oss)|o\d|chatgpt)")
-_OPENAI_24H = re.compile(r"gpt-(5\.[1245]|5(-codex)?$|4\.1)")
-
 
 @lru_cache(maxsize=256)
 def claude_limits(model: str | None) -> Limits:
@@ -108,24 +105,6 @@ def openai_limits(model: str | None) -> Limits:
     if has_breakpoints(model):
         return OPENAI
     return Limits(model or "an unnamed model")
-
-
-def is_routed_by_key(model: str | None) -> bool:
-    """Whether `prompt_cache_key` decides which of OpenAI's machines a request meets.
-
-    From GPT-5.6 on it only keeps accounts apart.
-    """
-    return bool(_OPENAI_ROUTED.match(bare(model))) and not has_breakpoints(model)
-
-
-def retentions(model: str | None) -> tuple[str, ...]:
-    """Return the values of `prompt_cache_retention` that the model takes."""
-    name = bare(model)
-    if not is_routed_by_key(model):
-        return ()
-    if name.startswith("gpt-5.5"):
-        return ("24h",)
-    return ("in_memory", "24h") if _OPENAI_24H.match(name) else ("in_memory",)
 
 
 def bedrock_limits(model: str | None) -> Limits:

@@ -21,7 +21,7 @@ from openai.types.chat import ChatCompletion
 from stemfirst.answers import Answer, AnswerStream, AsyncAnswerStream, answer_of
 from stemfirst.asking import Question, Ready, question
 from stemfirst.calls import sending
-from stemfirst.discovery import Capabilities, Discovery, is_foreign
+from stemfirst.discovery import Capabilities, Discovery, is_foreign, is_openais
 from stemfirst.prompt import Prompt, Rendered
 from stemfirst.references import KnownPrefixes
 from stemfirst.watching import watched_request
@@ -31,6 +31,9 @@ DISCOVERY_PATH = "/stemfirst"
 
 DISCOVERY_OPTIONS: dict[str, Any] = {"timeout": 5.0, "max_retries": 0}
 """A server that does not say soon that it is ours is treated as any other."""
+
+
+_NO_SUCH_PAGE = frozenset({404, 405, 410, 501})
 
 
 class _Hinting:
@@ -121,7 +124,8 @@ class Client(_Hinting, openai.OpenAI):
         asked = _asked(prompt, model, values, session_id, arguments)
         ready = _ready(self, asked, self.capabilities(), is_streamed=True)
         with sending(asked.rendered, ready.naming):
-            return AnswerStream(cast("Any", self.chat.completions.create(**ready.arguments)))
+            raw = cast("Any", self.chat.completions.create(**ready.arguments))
+        return AnswerStream(raw, asked.options.get("response_format"))
 
     def capabilities(self) -> Capabilities | None:
         """Return what the server says of itself, or None where it is not stemfirst's.
@@ -190,7 +194,7 @@ class AsyncClient(_Hinting, openai.AsyncOpenAI):
             with sending(asked.rendered, ready.naming):
                 return await self.chat.completions.create(**ready.arguments)
 
-        return AsyncAnswerStream(send)
+        return AsyncAnswerStream(send, asked.options.get("response_format"))
 
     async def capabilities(self) -> Capabilities | None:
         """Return what the server says of itself, or None where it is not stemfirst's."""
@@ -229,7 +233,7 @@ def _ready(
         api_key=client.api_key,
         default_headers=client.default_headers,
         is_streamed=is_streamed,
-        is_openais=client.base_url.host == "api.openai.com",
+        is_openais=is_openais(client.base_url.host),
     )
 
 
@@ -244,5 +248,8 @@ def _asked(
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether the server itself said no, so that asking again soon is of no use."""
-    return isinstance(error, openai.APIStatusError) and error.status_code < 500
+    """Whether the server itself said that it has no such page: asking again soon is of no use.
+
+    A gateway's 401, 408 or 429 says nothing of the server behind it.
+    """
+    return isinstance(error, openai.APIStatusError) and error.status_code in _NO_SUCH_PAGE

@@ -12,30 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stemfirst.providers import public_api
 from stemfirst.wire import VERSION
-
-FOREIGN_HOSTS = (
-    "api.openai.com",
-    "openai.azure.com",
-    "api.anthropic.com",
-    "generativelanguage.googleapis.com",
-    "aiplatform.googleapis.com",
-    "api.mistral.ai",
-    "api.groq.com",
-    "api.deepseek.com",
-    "api.x.ai",
-    "api.moonshot.ai",
-    "api.together.xyz",
-    "api.fireworks.ai",
-    "openrouter.ai",
-    "api.perplexity.ai",
-)
-"""Domains of public APIs: they are not asked."""
 
 
 def is_foreign(host: str) -> bool:
-    """Return whether a host is known to be somebody else's, so that nothing is asked of it."""
-    return any(host == domain or host.endswith(f".{domain}") for domain in FOREIGN_HOSTS)
+    """Return whether a host is a known public API, so that nothing is asked of it."""
+    return public_api(host) is not None
+
+
+def is_openais(host: str) -> bool:
+    """Return whether a host is OpenAI's own API, a regional one too."""
+    found = public_api(host)
+    return found is not None and found[1] == "openai"
 
 
 BELIEVED_S = 600.0

@@ -37,6 +37,11 @@ class Entry:
         self.labels = {item.id: item.label for item in rendered.segments} if rendered else {}
         """What each of the prompt's segments is called, by its id."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the call is over, whatever became of it."""
+        return self.status is not Status.OPEN
+
     def close(self, status: Status, savings: Savings | None = None) -> None:
         """Settle the entry; a second call changes nothing."""
         if self.status is Status.OPEN:

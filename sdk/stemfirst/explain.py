@@ -48,7 +48,7 @@ def explain(request: str, against: str | None, server: str | None, model: str | 
     REQUEST is a JSON file: a request's body (chat, responses, Anthropic's messages) or one line
     of a recording. With --server nothing is computed, and the cache stays as it is; an older
     server is sent the request for one token, and has it in its cache afterwards. The key is
-    taken from STEMFIRST_API_KEY or OPENAI_API_KEY.
+    taken from STEMFIRST_API_KEY (the first, where it holds several) or OPENAI_API_KEY.
 
     Exit codes: 0 nothing diverged, 1 something did, 2 we failed.
     """
@@ -170,7 +170,9 @@ def _ask(record: Mapping[str, Any], runs: tuple[Run, ...], server: str, model: s
     # The place that built it is here, and tells the reader nothing.
     rendered = replace(built, segments=tuple(replace(one, origin=None) for one in built.segments))
     named = model or body.get("model")
-    key = os.environ.get("STEMFIRST_API_KEY") or os.environ.get("OPENAI_API_KEY") or LOCAL_KEY
+    # Where a server reads the keys that it accepts, several may stand.
+    ours = os.environ.get("STEMFIRST_API_KEY", "").split()
+    key = ours[0] if ours else os.environ.get("OPENAI_API_KEY") or LOCAL_KEY
     url = server.rstrip("/")
     url = url if url.endswith("/v1") else f"{url}/v1"
     with Client(base_url=url, api_key=key, max_retries=0) as client:

@@ -47,18 +47,22 @@ R = TypeVar("R")
 
 STATE_VERSION = 1
 
+MOST_OPEN = 1_000
+"""Calls under way that a ledger holds beyond its bound; of more, the oldest were dropped unread."""
+
 
 class Ledger:
     """Collects the calls made while it is entered; shared freely by threads and event loops.
 
     Args:
         name: its title.
-        most_entries: calls to hold one by one; of older ones only the sums are kept. All by
-            default.
+        most_entries: calls to hold one by one, at least 1; of older ones only the sums are kept,
+            once they are over. All by default.
         memory: a folder in which processes leave each other what their prompts were (digests,
             no text), so that the first miss of a new one is explained, too.
 
     Raises:
+        ClientError: `most_entries` is below 1.
         OSError: `memory` cannot be made.
     """
 
@@ -69,6 +73,8 @@ class Ledger:
         most_entries: int | None = None,
         memory: str | PathLike[str] | None = None,
     ) -> None:
+        if most_entries is not None and most_entries < 1:
+            raise ClientError(f"most_entries must be at least 1, got {most_entries}")
         self.name = name
         self.memory = Memory(memory) if memory is not None else None
         self._entries: deque[Entry] = deque()
@@ -129,7 +135,11 @@ class Ledger:
         with self._lock:
             self._entries.append(entry)
             while self._most_entries is not None and len(self._entries) > self._most_entries:
-                oldest = self._entries.popleft()
+                oldest = next((item for item in self._entries if item.is_closed), None)
+                if oldest is None and len(self._entries) <= self._most_entries + MOST_OPEN:
+                    break  # all are under way: folded now, their tokens would never be counted
+                oldest = oldest or self._entries[0]
+                self._entries.remove(oldest)
                 self._folded += _totals([oldest])
                 self._folded_causes.add(oldest.savings)
                 if oldest.savings.notice:
@@ -304,12 +314,17 @@ class Ledger:
         return f"<Ledger {self.name!r}: {requests_in_words(self.totals)}>"
 
 
-def ledger(name: str = "calls", *, memory: str | PathLike[str] | None = None) -> Ledger:
+def ledger(
+    name: str = "calls",
+    *,
+    most_entries: int | None = None,
+    memory: str | PathLike[str] | None = None,
+) -> Ledger:
     """Return a new ledger, to enter with `with` or to put above a function as a decorator.
 
     The arguments are those of `Ledger`.
     """
-    return Ledger(name, memory=memory)
+    return Ledger(name, most_entries=most_entries, memory=memory)
 
 
 def process_ledger() -> Ledger:

@@ -24,6 +24,7 @@ from opentelemetry import metrics, trace
 from stemfirst import observers
 from stemfirst.entries import Status
 from stemfirst.observers import Outcome, Sent
+from stemfirst.providers import public_api
 from stemfirst.savings import Savings
 
 if TYPE_CHECKING:
@@ -36,20 +37,6 @@ DURATION = "gen_ai.client.operation.duration"
 FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk"
 SAVED_MS = "stemfirst.prefill.saved"
 
-_PROVIDERS = (
-    ("api.openai.com", "openai"),
-    ("openai.azure.com", "azure.ai.openai"),
-    ("api.anthropic.com", "anthropic"),
-    ("bedrock", "aws.bedrock"),
-    ("generativelanguage.googleapis.com", "gcp.gemini"),
-    ("aiplatform.googleapis.com", "gcp.vertex_ai"),
-    ("api.deepseek.com", "deepseek"),
-    ("api.groq.com", "groq"),
-    ("api.mistral.ai", "mistral_ai"),
-    ("api.moonshot", "moonshot_ai"),
-    ("api.x.ai", "x_ai"),
-    ("api.perplexity.ai", "perplexity"),
-)
 _OPERATIONS = {"/completions": "text_completion"}
 
 _enabled: Telemetry | None = None
@@ -211,7 +198,7 @@ def _line_of(origin: Origin) -> str:
 def provider_of(base_url: str) -> str:
     """Return OpenTelemetry's name of who answers at an address; `stemfirst` for all others."""
     host = urlsplit(base_url).hostname or ""
-    for part, name in _PROVIDERS:
-        if part in host:
-            return name
+    known = public_api(host)
+    if known is not None:
+        return known[1] or host
     return "stemfirst" if host in ("localhost", "127.0.0.1", "::1") else host or "unknown"

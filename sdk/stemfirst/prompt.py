@@ -274,7 +274,7 @@ def _gather(
         elif isinstance(part, Message):
             messages.append(_as_parts_where_needed(part))
             loose.append(False)
-        elif isinstance(part, Sequence) and all(isinstance(item, Message) for item in part):
+        elif isinstance(part, Sequence) and _are_messages(part):
             messages.extend(part)
             loose.extend(False for _ in part)
         else:
@@ -283,6 +283,11 @@ def _gather(
                 "wrap text in static(...), tenant(...), session(...) or request(...)"
             )
     return tuple(messages)
+
+
+def _are_messages(parts: Sequence[object]) -> bool:
+    is_text = isinstance(parts, str | bytes)  # an empty one is a sequence of nothing but messages
+    return not is_text and all(isinstance(item, Message) for item in parts)
 
 
 def _refuse_same_names(tools: tuple[Tool, ...]) -> None:

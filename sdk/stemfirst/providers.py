@@ -16,6 +16,41 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
+HOSTS: tuple[tuple[str, str | None], ...] = (
+    (r"api\.openai\.com", "openai"),
+    (r"openai\.azure\.com", "azure.ai.openai"),
+    (r"(services\.ai|cognitiveservices)\.azure\.com", "azure.ai.inference"),
+    (r"api\.anthropic\.com", "anthropic"),
+    (r"bedrock[a-z-]*\.[a-z0-9-]+\.(amazonaws\.com|api\.aws)", "aws.bedrock"),
+    (r"generativelanguage\.googleapis\.com", "gcp.gemini"),
+    (r"([a-z0-9-]+-)?aiplatform\.googleapis\.com", "gcp.vertex_ai"),
+    (r"api\.deepseek\.com", "deepseek"),
+    (r"api\.groq\.com", "groq"),
+    (r"api\.mistral\.ai", "mistral_ai"),
+    (r"api\.moonshot\.(ai|cn)", "moonshot_ai"),
+    (r"api\.x\.ai", "x_ai"),
+    (r"api\.perplexity\.ai", "perplexity"),
+    (r"api\.cohere\.(ai|com)", "cohere"),
+    (r"api\.cerebras\.ai", None),
+    (r"api\.minimaxi?\.(com|io)", None),
+    (r"api\.z\.ai", None),
+    (r"open\.bigmodel\.cn", None),
+    (r"api\.meta\.ai", None),
+    (r"api\.together\.xyz", None),
+    (r"api\.fireworks\.ai", None),
+    (r"openrouter\.ai", None),
+)
+"""Known public APIs: the domain, and OpenTelemetry's name of who answers there, if it has one."""
+
+
+@lru_cache(maxsize=256)
+def public_api(host: str) -> tuple[str, str | None] | None:
+    """Return the entry of `HOSTS` for a host, regional ones too; None for all others."""
+    for entry in HOSTS:
+        if re.fullmatch(rf"(.*\.)?{entry[0]}", host):
+            return entry
+    return None
+
 
 class Mode(Enum):
     """How a provider finds a stored prefix."""
@@ -40,6 +75,9 @@ class CacheRules:
         ttl_s: seconds after its last use for which a prefix is expected to live; None where
             only room in memory limits it.
         lookback_blocks: content blocks that are searched back from a marker; None for all.
+        renders_tools_first: tool definitions stand before the system text. Anthropic says so;
+            OpenAI's published format (Harmony) and most open-weights templates put them behind
+            it. Where nothing is published they are taken to stand before: the smaller loss.
         note: what is assumed because it is not published.
     """
 
@@ -49,11 +87,16 @@ class CacheRules:
     step_tokens: int = 1
     ttl_s: int | None = None
     lookback_blocks: int | None = None
+    renders_tools_first: bool = True
     note: str = ""
 
 
 ENGINE = CacheRules(
-    "inference engine", min_tokens=16, step_tokens=16, note="pages of 16 tokens, memory for all"
+    "inference engine",
+    min_tokens=16,
+    step_tokens=16,
+    renders_tools_first=False,
+    note="pages of 16 tokens, memory for all",
 )
 """An engine of one's own: stemfirst's server, vLLM, SGLang."""
 
@@ -61,11 +104,13 @@ ANTHROPIC = CacheRules("Anthropic", Mode.MARKERS, 1024, ttl_s=300, lookback_bloc
 """Without a model's own minimum: 1,024 holds for most."""
 
 _OPENAI = CacheRules(
-    "OpenAI before GPT-5.6", Mode.PREFIX, 1024, 128, 600,
+    "OpenAI before GPT-5.6", Mode.PREFIX, 1024, 128, 600, renders_tools_first=False,
     note="kept 5 to 10 minutes idle; 10 are assumed",
 )  # fmt: skip
 _OPENAI_24H = replace(_OPENAI, ttl_s=1800, note="kept up to 24 hours, typically 30 minutes")
-_OPENAI_BREAKPOINTS = CacheRules("OpenAI from GPT-5.6", Mode.BREAKPOINTS, 1024, ttl_s=1800)
+_OPENAI_BREAKPOINTS = CacheRules(
+    "OpenAI from GPT-5.6", Mode.BREAKPOINTS, 1024, ttl_s=1800, renders_tools_first=False
+)
 _NOVA = CacheRules("Amazon Nova", Mode.MARKERS, 1024, ttl_s=300, lookback_blocks=20)
 _GROQ = CacheRules(
     "Groq", Mode.PREFIX, 128, 128, 7200, note="minimum 128 to 1,024 by model, not listed"
@@ -130,8 +175,8 @@ def cache_rules(model: str, provider: str | None = None) -> CacheRules | None:
         return _OPENAI_BREAKPOINTS
     if name.startswith("gpt-oss"):
         return ENGINE
-    if _OPENAIS.match(name):
-        return _OPENAI_24H if _OPENAI_24H_MODELS.match(name) else _OPENAI
+    if is_openais(model):
+        return _OPENAI_24H if "24h" in retentions(model) else _OPENAI
     is_hubs = "/" in model  # a hub's id is an open-weights checkpoint, whoever serves it
     for pattern, rules in _OTHERS:
         is_theirs = not is_hubs or (provider and rules.name.split()[-1].lower() in route)
@@ -152,6 +197,29 @@ def claude_minimum(model: str) -> int:
 def has_breakpoints(model: str | None) -> bool:
     """Whether it is a model of OpenAI that takes breakpoints: from GPT-5.6 on."""
     return bool(_OPENAI_FROM_5_6.match(_ROUTED_NAME.sub("", bare(model))))
+
+
+def is_openais(model: str | None) -> bool:
+    """Whether it is a model of OpenAI's own service, fine-tuned ones too, by its name."""
+    return bool(_OPENAIS.match(_ROUTED_NAME.sub("", bare(model))))
+
+
+def is_routed_by_key(model: str | None) -> bool:
+    """Whether `prompt_cache_key` decides which of OpenAI's machines a request meets.
+
+    From GPT-5.6 on it only keeps accounts apart.
+    """
+    return is_openais(model) and not has_breakpoints(model)
+
+
+def retentions(model: str | None) -> tuple[str, ...]:
+    """Return the values of `prompt_cache_retention` that the model takes."""
+    if not is_routed_by_key(model):
+        return ()
+    name = _ROUTED_NAME.sub("", bare(model))
+    if name.startswith("gpt-5.5"):
+        return ("24h",)
+    return ("in_memory", "24h") if _OPENAI_24H_MODELS.match(name) else ("in_memory",)
 
 
 def bare(model: str | None) -> str:

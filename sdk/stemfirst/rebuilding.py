@@ -56,16 +56,22 @@ def built_anew(prompt: Prompt) -> Prompt | None:
     }
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "prompt")
-        ended = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, module.__name__, path, attribute, out],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=LONGEST_S,
-            check=False,
-        )
+        try:
+            ended = subprocess.run(
+                [sys.executable, "-c", _PROGRAM, module.__name__, path, attribute, out],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=LONGEST_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ValueError(
+                f"{module.__name__}.{attribute} cannot be built anew in another process: its "
+                f"import took longer than {LONGEST_S:g} s"
+            ) from None
         if ended.returncode:
             words = ended.stderr.strip().splitlines()[-1:] or [f"exit {ended.returncode}"]
             raise ValueError(

@@ -9,6 +9,7 @@ asked for. Source lines are written: a recording stays where it was made.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -57,6 +58,7 @@ class Recorder:
     def __init__(self, path: str | PathLike[str], *, text: bool = False) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._is_open = True
+        self._is_torn = False  # whether the last line was not written whole
         self._has_text = text
         self._lock = threading.Lock()
         self._own_key = secrets.token_bytes(32)
@@ -108,14 +110,24 @@ class Recorder:
         }
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append one object; after `close` it is dropped."""
+        """Append one object; after `close` it is dropped.
+
+        Raises:
+            OSError: the file did not take it, or not all of it.
+        """
         line = json.dumps(record, ensure_ascii=False, default=_plain) + "\n"
         data = line.encode("utf-8", "surrogatepass")
         with self._lock:
             if not self._is_open:
                 log.warning("a call ended after its recording was closed, and is not in it")
                 return
-            os.write(self._file, data)
+            if self._is_torn:
+                data = b"\n" + data
+            # A full disk may take a part of it only: the next line must not be welded to that.
+            written = os.write(self._file, data)
+            self._is_torn = written < len(data)
+            if self._is_torn:
+                raise OSError(errno.ENOSPC, "a call was not written whole to the recording")
             self.written += 1
 
     def close(self) -> None:

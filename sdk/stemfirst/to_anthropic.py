@@ -109,6 +109,11 @@ def shape_of(rendered: Rendered, *, takes_late_system_text: bool = False) -> Sha
         elif role in ("user", "assistant"):
             tier = segments[-1].tier if segments else Tier.SESSION
             placed += [(tier, _tool_use(call)) for call in message.get("tool_calls") or ()]
+            if not placed:
+                raise PromptError(
+                    f"message {index} ({role}) is blank, and no message may be there: leave it "
+                    "away, or give the hole a value"
+                )
             shape.messages.append({"role": role, "content": []})
             shape.add(shape.messages[-1]["content"], placed)
         else:
@@ -124,8 +129,8 @@ def _size(block: Block) -> int:
 def _content(segments: Sequence[RenderedSegment]) -> list[tuple[Tier, Block]]:
     """Return a message's blocks with their tiers: one a tier's run of text, one a part.
 
-    No block may be blank there, and no byte may be lost: blank text joins the block behind it,
-    or the one before where it comes last.
+    No block may be blank there: blank text joins the block behind it, or the text before where
+    it comes last. Behind an image or a file it says nothing, and goes.
     """
     placed: list[tuple[Tier, Block]] = []
     blank = ""

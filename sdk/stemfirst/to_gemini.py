@@ -55,7 +55,7 @@ def to_gemini_cache(rendered: Rendered, *, ttl: str) -> dict[str, Any]:
     """
     if not isinstance(ttl, str) or not re.fullmatch(r"(?=.*[1-9])\d+(\.\d+)?s", ttl):
         raise PromptError(
-            f"Gemini wants a lifetime in seconds above 0 such as '3600s', got {ttl!r}"
+            f"Gemini wants a lifetime above 0, in seconds such as '3600s', got {ttl!r}"
         )
     system, contents, tools = _shape(rendered, Tier.STATIC, Tier.TENANT)
     if not (system or contents or tools):

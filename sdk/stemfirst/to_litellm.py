@@ -8,16 +8,16 @@ Source: litellm 1.109.1's documentation of prompt caching.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from stemfirst.breakpoints import Limits, Placed, bedrock_limits, choose, claude_limits
 from stemfirst.errors import PromptError
+from stemfirst.providers import is_openais
 from stemfirst.rendered import Rendered
 from stemfirst.to_openai import chat_parts, settle, to_chat
 
-_OPENAI = re.compile(r"(openai/|azure/)?(ft:)?(gpt-|o\d|chatgpt)")
+_OPENAI_ROUTES = ("", "openai", "azure")
 
 
 def to_litellm(
@@ -33,7 +33,7 @@ def to_litellm(
     Raises:
         PromptError: that route lacks what was asked for.
     """
-    if _OPENAI.match(model):
+    if model.rpartition("/")[0] in _OPENAI_ROUTES and is_openais(model):
         return to_chat(rendered, model=model, breakpoints=breakpoints, ttl=ttl, cache_key=cache_key)
     if cache_key is not None:
         raise PromptError(f"{model} takes no cache key, got cache_key={cache_key!r}")

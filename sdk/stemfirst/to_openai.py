@@ -19,12 +19,11 @@ from stemfirst.breakpoints import (
     Mark,
     Placed,
     choose,
-    is_routed_by_key,
     openai_limits,
-    retentions,
     shared_key,
 )
 from stemfirst.errors import PromptError
+from stemfirst.providers import is_routed_by_key, retentions
 from stemfirst.rendered import Rendered
 
 

@@ -70,7 +70,7 @@ def _definition_of(function: Callable[..., Any]) -> dict[str, Any]:
             + ": write a def, whose name the model is told"
         )
     try:
-        from pydantic import BaseModel, create_model
+        from pydantic import BaseModel, ConfigDict, create_model
     except ModuleNotFoundError:
         raise PromptError(
             f"a schema for {function.__name__}() needs pydantic: "
@@ -97,15 +97,18 @@ def _definition_of(function: Callable[..., Any]) -> dict[str, Any]:
                 f"{function.__name__}() takes {parameter}, which a model cannot name: "
                 "give the tool named parameters"
             )
+    # Under names of our own: pydantic warns of `json`, `copy` and the like, which are its methods'.
+    names = {f"parameter_{index}": name for index, name in enumerate(parameters)}
     fields: dict[str, Any] = {
-        name: (
+        field: (
             Any if parameter.annotation is parameter.empty else parameter.annotation,
             ... if parameter.default is parameter.empty else parameter.default,
         )
-        for name, parameter in parameters.items()
+        for field, parameter in zip(names, parameters.values(), strict=True)
     }
     try:
-        model = create_model(function.__name__, **fields)
+        settings = ConfigDict(alias_generator=names.__getitem__)
+        model = create_model(function.__name__, __config__=settings, **fields)
     except (TypeError, ValueError, NameError) as error:
         raise PromptError(f"{function.__name__}() makes no schema: {error}") from None
     return _definition(function.__name__, inspect.getdoc(function), model.model_json_schema())

@@ -40,6 +40,8 @@ class Totals:
     """Of the cached tokens, those of the calls with an estimate: what `prefill_ms_saved` is of."""
     unestimated: Mapping[str, int] = field(default_factory=dict)
     """Calls without an estimate that our server answered, by its reason."""
+    currencies: tuple[str, ...] = ()
+    """Of the costs, sorted. More than one cannot be added: `cost` is None then."""
 
     @property
     def computed_tokens(self) -> int:
@@ -55,6 +57,7 @@ class Totals:
         """Return the sums over both."""
         estimates = [item for item in (self.prefill_ms_saved, other.prefill_ms_saved) if item]
         costs = [item for item in (self.cost, other.cost) if item]
+        currencies = tuple(sorted({*self.currencies, *other.currencies}))
         return Totals(
             requests=self.requests + other.requests,
             incomplete=self.incomplete + other.incomplete,
@@ -64,10 +67,11 @@ class Totals:
             cached_tokens=self.cached_tokens + other.cached_tokens,
             prefill_ms_saved=_sum_of_estimates(estimates),
             timed=self.timed + other.timed,
-            cost=_sum_of_costs(costs),
+            cost=_sum_of_costs(costs) if len(currencies) == 1 else None,
             priced=self.priced + other.priced,
             timed_cached_tokens=self.timed_cached_tokens + other.timed_cached_tokens,
             unestimated=dict(Counter(self.unestimated) + Counter(other.unestimated)),
+            currencies=currencies,
         )
 
 
@@ -101,6 +105,7 @@ def totals_of(calls: Iterable[Savings], *, incomplete: int = 0, failed: int = 0)
         unestimated=dict(
             Counter(saved.unestimated for saved in done if saved.time and saved.unestimated)
         ),
+        currencies=tuple(sorted({item.currency for item in paid})),
     )
 
 
@@ -111,11 +116,13 @@ def totals_from_json(value: Mapping[str, Any]) -> Totals:
         KeyError, TypeError: it is none.
     """
     saved, cost = value["prefill_ms_saved"], value["cost"]
+    currencies = value.get("currencies") or ([cost["currency"]] if cost else [])
     return Totals(
         **{
             **value,
             "prefill_ms_saved": Estimate(**saved) if saved else None,
             "cost": Cost(**cost) if cost else None,
+            "currencies": tuple(map(str, currencies)),
         }
     )
 
@@ -233,7 +240,7 @@ def _sum_of_costs(costs: list[Cost]) -> Cost | None:
         actual=sum(item.actual for item in costs),
         without_cache=sum(item.without_cache for item in costs),
         saved=sum(item.saved for item in costs),
-        basis="; ".join(sorted({item.basis for item in costs})),
+        basis="; ".join(sorted({part for item in costs for part in item.basis.split("; ")})),
         currency=currencies.pop(),
     )
 
@@ -276,6 +283,8 @@ def rows_of(totals: Totals) -> list[tuple[str, str, str]]:
         part = "" if totals.priced == totals.requests else f", {_part(totals.priced, totals)}"
         whole = money(totals.cost.without_cache)
         rows.append(("money saved", money(totals.cost.saved), f"of {whole}{part}"))
+    if len(totals.currencies) > 1:
+        rows.append(("money saved", "not added", f"in {' and '.join(totals.currencies)}"))
     return rows
 
 

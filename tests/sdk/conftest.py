@@ -52,6 +52,8 @@ class Peer:
     usage: dict[str, Any] | None = field(default_factory=lambda: dict(OPENAI_USAGE))
     report: dict[str, Any] | None = None
     pieces: tuple[str, ...] = ("Hel", "lo", "!")
+    deltas: tuple[dict[str, Any], ...] = ()
+    """What a chat stream's chunks say instead of `pieces`."""
     cut_after: int | None = None
     """Chunks after which a stream's connection breaks."""
     ends_politely: bool = False
@@ -318,8 +320,8 @@ class Peer:
         """Return a stream's chunks; the usage comes alone, and only to those who ask for it."""
         common = {"id": "c-1", "object": "chat.completion.chunk", "created": 1}
         chunks = [
-            {"index": 0, "delta": {"content": piece}, "finish_reason": None}
-            for piece in self.pieces
+            {"index": 0, "delta": delta, "finish_reason": None}
+            for delta in self.deltas or [{"content": piece} for piece in self.pieces]
         ]
         chunks.append({"index": 0, "delta": {}, "finish_reason": "stop"})
         events = [{**common, "model": body["model"], "choices": [item]} for item in chunks]

@@ -22,7 +22,7 @@ from stemfirst import (
     tenant,
 )
 from stemfirst.answers import answer_of
-from stemfirst.discovery import is_foreign
+from stemfirst.discovery import is_foreign, is_openais
 from stemfirst.divergence import diverge, runs_of
 from stemfirst.explain import explain, told
 
@@ -126,10 +126,19 @@ def test_public_apis_are_not_asked_whether_they_are_ours():
         "api.openai.com",
         "eu.api.openai.com",
         "me.openai.azure.com",
+        "bedrock-runtime.eu-west-1.amazonaws.com",
+        "me.services.ai.azure.com",
+        "api.cohere.com",
+        "api.z.ai",
         "localhost",
         "openai.com.x",
+        "api.openai.com.x",
+        "notapi.openai.com",
+        "ec2-1-2-3-4.compute.amazonaws.com",
+        "api-openai.com",
     )
-    assert [is_foreign(host) for host in hosts] == [True, True, True, False, False]
+    assert [is_foreign(host) for host in hosts] == [True] * 7 + [False] * 6
+    assert [host for host in hosts if is_openais(host)] == ["api.openai.com", "eu.api.openai.com"]
     with Client(base_url="https://api.openai.com/v1", api_key="x", max_retries=0) as client:
         assert client.capabilities() is None
         assert client._servers.recall(str(client.base_url)) is None

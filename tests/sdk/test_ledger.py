@@ -8,14 +8,19 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from stemfirst import ledger
 from stemfirst.entered import open_entry
+from stemfirst.entries import Entry
 from stemfirst.errors import ClientError
-from stemfirst.ledgers import Ledger, Status
+from stemfirst.ledgers import MOST_OPEN, Ledger, Status
 from stemfirst.prompt import Origin
 from stemfirst.savings import Missed, Savings
+from stemfirst.totals import totals_from_json, totals_of
 from stemfirst.wire import Cost, Estimate, MissPlace, Times
 
 
@@ -34,6 +39,55 @@ def rich_call(line: int) -> Savings:
         ),
         notice="text is noise, timings are real",
     )
+
+
+def test_a_call_under_way_is_never_folded_as_incomplete():
+    book = Ledger(most_entries=1)
+    first, second = Entry(), Entry()
+    for entry in (first, second):
+        book.file(entry)
+    for entry in (second, first):
+        entry.close(Status.COMPLETE, call())
+    book.add(call())
+    assert (book.totals.incomplete, book.prompt_tokens, len(book.entries)) == (0, 300, 1)
+
+
+def test_calls_dropped_unread_do_not_gather_without_bound():
+    book = Ledger(most_entries=1)
+    for _ in range(MOST_OPEN + 50):
+        book.file(Entry())
+    assert len(book.entries) == 1 + MOST_OPEN
+    assert book.totals.incomplete == book.requests == MOST_OPEN + 50
+
+
+def test_a_ledger_holds_at_least_one_call():
+    with pytest.raises(ClientError, match="most_entries must be at least 1, got -1"):
+        ledger(most_entries=-1)
+
+
+costs = st.builds(
+    lambda amount, basis, currency: call(cost=Cost(amount, 2.0 * amount, amount, basis, currency)),
+    st.integers(0, 9),
+    st.sampled_from("ab"),
+    st.sampled_from(["USD", "EUR"]),
+)
+sums = st.lists(costs, max_size=3).map(totals_of)
+
+
+@given(sums, sums, sums)
+def test_sums_are_the_same_however_they_are_grouped(one, two, three):
+    assert (one + two) + three == one + (two + three)
+    assert totals_from_json(json.loads(json.dumps(asdict(one)))) == one
+
+
+def test_costs_of_two_currencies_are_never_told_as_one():
+    dollars, euros = (call(cost=Cost(1, 2, 1, "a", name)) for name in ("USD", "EUR"))
+    book = Ledger(most_entries=1)
+    for savings in (dollars, euros, dollars, dollars):
+        book.add(savings)
+    assert book.totals.cost is None
+    assert book.totals.currencies == ("EUR", "USD")
+    assert "not added  in EUR and USD" in str(book)
 
 
 def make(savings: Savings | None = None) -> None:

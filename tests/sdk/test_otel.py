@@ -139,6 +139,9 @@ def test_an_observer_that_fails_costs_no_answer(client, caplog):
     [
         ("https://api.openai.com/v1/", "openai"),
         ("https://bedrock-runtime.eu-west-1.amazonaws.com", "aws.bedrock"),
+        ("https://eu.api.openai.com/v1/", "openai"),
+        ("https://api.cohere.com/v2", "cohere"),
+        ("https://bedrock.example.org", "bedrock.example.org"),
         ("http://127.0.0.1:8000/v1", "stemfirst"),
         ("https://llm.example.org/v1", "llm.example.org"),
     ],

@@ -290,6 +290,21 @@ def test_a_function_becomes_a_tool():
     }
 
 
+def test_parameters_may_be_called_as_one_likes():
+    def save(json: str, copy: int = 1, schema: str = "", model_name: str = "", fields: int = 0):
+        """Save it."""
+
+    made = Prompt(static("a"), tools=[save]).render().tools[0]["function"]["parameters"]
+    assert list(made["properties"]) == ["json", "copy", "schema", "model_name", "fields"]
+    assert made["required"] == ["json"]
+
+
+@pytest.mark.parametrize("part", ["", b"", "x"])
+def test_bare_text_is_no_part_of_a_prompt(part):
+    with pytest.raises(PromptError, match="wrap text in"):
+        Prompt(part)
+
+
 def test_a_tools_keys_stay_in_the_authors_order():
     definition = {"type": "function", "function": {"name": "f", "parameters": {"b": 1, "a": 2}}}
     sent = Prompt(static("a"), tools=[definition]).render().tools[0]

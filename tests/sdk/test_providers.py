@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from stemfirst.breakpoints import bedrock_limits, claude_limits, openai_limits
-from stemfirst.providers import ENGINE, Mode, cache_rules
+from stemfirst.providers import ENGINE, Mode, cache_rules, retentions
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,15 @@ def test_breakpoints_start_at_the_tables_minimum(model: str) -> None:
     assert rules is not None
     assert claude_limits(model).min_tokens == rules.min_tokens
     assert bedrock_limits(f"eu.anthropic.{model}-v1:0").min_tokens == rules.min_tokens
+
+
+def test_a_fine_tuned_model_is_kept_as_long_as_its_base() -> None:
+    for model in ("gpt-4.1-mini", "ft:gpt-4.1-mini:acme"):
+        rules = cache_rules(model)
+        assert rules is not None
+        assert rules.ttl_s == 1_800
+        assert retentions(model) == ("in_memory", "24h")
+    assert retentions("ft:gpt-4o:acme") == ("in_memory",)
 
 
 def test_openais_and_novas_breakpoints_do_too() -> None:

@@ -1,6 +1,7 @@
 """Recordings: what is written, what is not, and that `stemfirst audit` reads it."""
 
 import json
+import resource
 import stat
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stemfirst import Client, Prompt, hole, instrument, request, static, tenant, tool
-from stemfirst.recording import record
+from stemfirst.recording import Recorder, record
 from stemfirst.redaction import redacted_body, redacted_text
 
 SECRET = "The launch code is swordfish."
@@ -149,6 +150,25 @@ def test_audit_finds_the_cause_in_a_redacted_recording(client, tmp_path):
     assert done.returncode in (0, 1), done.stderr
     assert '"SF301"' in done.stdout
     assert '"SF103"' not in done.stdout  # digests do not look like ids
+
+
+def test_a_line_that_was_cut_off_takes_no_other_with_it(tmp_path):
+    path = tmp_path / "calls.jsonl"
+    recorder = Recorder(path)
+    recorder.write({"call": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+    try:
+        with pytest.raises(OSError, match="not written whole"):
+            recorder.write({"call": "2" * 400})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    recorder.write({"call": 3})
+    recorder.close()
+    first, torn, third = path.read_text("utf-8").splitlines()
+    assert [json.loads(line)["call"] for line in (first, third)] == [1, 3]
+    assert len(torn) == 10
+    assert recorder.written == 2
 
 
 def test_audit_finds_the_cause_in_a_redacted_prompt_of_one_line(client, tmp_path):

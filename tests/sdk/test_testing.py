@@ -1,6 +1,7 @@
 """The pytest plugin and its assertions, and development mode."""
 
 import gc
+import importlib
 import itertools
 import runpy
 import subprocess
@@ -10,7 +11,7 @@ import uuid
 import warnings
 
 import pytest
-from stemfirst import Prompt, hole, request, static, tenant
+from stemfirst import Prompt, hole, rebuilding, request, static, tenant
 from stemfirst.drift import LockChangedWarning, StaticChangedWarning, watching
 from stemfirst.savings import Savings
 from stemfirst.server_process import ServerProcess, ServerStartError
@@ -52,6 +53,26 @@ def test_a_prompt_that_a_module_built_is_built_again_in_another_process():
     with pytest.raises(AssertionError, match="differs in a new process") as caught:
         assert_prefix_stable(TICKING, vary=[{"q": "a"}, {"q": "b"}])
     assert "SF103 nonce-in-prefix" in str(caught.value)
+
+
+def test_a_module_that_takes_too_long_to_import_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "slow_prompts.py"
+    path.write_text(
+        "import pathlib, time\n"
+        "from stemfirst import Prompt, static\n"
+        "seen = pathlib.Path(__file__).with_suffix('.seen')\n"
+        "if seen.exists():\n"
+        "    time.sleep(600)  # as one that waits for a network\n"
+        "seen.touch()\n"
+        "SLOW = Prompt(static('Be kind.'))\n",
+        "utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(rebuilding, "LONGEST_S", 2.0)
+    module = importlib.import_module("slow_prompts")
+    monkeypatch.setitem(sys.modules, "slow_prompts", module)
+    with pytest.raises(ValueError, match=r"SLOW cannot be built anew .* longer than 2 s"):
+        rebuilding.built_anew(module.SLOW)
 
 
 def test_a_built_prompt_that_nothing_can_vary_is_not_called_stable():

@@ -107,8 +107,9 @@ def test_blank_text_makes_no_block_and_loses_no_byte():
         ([{"role": "critic", "content": "a"}], "critic"),
         ([{"role": "user", "content": [{"type": "input_audio"}]}], "input_audio"),
         ([{**CALL, "tool_calls": [{"id": "t", "function": {"arguments": "{"}}]}], "no JSON"),
+        ([{"role": "user", "content": " \n"}], r"message 0 \(user\) is blank"),
     ],
-    ids=["late system text", "unknown role", "audio", "spoilt arguments"],
+    ids=["late system text", "unknown role", "audio", "spoilt arguments", "blanks alone"],
 )
 def test_what_has_no_counterpart_is_refused(history, message):
     with pytest.raises(PromptError, match=message):

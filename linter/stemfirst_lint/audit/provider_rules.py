@@ -106,7 +106,7 @@ def rules_for(model: str, provider: str | None, api: Api) -> Rules:
         found.ttl_s,
         found.lookback_blocks or 20,
         settings,
-        tools_first=found is not ENGINE,
+        tools_first=found.renders_tools_first,
         note=found.note,
     )
 
