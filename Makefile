@@ -44,11 +44,19 @@ demo: .venv/demo.stamp
 test: .venv/dev.stamp .wheelhouse/stamp
 	$(BIN)/python -m pytest -m 'not long and not gpu' $(ARGS)
 
-test-long: .venv/dev.stamp .wheelhouse/stamp
-	$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
+# Apart, because it puts a plugin into every run of pytest beside it.
+.venv-schemathesis/stamp: .venv/bin/python Makefile
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet 'schemathesis==4.32.5'
+	@touch $@
+
+test-long: .venv/dev.stamp .wheelhouse/stamp .venv-schemathesis/stamp
+	PATH="$$PATH:$(CURDIR)/.venv-schemathesis/bin" $(BIN)/python -m pytest -m 'not gpu' $(ARGS)
 
 # The SDK and the linter need no torch, so newer Pythons are tested without it.
-test-pythons: $(foreach v,3.12 3.13 3.14,$(if $(shell python$(v) --version 2>/dev/null),test-python$(v)))
+NEWER := $(strip $(foreach v,3.12 3.13 3.14,$(if $(shell python$(v) --version 2>/dev/null),test-python$(v))))
+test-pythons: $(NEWER)
+	@test -n '$(NEWER)' || { echo 'no newer Python is installed, so nothing was tested: install 3.12, 3.13 or 3.14' >&2; exit 2; }
 
 test-python%:
 	test -d .venv-$* || python$* -m venv .venv-$*
@@ -65,4 +73,4 @@ types: .venv/dev.stamp
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv .venv-3.* .wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-3.* .venv-schemathesis .wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -66,8 +66,7 @@ def test_penalties_make_repetition_rarer(http: httpx.Client, fields: dict[str, A
         written = tokens(answer)
         return len(written) - len(set(written))
 
-    plain = repeated()
-    assert repeated(**fields) < plain or plain == 0
+    assert repeated() > 5, "a prompt whose answer repeats itself"
     assert repeated(**fields) <= 2
 
 
