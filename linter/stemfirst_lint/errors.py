@@ -5,7 +5,17 @@ LintError
 ├── ConfigError      a pyproject.toml or an option that we cannot obey
 ├── PluginError      a plugin that is not installed, or is none
 ├── RevisionError    a git revision, or a repository, that is not there
-└── TokenizerError   a tokenizer that was asked for and cannot be loaded
+├── TokenizerError   a tokenizer that was asked for and cannot be loaded
+├── ShapeError       a line of a recording that is no request we understand
+├── NativeError      a field of Google's or Amazon's own API of a wrong type
+├── ServerError      a model's server that does not answer as it should
+├── WriteError       a file that cannot be written back
+├── WindowError      a history that cannot be cut in steps
+├── LiteralError     a literal that cannot be spelled anew
+├── CallError        a call whose arguments cannot be moved
+├── ClockError       a clock that cannot be coarsened
+├── ProofError       a change that cannot be proven to keep the prompt
+└── ValuesError      values to try that cannot be made
 """
 
 from __future__ import annotations

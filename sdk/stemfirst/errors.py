@@ -6,6 +6,8 @@ StemfirstError
 │   ├── MissingValueError  a hole got no value at render
 │   └── HistoryChangedError  a past turn is not what was sent
 ├── UnknownPriceError      no dated price is known for a model
+├── ServerStartError       a server that was to be started did not come up
+├── DemoError              the demo cannot be shown
 └── ClientError            the client was used in a way that it cannot serve
 """
 

@@ -18,7 +18,7 @@ NAME = "stemfirst.lock"
 VERSION = 1
 
 _BLOCK = re.compile(r".*?(?:\n[ \t]*)+\n|.+\Z", re.DOTALL)
-"""A paragraph with the blank lines behind it; the linter cuts at the same places."""
+"""A paragraph with the blank lines behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Lock:
         Its pinned prefix is the one that it holds at least half of the paragraphs of. The last
         one of a prefix may have been cut at a hole, so it is not compared.
         """
-        blocks = _BLOCK.findall(text)
-        digests = [_digest(block) for block in blocks]
+        blocks = blocks_of(text)
+        digests = [digest_of_block(block) for block in blocks]
         best: Departure | None = None
         most = 0
         for key, pinned in self.prefixes.items():
@@ -85,5 +85,11 @@ def _read(path: Path) -> Lock | None:
         return None  # `stemfirst lock --check` says what is wrong with it
 
 
-def _digest(block: str) -> str:
+def blocks_of(text: str) -> tuple[str, ...]:
+    """Return a text in paragraphs, each with the blank lines behind it: what a lock pins."""
+    return tuple(_BLOCK.findall(text))
+
+
+def digest_of_block(block: str) -> str:
+    """Return a paragraph's digest as a lock holds it: SHA-256 of its UTF-8, in hex."""
     return sha256(block.encode("utf-8", "surrogatepass")).hexdigest()

@@ -107,6 +107,8 @@ class Missed:
         if not self.is_avoidable:
             new = f"were new with this {'tenant' if self._is_other_tenants else 'request'}"
             told = self.news.value if self.news else EXPECTED.get(self.reason, new)
+            if self.reason == "prompt_grew" and self.tier is Tier.TENANT:
+                told = News.TENANT.value  # as where the text before is known
             return f"{self.tokens:,} {told}"
         parts = [f"{self.tokens:,} were read again"]
         if self.ms is not None:

@@ -146,6 +146,12 @@ def test_redacted_text_is_not_compared_with_what_it_cannot_equal(run, peer):
     assert run(redacted, redacted)[0] == 0
 
 
+def test_one_of_several_accepted_keys_is_sent(run, peer, monkeypatch):
+    monkeypatch.setenv("STEMFIRST_API_KEY", "sk-one sk-two")
+    run(chat("a"), None, "--server", peer.url)
+    assert {seen.headers["authorization"] for seen in peer.seen} == {"Bearer sk-one"}
+
+
 @pytest.mark.needs_server
 def test_a_server_says_where_it_left_the_cache(run, server):
     policy = f"{uuid.uuid4()} " + "Be kind and brief. " * 60

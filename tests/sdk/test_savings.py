@@ -241,3 +241,8 @@ def test_what_our_server_could_not_estimate_has_its_reason():
     savings = Savings.of(answer)
     assert savings.unestimated == savings.unpriced == savings.missed.unestimated == why
     assert "an unknown time of prefill (outside the measured range)" in str(savings)
+
+
+def test_a_tenants_own_text_is_new_with_this_tenant_whatever_was_sent_before():
+    assert str(Missed(166, "prompt_grew", tier=Tier.TENANT)) == "166 were new with this tenant"
+    assert str(Missed(166, "prompt_grew")) == "166 were new behind what was cached"

@@ -23,9 +23,10 @@ from stemfirst_lint.audit.native import (
     is_gemini,
 )
 from stemfirst_lint.audit.records import Api, Block, Path
+from stemfirst_lint.errors import LintError
 
 
-class ShapeError(Exception):
+class ShapeError(LintError):
     """A line that is JSON, but no request that we understand; the message says what is wrong."""
 
 

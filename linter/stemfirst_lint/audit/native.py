@@ -15,12 +15,13 @@ from dataclasses import replace
 from typing import Any
 
 from stemfirst_lint.audit.records import Block, Path
+from stemfirst_lint.errors import LintError
 
 _POINT_TTL_S = {"5m": 300, "1h": 3600}
 _LARGE_BYTES = 2**17
 
 
-class NativeError(Exception):
+class NativeError(LintError):
     """A field has a type that the API would refuse; the message says which."""
 
 

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from stemfirst.locks import NAME as NAME
+from stemfirst.locks import VERSION
+
 from stemfirst_lint.errors import ConfigError
 from stemfirst_lint.lock.prefixes import Prefix
 from stemfirst_lint.writing import write_whole
 
-NAME = "stemfirst.lock"
-_VERSION = 1
 _REMEDY = "write it with `stemfirst lock`"
 
 
@@ -31,7 +32,7 @@ def write_lock(path: str, paths: Iterable[str], prefixes: dict[str, Prefix]) -> 
         ConfigError: the file cannot be written.
     """
     value = {
-        "version": _VERSION,
+        "version": VERSION,
         "paths": list(paths),
         "prefixes": {key: list(prefixes[key].digests) for key in sorted(prefixes)},
     }
@@ -57,7 +58,7 @@ def read_lock(path: str) -> Locked:
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
-        if value["version"] != _VERSION:
+        if value["version"] != VERSION:
             raise ConfigError(f"{path}: version {value['version']!r} is not known; {_REMEDY}")
         return Locked(
             tuple(str(each) for each in value["paths"]),

@@ -6,10 +6,10 @@ Knows sites and tiers. Knows nothing of the lock's file.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass
-from hashlib import sha256
+
+from stemfirst.locks import blocks_of, digest_of_block
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.model import Location, Site, Text
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 MIN_PREFIX_BYTES = 64
 """About 16 tokens, a page of the bundled server: what is shorter is hardly ever cached."""
-
-_BLOCK = re.compile(r".*?(?:\n[ \t]*)+\n|.+\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +40,12 @@ class Prefix:
     @property
     def blocks(self) -> tuple[str, ...]:
         """The text in paragraphs, each with the blank lines behind it."""
-        return tuple(_BLOCK.findall(self.text))
+        return blocks_of(self.text)
 
     @property
     def digests(self) -> tuple[str, ...]:
         """SHA-256 of each block's UTF-8, in hex."""
-        return tuple(
-            sha256(block.encode("utf-8", "surrogatepass")).hexdigest() for block in self.blocks
-        )
+        return tuple(map(digest_of_block, self.blocks))
 
 
 def stable_prefixes(
