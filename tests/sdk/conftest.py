@@ -49,6 +49,8 @@ class Peer:
 
     capabilities: dict[str, Any] | str | None = None
     """What `GET /v1/stemfirst` answers; None for 404."""
+    refusal: int = 404
+    """How it is refused."""
     usage: dict[str, Any] | None = field(default_factory=lambda: dict(OPENAI_USAGE))
     report: dict[str, Any] | None = None
     pieces: tuple[str, ...] = ("Hel", "lo", "!")
@@ -85,7 +87,7 @@ class Peer:
                 if self.path == "/v1/stemfirst" and peer.capabilities is not None:
                     self.reply(200, peer.capabilities)
                 else:
-                    self.reply(404, {"error": {"message": "Not Found"}})
+                    self.reply(peer.refusal, {"error": {"message": "Not Found"}})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))

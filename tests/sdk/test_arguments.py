@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import openai
 import pytest
@@ -22,7 +23,7 @@ from stemfirst import (
     tenant,
 )
 from stemfirst.answers import answer_of
-from stemfirst.discovery import is_foreign, is_openais
+from stemfirst.discovery import RETRY_S, is_foreign, is_openais
 from stemfirst.divergence import diverge, runs_of
 from stemfirst.explain import explain, told
 
@@ -119,6 +120,15 @@ def test_a_session_id_that_no_header_holds_is_named(given):
         pytest.raises(ClientError, match="session_id="),
     ):
         client.ask(Prompt(request("q")), model="m", session_id=given)
+
+
+@pytest.mark.parametrize(("status", "is_final"), [(404, True), (401, False), (429, False)])
+def test_a_gateways_refusal_is_not_believed_for_long(peer, status, is_final):
+    peer.refusal = status
+    with Client(base_url=peer.url, api_key="x", max_retries=0) as client:
+        assert client.capabilities() is None
+        known = client._servers.recall(str(client.base_url))
+    assert (known.until_s - time.monotonic() > RETRY_S) is is_final
 
 
 def test_public_apis_are_not_asked_whether_they_are_ours():
