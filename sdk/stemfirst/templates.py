@@ -102,7 +102,9 @@ class JinjaPrompt:
             import jinja2
             from jinja2 import nodes
         except ModuleNotFoundError:
-            raise PromptError("a Jinja template needs jinja2: pip install 'stemfirst[templates]'") from None
+            raise PromptError(
+                "a Jinja template needs jinja2: pip install 'stemfirst[templates]'"
+            ) from None
         # Prompts are no HTML: escaping would change their text.
         made = environment or jinja2.Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701
         self._origin = caller()
