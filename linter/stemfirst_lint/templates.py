@@ -29,7 +29,7 @@ from stemfirst_lint.scopes import Bind, Binding, ScopeKind, Use, last_name
 _MAX_HOPS = 10
 _MAX_STEPS = 1_000
 _MAX_VARIANTS = 6
-_MAX_CALLERS = 24
+_MAX_CALLERS = 100
 _DOLLAR_METHODS = frozenset({"substitute", "safe_substitute"})
 
 
@@ -125,7 +125,10 @@ class Reader:
                 found = self._grown(found, binding, call, is_repeated)
                 continue
             found.extend(self._of_binding(name, binding, call, hops) or _empty(binding))
-        return [template for template in found if template.pieces][:_MAX_VARIANTS]
+        # Each caller of a helper has a prompt of its own; variants of one text are few.
+        is_passed = any(binding.how is Bind.PARAMETER for binding in bindings)
+        most = _MAX_CALLERS if is_passed else _MAX_VARIANTS
+        return [template for template in found if template.pieces][:most]
 
     def _of_binding(
         self, name: str, binding: Binding, call: Call | None, hops: int

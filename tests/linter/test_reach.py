@@ -309,3 +309,17 @@ def test_a_prompt_that_a_loop_sends_says_so(check: Check) -> None:
     assert told.location.line == 4
     report = check(source.replace("for document in documents", "if document := documents"))
     assert all("loop" not in step.text for step in report.findings[0].evidence)
+
+
+def test_each_caller_of_a_helper_has_a_prompt_of_its_own(check: Check) -> None:
+    callers = "".join(
+        f'def ask_{number}(client):\n    say(client, f"{{datetime.now()}} LONG_TEXT {number}")\n\n'
+        for number in range(20)
+    )
+    report = check(
+        "from datetime import datetime\n\n"
+        "def say(client, text):\n"
+        '    client.chat.completions.create(messages=[{"role": "system", "content": text}])\n\n'
+        + callers
+    )
+    assert len(report.findings) == 20
