@@ -44,6 +44,18 @@ _GOES_ON = re.compile(
     r"(?:extraction|response|answer|reply|turn|message|output)\b",
     re.IGNORECASE,
 )
+_FORM = re.compile(
+    r"^[ \t]*\[(?:your|provide|insert|write|list|explain|describe|include|state|summar\w+)\b"
+    r"[^\]\n]*\]"
+    r"|^[^\n:\[]{1,60}:[ \t]*\[[^\]\n]*(?:/|\bor\b|\byour\b)[^\]\n]*\][ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Lines that the answer fills in: `[your analysis]`, `Verdict: [yes/no]`."""
+_BEGINS = re.compile(
+    r"\b(?:please\s+)?(?:begin|start)\s+(?:by\s+)?(?:now|writing|with\s+your|your)\b"
+    r"|\bplease\s+(?:begin|start|proceed)\b|\bnow\s+(?:write|begin|start|answer|generate)\b",
+    re.IGNORECASE,
+)
 _LABEL_WORDS = 5
 """More words in front of a value say what to do with it."""
 _ANNOUNCES = re.compile(r"(?::|=>|->|→)[*_\"'`]*\s*$")
@@ -73,6 +85,9 @@ def doubts_of_bonds(
     yield from bonds.supplements()
     yield from bonds.announcements()
     yield from bonds.cue()
+    yield from bonds.cut_sentences()
+    yield from bonds.form()
+    yield from bonds.beginnings()
     yield from bonds.unknown_order()
 
 
@@ -213,6 +228,45 @@ class _Bonds:
                 f"and {quoted(self._texts[last])}",
                 "keep the value that is asked about in front of the cue",
             )
+
+    def cut_sentences(self) -> Iterator[Refusal]:
+        """A sentence that runs over two lines stays whole."""
+        for block in range(len(self._blocks) - 1):
+            above, below = self._texts[block].rstrip(), self._texts[block + 1].lstrip()
+            is_paragraph = self._blocks[block].paragraph == self._blocks[block + 1].paragraph
+            is_open = above[-1:].isalnum() or above.endswith((",", "-", "–", "—"))
+            if not is_paragraph or not is_open or not below[:1].islower():
+                continue
+            if self._below.get(block) != block + 1:
+                yield Refusal(
+                    f"{quoted(below)} goes on with the sentence before it",
+                    "write both on one line",
+                )
+                return
+
+    def form(self) -> Iterator[Refusal]:
+        """The form that the answer fills in closes the prompt."""
+        last = max((block for block in range(len(self._blocks)) if self._varies[block]), default=-1)
+        for block in range(last + 1, len(self._blocks)):
+            match = _FORM.search(self._texts[block])
+            if match is not None and self._overtakes(block):
+                yield Refusal(
+                    f"“{match.group().strip()}” is what the answer fills in, and would not close "
+                    "the prompt any more",
+                    "keep it last, and move the rest by hand",
+                )
+                return
+
+    def beginnings(self) -> Iterator[Refusal]:
+        """What tells the model to begin stands behind what it is to work on."""
+        for block, text in enumerate(self._texts):
+            match = _BEGINS.search(text)
+            if match is not None and not self._varies[block] and self._overtakes(block):
+                yield Refusal(
+                    f"“{match.group()}” in {quoted(text)} lets the answer begin",
+                    "keep it last, and move the rest by hand",
+                )
+                return
 
     def unknown_order(self) -> Iterator[Refusal]:
         """A value does not change places with one of which nobody knows how often it changes."""

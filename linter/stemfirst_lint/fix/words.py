@@ -213,6 +213,8 @@ def pointer_back(text: str, resolve: frozenset[str], forbidden: frozenset[str]) 
         noun = next((value for value in match.groups()[1:] if value), None)
         if noun is None or _ALL.search(text[: match.start()]):
             return phrase  # "all the above information" means what moves, too
+        if match.group("above") and noun.split()[0].lower() in _COMMON:
+            return phrase  # "the context above to check ...": its noun stands before it
         stem = _stem(noun)
         if match.group("this_noun") and noun.lower() in _HARMLESS_THIS and stem not in forbidden:
             continue

@@ -56,6 +56,26 @@ DOUBTS = {
         f"{HELP}\n\nPredicates: {{predicates}}\n\n{RULES}\n\nSentence: {{c_sentence}}\n\nTriples:",
         "would stand between",
     ),
+    "a sentence over two lines": (
+        f"{HELP} In each case you are given a limited choice of answers as\n"
+        f"list of letters:\n{{letters}}\nWrite to the customer in plain words. {RULES}",
+        "goes on with the sentence",
+    ),
+    "a form that the answer fills in": (
+        f"{HELP}\n\nQuery: {{query}}\n\n{RULES}\n\nRespond with:\nSOLVED: [True/False]\n\n"
+        f"Analysis:\n[Your step-by-step analysis of the letter, with all that the policy says]\n",
+        "is what the answer fills in",
+    ),
+    "an order to begin": (
+        f"Here is the letter: {{letter}}\n\n{RULES}\n\n"
+        f"Please begin writing the answer to the letter. {RULES}",
+        "lets the answer begin",
+    ),
+    "a pointer whose noun stands before it": (
+        f"<ORDER>\n{{order}}\n</ORDER>\n\n{HELP} {RULES}\n\nLetter: {{letter}}\n\n"
+        f"Check what is ordered:\n- Use the ORDER above to check the dates in the letter. {RULES}",
+        "points across the move",
+    ),
     "a value behind one that nobody knows": (
         f"{HELP} {RULES}\n\n### Question:\n{{question}}\n\n### Reference:\n{{unknown}}\n\n"
         f"### Rules:\n{RULES}",
