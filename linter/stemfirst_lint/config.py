@@ -28,7 +28,7 @@ CODES = (
 )  # fmt: skip
 """Every code that can be selected; a test holds it to the rules."""
 
-OPT_IN = frozenset({"SF204", "SF405"})
+OPT_IN = frozenset({"SF204", "SF303", "SF405"})
 """Codes that are looked for only where they are named in full; a test holds it to the rules."""
 
 

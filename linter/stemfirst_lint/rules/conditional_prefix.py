@@ -22,11 +22,14 @@ class ConditionalPrefix(Rule):
     prefixes where one would do, not a miss in every call, and so this is level info.
 
     Fix: put the conditional text behind what all requests share, or into the newest message.
+
+    Off unless `select` or `extend-select` names the code in full: two prefixes are often enough.
     """
 
     code = "SF303"
     name = "conditional-prefix"
     severity = Severity.INFO
+    is_opt_in = True
     cases = (
         Case(
             "a remark about documents, where there are some",

@@ -112,7 +112,7 @@ def test_settings_are_shown_as_toml_with_where_they_come_from(stemfirst, tmp_pat
     settings = tomllib.loads(shown)
     assert settings["min-gain"] == 7
     assert settings["extend-select"] == ["SF3"]
-    assert "# off unless select or extend-select names them in full: SF204, SF405\n" in shown
+    assert "# off unless select or extend-select names them in full: SF204, SF303, SF405\n" in shown
     assert settings["tiers"] == {"region": "tenant"}
     assert settings["per-file-ignores"] == {"a.py": ["SF1"]}
     (tmp_path / "pyproject.toml").write_text(
