@@ -230,10 +230,11 @@ def test_development_mode_names_the_paragraph_that_left_the_lock(pinned):
 
 
 def test_the_linter_and_development_mode_cut_at_the_same_places():
-    from stemfirst.locks import _BLOCK
-    from stemfirst_lint.lock.prefixes import _BLOCK as THEIRS
+    from stemfirst import locks
+    from stemfirst_lint.lock import prefixes
 
-    assert (_BLOCK.pattern, _BLOCK.flags) == (THEIRS.pattern, THEIRS.flags)
+    assert prefixes.blocks_of is locks.blocks_of
+    assert prefixes.digest_of_block is locks.digest_of_block
 
 
 @pytest.mark.needs_server
