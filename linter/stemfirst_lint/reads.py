@@ -89,9 +89,9 @@ class Reads:
         if owner is None:
             return
         for module in [module for module in self.project.modules.values() if module is not None]:
-            reads = self.uses(module).attributes.get(name) if name in module.attribute_loads else ()
-            if reads and (module is owner.module or self._knows(module, owner)):
-                for read in reads:
+            is_read = name in module.attribute_loads
+            if is_read and (module is owner.module or self._knows(module, owner)):
+                for read in self.uses(module).attributes.get(name, ()):
                     yield read, module
 
     def _knows(self, module: ModuleIndex, owner: Scope) -> bool:

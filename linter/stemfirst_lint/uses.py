@@ -42,9 +42,17 @@ class Uses:
                 self.attributes.setdefault(node.attr, []).append(node)
             elif isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.Call):
                 self._starts.setdefault(node.lineno, []).append(node)
-            for child in ast.iter_child_nodes(node):
-                self.parents[id(child)] = node
-                pending.append(child)
+            # As `ast.iter_child_nodes`, which takes twice as long; a context stands nowhere.
+            for name in node._fields:
+                value = getattr(node, name, None)
+                if value.__class__ is list:
+                    for child in value:
+                        if isinstance(child, ast.AST):
+                            self.parents[id(child)] = node
+                            pending.append(child)
+                elif isinstance(value, ast.AST) and name != "ctx":
+                    self.parents[id(value)] = node
+                    pending.append(value)
         self._scopes: dict[int, Scope] = {}
         self._points: dict[int, Use] = {}
         for scope in (*below(module.scope), *module.functions):
