@@ -22,6 +22,7 @@ from stemfirst.answers import Answer, AnswerStream, AsyncAnswerStream, answer_of
 from stemfirst.asking import Question, Ready, question
 from stemfirst.calls import sending
 from stemfirst.discovery import Capabilities, Discovery, is_foreign, is_openais
+from stemfirst.loops import in_each_loop, taken_from
 from stemfirst.prompt import Prompt, Rendered
 from stemfirst.references import KnownPrefixes
 from stemfirst.watching import watched_request
@@ -149,12 +150,20 @@ class Client(_Hinting, openai.OpenAI):
 
 
 class AsyncClient(_Hinting, openai.AsyncOpenAI):
-    """The openai package's async client, with `ask`, `stream` and savings."""
+    """The openai package's async client, with `ask`, `stream` and savings.
+
+    Event loops may share it: each has connections of its own, unless you brought an `http_client`.
+    """
 
     _package_name = "AsyncOpenAI"
 
     if not TYPE_CHECKING:
-        request = watched_request(openai.AsyncOpenAI)
+        request = in_each_loop(watched_request(openai.AsyncOpenAI))
+
+        async def close(self):
+            """Close the connections of the running event loop; in the first one, the client."""
+            http = taken_from(self._client)
+            await (super().close() if http is None else http.aclose())
 
     async def ask(
         self,

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import openai
 import pytest
@@ -691,3 +691,41 @@ def test_the_affinity_differs_between_keys():
 
 def test_the_savings_of_a_call_can_be_compared():
     assert Savings() == Savings()
+
+
+# Event loops.
+
+
+def test_event_loops_share_a_client(peer):
+    """A connection that is kept alive belongs to its loop; each loop gets its own."""
+    client = AsyncClient(base_url=peer.url, api_key="sk-test", max_retries=0)
+
+    async def ask() -> str:
+        return (await client.ask(prompt(), model="m", question="?")).text
+
+    with closing(asyncio.new_event_loop()) as first, closing(asyncio.new_event_loop()) as second:
+        texts = [loop.run_until_complete(ask()) for loop in (first, second, first, second)]
+        second.run_until_complete(client.close())
+        texts.append(first.run_until_complete(ask()))
+        texts.append(second.run_until_complete(ask()))
+        second.run_until_complete(client.close())
+        first.run_until_complete(client.close())
+        assert client.is_closed()
+    assert len(set(texts)) == 1
+
+
+def test_threads_with_a_loop_each_share_a_client(peer):
+    client = AsyncClient(base_url=peer.url, api_key="sk-test", max_retries=0)
+    answered: list[str] = []
+
+    async def ask() -> None:
+        answers = [await client.ask(prompt(), model="m", question="?") for _ in range(3)]
+        answered.extend(answer.text for answer in answers)
+        await client.close()
+
+    threads = [threading.Thread(target=asyncio.run, args=(ask(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answered) == 12
