@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from architectures import SERVED
@@ -142,3 +144,26 @@ def test_no_more_than_a_part_of_one_layer_is_held_twice_while_loading(
     assert fuse(model, shapes, CONTEXT_TOKENS) == len(shapes)
     mlp = model.model.layers[0].mlp
     assert held < most <= held + mlp.gate_proj.weight.nbytes + mlp.up_proj.weight.nbytes
+
+
+def test_engines_that_share_a_model_do_not_disturb_each_other(
+    start_engine: Callable[..., Engine],
+) -> None:
+    """Each has a thread; what layers of one step share belongs to that step."""
+    rng = np.random.default_rng(7)
+    asked = [rng.integers(2, 199, length).tolist() for length in range(12, 60, 3)]
+
+    def answers(engine: Engine) -> list[tuple[int, ...]]:
+        params = SamplingParams(max_tokens=12, temperature=0.0, ignore_eos=True)
+        handles = [
+            engine.submit(GenerationRequest(str(number), token_array(tokens), params, "a"))
+            for number, tokens in enumerate(asked)
+        ]
+        return [handle.result(timeout=60).token_ids for handle in handles]
+
+    settings = {"is_deterministic": True, "has_prefix_cache": False, "chunk_tokens": 16}
+    engines = [start_engine("llama", **settings) for _ in range(3)]
+    expected = answers(engines[0])
+    with ThreadPoolExecutor(len(engines)) as pool:
+        for _ in range(3):
+            assert list(pool.map(answers, engines)) == [expected] * len(engines)

@@ -79,17 +79,16 @@ class _Turns:
     """Cosines and sines as the layers of one step use them, made by the first."""
 
     def __init__(self) -> None:
-        self._made_of: torch.Tensor | None = None
-        self._cosines = self._sines = torch.empty(0)
+        self._made: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     def of(self, cosines: torch.Tensor, sines: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return both as `(tokens, 1, width)`, the sines of the first half negative."""
-        if self._made_of is not sines:
-            self._made_of = sines
+        made = self._made  # in one piece: engines of several threads may share a model
+        if made is None or made[0] is not sines:
             half = sines.shape[-1] // 2
-            self._cosines = cosines[0, :, None]
-            self._sines = torch.cat((-sines[0, :, None, :half], sines[0, :, None, half:]), -1)
-        return self._cosines, self._sines
+            turned = torch.cat((-sines[0, :, None, :half], sines[0, :, None, half:]), -1)
+            self._made = made = (sines, cosines[0, :, None], turned)
+        return made[1], made[2]
 
 
 @dataclass(slots=True, eq=False)
