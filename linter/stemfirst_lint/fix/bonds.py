@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from stemfirst_lint.fix.blocks import Block, Shape
 from stemfirst_lint.fix.flat import Flat
+from stemfirst_lint.fix.new_order import NewOrder
 from stemfirst_lint.fix.safety import Refusal, Safety, quoted
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Hole
@@ -91,27 +92,8 @@ def doubts_of_bonds(
     yield from bonds.unknown_order()
 
 
-class _Bonds:
-    def __init__(
-        self, flat: Flat, blocks: Sequence[Block], safety: Safety, order: Sequence[int]
-    ) -> None:
-        self._flat = flat
-        self._blocks = blocks
-        self._safety = safety
-        self._texts = safety.texts
-        self._order = order
-        self._place = {block: place for place, block in enumerate(order)}
-        self._varies = [safety.tier(block) > 0 for block in range(len(blocks))]
-        self._above = {below: above for above, below in itertools.pairwise(order)}
-        self._below = dict(itertools.pairwise(order))
-
-    def _is_overtaken(self, block: int) -> bool:
-        return any(
-            self._place[other] < self._place[block] for other in range(block + 1, len(self._blocks))
-        )
-
-    def _overtakes(self, block: int) -> bool:
-        return any(self._place[other] > self._place[block] for other in range(block))
+class _Bonds(NewOrder):
+    """Judges one new order; every method yields what speaks against it."""
 
     def values_that_instruct(self) -> Iterator[Refusal]:
         """A value that holds instructions may speak of what stands around it."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from stemfirst_lint.fix import words
 from stemfirst_lint.fix.blocks import Block, Shape
 from stemfirst_lint.fix.flat import Flat
+from stemfirst_lint.fix.new_order import NewOrder
 from stemfirst_lint.fix.safety import Refusal, Safety, quoted
 from stemfirst_lint.fix.words import HOLE
 
@@ -98,29 +99,15 @@ def doubts_of_order(
     yield from care.marks()
 
 
-class _Care:
+class _Care(NewOrder):
     """Judges one new order; every method yields what speaks against it."""
 
     def __init__(
         self, flat: Flat, blocks: Sequence[Block], safety: Safety, order: Sequence[int]
     ) -> None:
-        self._flat = flat
-        self._blocks = blocks
-        self._safety = safety
-        self._order = order
-        self._texts = safety.texts
-        self._varies = [safety.tier(block) > 0 for block in range(len(blocks))]
-        self._place = {block: place for place, block in enumerate(order)}
+        super().__init__(flat, blocks, safety, order)
         varying = [block for block in order if self._varies[block]]
         self._is_sorted = varying == sorted(varying)
-
-    def _overtakes(self, block: int) -> bool:
-        """True if a block comes before one that it stood behind."""
-        return any(self._place[other] > self._place[block] for other in range(block))
-
-    def _behind(self, block: int) -> int | None:
-        at = self._place[block] + 1
-        return self._order[at] if at < len(self._order) else None
 
     def language(self) -> Iterator[Refusal]:
         """Pointers and cues are known in English alone."""
@@ -256,7 +243,7 @@ class _Care:
         if not self._is_sorted:
             labels = frozenset()
         for block in range(len(self._blocks) - 1):
-            if self._behind(block) == block + 1:
+            if self._below.get(block) == block + 1:
                 continue
             text = self._texts[block]
             last = re.split(r"(?<=[.!?])\s+|\n", text.strip())[-1]
@@ -316,10 +303,8 @@ class _Care:
                 yield from self._instructions_in(block)
 
     def _instructions_in(self, block: int) -> Iterator[Refusal]:
-        if not any(
-            self._place[other] < self._place[block] for other in range(block + 1, len(self._blocks))
-        ):
-            return  # nothing overtakes it
+        if not self._is_overtaken(block):
+            return
         text = self._texts[block]
         lines = text.split("\n")
         for number, line in enumerate(lines):

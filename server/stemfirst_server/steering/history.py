@@ -80,6 +80,8 @@ class History:
 
     def find(self, namespace: str, data: bytes, page: int) -> Gone | None:
         """Return the end of a page of `data`; None: it was never there, or that is forgotten."""
+        if not self._gone or len(data) < (page + 1) * self._page_bytes:
+            return None  # the usual case, a full hit, costs nothing however long the prompt is
         first: Gone | None = None
         pages = 0
         with self._lock:
