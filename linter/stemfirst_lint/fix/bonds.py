@@ -145,7 +145,7 @@ class _Bonds(NewOrder):
         for block, unit in enumerate(self._blocks):
             above = self._above.get(block)
             is_bare = unit.shape is Shape.BARE and HOLE in self._texts[block]
-            if not is_bare or not block or above == block - 1:
+            if not is_bare or not block or above == block - 1 or self._safety.has_own_label(block):
                 continue
             yield Refusal(
                 f"{quoted(self._texts[block])} has no label, and would follow something else",

@@ -11,7 +11,7 @@ from stemfirst_lint.errors import LintError
 from stemfirst_lint.fix.literal import Literal
 from stemfirst_lint.fix.prove import ProofError
 from stemfirst_lint.fix.readings import Reading
-from stemfirst_lint.fix.sums import Growth
+from stemfirst_lint.fix.sums import COMMENTS_FIRST, Growth
 
 _COMMENT_BEHIND = re.compile(r"[ \t]*#(?!\s*(?:noqa|type:|pragma|pylint|fmt))[^\r\n]*")
 _COMMENT_LINE = re.compile(r"[ \t]*#")
@@ -42,6 +42,45 @@ def with_comments(text: str, start: int, end: int, reading: Reading) -> tuple[in
     return start, end
 
 
+def comments_above(text: str, reading: Reading) -> str:
+    """Return the comments above the first of the statements that add up a text, if they move.
+
+    They are about the whole, and stay, unless other statements have comments above them, too.
+    """
+    growth = reading.growth
+    if growth is None:
+        return ""
+    try:
+        literal = reading.read(text[growth.start : growth.end])
+    except LintError:
+        return ""  # whoever reads it next says why
+    if not any(literal.above):
+        return ""
+    line = _line_of(text, growth.statement)
+    while line and _COMMENT_LINE.match(text, _line_of(text, line - 1)):
+        line = _line_of(text, line - 1)
+    return text[line : growth.statement].lstrip(" \t")
+
+
+def above_statement(text: str, start: int, reading: Reading, new: str) -> tuple[int, str]:
+    """Return where a change begins, and its source with the comments that come first.
+
+    Args:
+        text: the file.
+        start: where the literal begins, or the first of the values that are added up.
+        reading: how it is read.
+        new: its new source; the comments above the first statement stand in front of it.
+    """
+    growth = reading.growth
+    if growth is None:
+        return start, new
+    found = COMMENTS_FIRST.match(new)
+    lead = found.group().rstrip(" \t") + growth.indent if found else ""
+    head = text[growth.statement : growth.start]
+    above = comments_above(text, reading)
+    return growth.statement - len(above), lead + head + new[len(lead) :]
+
+
 def check_edges(text: str, start: int, end: int, new: Literal, growth: Growth | None) -> None:
     """Check that a comment which comes first or last has its line to itself.
 
@@ -49,7 +88,7 @@ def check_edges(text: str, start: int, end: int, new: Literal, growth: Growth | 
         ProofError: it has not.
     """
     is_own_line = not text[_line_of(text, start) : start].strip()
-    if new.above[0] and (growth is not None or not is_own_line):
+    if new.above[0] and growth is None and not is_own_line:
         raise ProofError("a comment between its parts would come first")
     if new.comments[-1] and not _LINE_END.match(text, end):
         raise ProofError("a comment between its parts would come last")

@@ -15,7 +15,7 @@ from stemfirst_lint.errors import LintError
 from stemfirst_lint.fix.calls import Mended, mended
 from stemfirst_lint.fix.changes import RANK, Approve, Done, Left, Rewrite
 from stemfirst_lint.fix.clocks import is_restless
-from stemfirst_lint.fix.edges import check_edges, with_comments
+from stemfirst_lint.fix.edges import above_statement, check_edges, comments_above, with_comments
 from stemfirst_lint.fix.listings import listings_in
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import (
@@ -298,10 +298,11 @@ class _FileRewriter:
         if any(edit.start < end and start < edit.end for edit in self._edits if edit not in inside):
             self._refuse(place, findings, Refusal("another change overlaps it", "run fix again"))
             return
-        old = applied(self._text[start:end], inside, start)
+        old = comments_above(self._text, reading) + applied(self._text[start:end], inside, start)
         try:
             new, after = respelled(old, told, found, reading, partial(self._replan, role=role))
             check_edges(self._text, start, end, reading.read(new), growth)
+            start, new = above_statement(self._text, start, reading, new)
         except LintError as error:
             reason = Refusal(str(error), "reorder it by hand")
             self._refuse(place, findings, reason, suggested=by_hand)

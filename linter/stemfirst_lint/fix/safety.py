@@ -15,6 +15,7 @@ from stemfirst.tiers import Tier
 from stemfirst_lint.fix import words
 from stemfirst_lint.fix.blocks import Block, Shape
 from stemfirst_lint.fix.flat import Flat
+from stemfirst_lint.fix.own_labels import is_spelled_out, own_label
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Form, Hole, Kind, Template
 
@@ -124,7 +125,7 @@ class Safety:
                 f"{hole} is woven into {quoted(mover)}",
                 f"put it on a line of its own at the end: {self._labelled(earlier)}",
             )
-        if shape is Shape.BARE:
+        if shape is Shape.BARE and not self.has_own_label(earlier):
             return Refusal(
                 f"{hole} stands alone, and nothing says what it is",
                 f"give it a label: {self._labelled(earlier)}",
@@ -300,12 +301,21 @@ class Safety:
         hole = self._hole_text(block).strip("{}")
         return f"the {hole.replace('_', ' ')}"
 
+    def has_own_label(self, block: int) -> bool:
+        """True if the one value of a block is a text that begins with a label."""
+        sources = [self._flat.holes[hole].source for hole in self.holes[block]]
+        return len(sources) == 1 and own_label(sources[0]) is not None
+
     def _labelled(self, block: int) -> str:
         hole = self._hole_text(block)
-        name = hole.strip("{}").replace("_", " ").capitalize()
-        if not re.fullmatch(r"[\w ]+", name):
-            name = "What it is"
-        return f"`{name}: {hole}`"
+        chosen = next((hole for hole in self.holes[block] if self.tiers[hole]), None)
+        if chosen is None or is_spelled_out(self._flat.holes[chosen].source):
+            return "a line above it that ends in a colon"
+        found = self._flat.holes[chosen]
+        name = re.sub(r"\W", " ", found.name.rpartition(".")[2]).strip().replace("_", " ")
+        if found.verdict.kind is Kind.CLOCK and name in ("now", "utcnow", "today", "time"):
+            name = "current date" if name == "today" else "current time"
+        return f"`{name.capitalize() or 'What it is'}: {hole}`"
 
 
 def _filled(text: str, holes: Sequence[Hole]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import libcst as cst
 
@@ -27,6 +27,8 @@ from stemfirst_lint.fix.literal import (
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.source import Source
 
+COMMENTS_FIRST = re.compile(r"(?:[ \t]*#[^\r\n]*\r?\n[ \t]*)+")
+"""Comments on lines of their own, in front of what they are about."""
 _STRINGS = (cst.SimpleString, cst.FormattedString, cst.ConcatenatedString)
 
 
@@ -34,13 +36,15 @@ _STRINGS = (cst.SimpleString, cst.FormattedString, cst.ConcatenatedString)
 class Growth:
     """A run of statements that builds a text: `name = ...`, then `name += ...`.
 
-    `start` and `end` are offsets: from behind the first `=` to the end of the last statement.
+    `start` and `end` are offsets: from behind the first `=` to the end of the last statement;
+    `statement` is where the first statement begins.
     """
 
     name: str
     indent: str
     start: int
     end: int
+    statement: int
 
 
 def take_apart_sum(source: str) -> Literal:
@@ -56,22 +60,25 @@ def take_apart_growth(source: str, growth: Growth) -> Literal:
     """Return the atoms of all that a run of statements adds up.
 
     Args:
-        source: from behind the first `=` to the end of the last statement.
+        source: from behind the first `=` to the end of the last statement; the comments above the
+            first statement may stand in front of it.
         growth: whose name and indent it has; its offsets are not used.
 
     Raises:
         LiteralError: it is no such run.
     """
+    above = COMMENTS_FIRST.match(source)
+    shift = len(above.group().rstrip(" \t") + growth.indent) if above else 0
     head = ("if 1:\n" + growth.indent if growth.indent else "") + f"{growth.name} ="
     try:
-        tree = ast.parse(head + source)
+        tree = ast.parse(head + source[shift:])
     except (SyntaxError, ValueError):
         raise LiteralError("its statements do not parse by themselves") from None
     body = tree.body
     if growth.indent:
         assert isinstance(body[0], ast.If)
         body = body[0].body
-    whole = Source("", head + source)
+    whole = Source("", head + source[shift:])
     regions: list[tuple[int, int]] = []
     for number, statement in enumerate(body):
         value = _value_of(statement, growth.name, is_first=number == 0)
@@ -80,9 +87,14 @@ def take_apart_growth(source: str, growth: Growth) -> Literal:
         if any(isinstance(n, ast.Name) and n.id == growth.name for n in ast.walk(value)):
             raise LiteralError(f"a part reads {growth.name} while it grows")
         start = _behind_operator(whole, statement)
-        regions.append((start - len(head), whole.span(statement)[1] - len(head)))
+        back = shift - len(head)
+        regions.append((start + back, whole.span(statement)[1] + back))
     regions[-1] = (regions[-1][0], len(source))  # with the comment behind it
-    return _read(source, regions)
+    literal = _read(source, regions)
+    if above is None:
+        return literal
+    lines = tuple(line.strip() for line in above.group().splitlines() if line.strip())
+    return replace(literal, above=(lines + literal.above[0], *literal.above[1:]))
 
 
 def growth_at(text: str, start: int, end: int) -> Growth | None:
@@ -120,6 +132,7 @@ def growth_at(text: str, start: int, end: int) -> Growth | None:
                     indent,
                     _behind_operator(source, statement),
                     source.span(suite[stop - 1])[1],
+                    at,
                 )
     return None
 

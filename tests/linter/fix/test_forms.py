@@ -44,6 +44,16 @@ FORMS = {
         + '    text += f"Question: {question}"\n'
         + SEND,
     ),
+    "text that grows from nothing, with a comment above what comes to stand first": (
+        ASK
+        + '    text = ""\n    text += f"Context: {context}\\n\\n"\n    # what\n'
+        + '    text += "R\\n\\n"\n    text += f"Question: {question}"\n'
+        + SEND,
+        ASK
+        + '    # what\n    text = "R\\n\\n"\n    text += f"Context: {context}\\n\\n"\n'
+        + '    text += f"Question: {question}"\n'
+        + SEND,
+    ),
     "a list that is joined where it stands": (
         ASK
         + '    text = "\\n".join([\n        "Context:",\n        context,\n        "",\n'

@@ -198,6 +198,14 @@ SUMS = {
         'P = f"Be.\\n"\n# what\nP += "R\\n"\nP += f"Time: {now}\\n"  # when\n'
         'P += f"Ask: {q}"  # why\nsend(P)\n',
     ),
+    "comments above every line that grows": (
+        '# when\n# it is\nP = f"Time: {now}\\n"\n# what\nP += "R\\n"\nP += f"Ask: {q}"\nsend(P)\n',
+        '# what\nP = "R\\n"\n# when\n# it is\nP += f"Time: {now}\\n"\nP += f"Ask: {q}"\nsend(P)\n',
+    ),
+    "a comment above the whole that grows stays": (
+        '# all\nP = f"Time: {now}\\n"\nP += "R\\n"\nP += f"Ask: {q}"\nsend(P)\n',
+        '# all\nP = "R\\n"\nP += f"Time: {now}\\n"\nP += f"Ask: {q}"\nsend(P)\n',
+    ),
     "text that grows line by line": (
         'P = "Time: " + now + "\\n"\nP += "R\\n"\nP += f"Ask: {q}"\nsend(P)\n',
         'P = "R\\n"\nP += "Time: " + now\nP += f"\\nAsk: {q}"\nsend(P)\n',

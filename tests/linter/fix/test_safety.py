@@ -221,3 +221,46 @@ def test_a_clock_may_pass_a_section_with_an_example() -> None:
 def test_this_without_a_noun_means_its_own_sentence() -> None:
     plan = careful(f"Time: {{now}}\n\n# End\n{RULES} Do not call this until all is done.", None)
     assert plan.applicability is Applicability.REORDER
+
+
+LABELS = {
+    "a format inside a sum": '("Current time: %s" % now) + "\\n\\n" + "R"',
+    "an f-string in a list that is unpacked": (
+        '"\\n\\n".join([f"Time: {now}", *[f"User: {u}" for u in users], "R"])'
+    ),
+    "a formatted constant": '"Time: {}".format(now) + "\\n\\n" + "R"',
+}
+
+
+@pytest.mark.parametrize("written", LABELS.values(), ids=LABELS)
+def test_a_value_that_brings_its_label_does_not_stand_alone(written: str, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(
+        "from datetime import datetime\n\ndef ask(client, users, order):\n"
+        f"    now = datetime.now()\n    text = {written.replace('R', RULES)}\n"
+        "    client.chat.completions.create(messages=[{'role': 'user', 'content': text}])\n"
+    )
+    outcome = fix_paths((str(app),), Config(), allow=Applicability.REORDER)
+    (rewrite,) = outcome.rewrites
+    assert not any("stands alone" in str(left.reasons[0]) for left in rewrite.left)
+    assert rewrite.done or "for u in" in written
+
+
+ADVICE = {
+    "a clock": ("{datetime.now()}", "`Current time: {datetime.now()}`"),
+    "a name": ("{order_notes}", "`Order notes: {order_notes}`"),
+    "a text": ("{', '.join(users)}", "a line above it that ends in a colon"),
+}
+
+
+@pytest.mark.parametrize(("value", "advice"), ADVICE.values(), ids=ADVICE)
+def test_the_label_that_is_offered_can_be_written(value: str, advice: str, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(
+        "from datetime import datetime\n\ndef ask(client, users, order_notes):\n"
+        f'    text = f"""{value}\n\n{RULES}"""\n'
+        "    client.chat.completions.create(messages=[{'role': 'user', 'content': text}])\n"
+    )
+    outcome = fix_paths((str(app),), Config(), allow=Applicability.REORDER)
+    (left,) = outcome.rewrites[0].left
+    assert advice in str(left.reasons[0])
