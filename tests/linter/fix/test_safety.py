@@ -228,7 +228,6 @@ LABELS = {
     "an f-string in a list that is unpacked": (
         '"\\n\\n".join([f"Time: {now}", *[f"User: {u}" for u in users], "R"])'
     ),
-    "a formatted constant": '"Time: {}".format(now) + "\\n\\n" + "R"',
 }
 
 
@@ -249,7 +248,7 @@ def test_a_value_that_brings_its_label_does_not_stand_alone(written: str, tmp_pa
 ADVICE = {
     "a clock": ("{datetime.now()}", "`Current time: {datetime.now()}`"),
     "a name": ("{order_notes}", "`Order notes: {order_notes}`"),
-    "a text": ("{', '.join(users)}", "a line above it that ends in a colon"),
+    "a text": ("{', '.join([str(datetime.now()), 'UTC'])}", "a line above it that ends in a colon"),
 }
 
 
