@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from stemfirst_server.engine.config import KVDtype
 from stemfirst_server.errors import ModelFilesError, ModelLoadError, UnsupportedModelError
+from stemfirst_server.model import gates
 from stemfirst_server.model.demo import demo_model_folder
 from stemfirst_server.model.loading import load_model
 
@@ -107,19 +109,70 @@ def test_a_setting_out_of_range(folder: Path, settings: dict[str, object], said:
         load_model(str(folder), device="cpu", **settings)  # type: ignore[arg-type]
 
 
+_BY_LENGTH = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0] * 8,
+    "long_factor": [4.0] * 8,
+    "original_max_position_embeddings": 128,
+}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes"),
+    [
+        pytest.param(
+            "phi3",
+            {"rope_parameters": _BY_LENGTH, "original_max_position_embeddings": 128},
+            id="one for all layers",
+        ),
+        pytest.param(
+            "gemma3_text",
+            {
+                "query_pre_attn_scalar": 16,
+                "layer_types": ["full_attention", "sliding_attention"],
+                "rope_parameters": {
+                    "full_attention": _BY_LENGTH,
+                    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                },
+            },
+            id="one for each kind of layer",
+        ),
+    ],
+)
 def test_rotary_frequencies_that_depend_on_the_length_cap_the_context(
     save_small: Callable[..., Path],
+    model_type: str,
+    changes: dict[str, object],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    factors = [1.0] * 8
-    rope = {
-        "rope_type": "longrope",
-        "rope_theta": 10000.0,
-        "short_factor": factors,
-        "long_factor": [4.0] * 8,
-        "original_max_position_embeddings": 128,
-    }
-    folder = save_small("phi3", rope_parameters=rope, original_max_position_embeddings=128)
+    folder = save_small(model_type, **({"num_hidden_layers": 2} | changes))
     assert load_model(str(folder), device="cpu").info.context_tokens == 128
+    assert "128 of 512 tokens" in caplog.text
+    with pytest.raises(UnsupportedModelError, match=r"got 129; .*depend on a request's length"):
+        load_model(str(folder), device="cpu", context_tokens=129)
+
+
+def test_learned_positions_end_before_the_self_test_would(save_small: Callable[..., Path]) -> None:
+    folder = save_small("gpt2", max_position_embeddings=48)
+    loaded = load_model(str(folder), device="cpu")
+    assert loaded.info.context_tokens == 48
+    assert gates.check_kv_dtype(loaded.model, loaded.shapes, KVDtype.INT8).median < 0.05
+
+
+def test_weights_that_are_not_numbers(save_small: Callable[..., Path]) -> None:
+    folder = save_small("llama")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "weights are damaged" in refusal(folder, UnsupportedModelError)
+
+
+def test_a_configuration_that_the_models_own_code_cannot_run(folder: Path) -> None:
+    loaded = load_model(str(folder), device="cpu")
+    del loaded.model.model.layers[1].mlp.down_proj.weight
+    with pytest.raises(UnsupportedModelError, match="LlamaForCausalLM does not run by its own"):
+        gates.self_test(loaded.model, loaded.shapes)
 
 
 def test_the_demo_model_is_written_once_and_passes_the_gates(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from stemfirst_server.model.attention import (
     Step,
     use_step,
 )
+from stemfirst_server.model.context import context_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +166,7 @@ def check_kv_dtype(model: Any, shapes: dict[int, LayerShape], kv_dtype: KVDtype)
     Raises:
         UnsupportedModelError: the logits differ by more than eight bits should bring.
     """
-    ids = some_tokens(model, _SELF_TEST_TOKENS[-1])
+    ids = some_tokens(model, _lengths(model)[-1])
     expected = _paged_logits(model, ids, shapes)
     got = _paged_logits(model, ids, shapes, kv_dtype)
     scale = max(1e-6, float(expected.abs().max()))
@@ -186,9 +187,14 @@ def check_kv_dtype(model: Any, shapes: dict[int, LayerShape], kv_dtype: KVDtype)
 
 def _compare(model: Any, shapes: dict[int, LayerShape], tolerance: float) -> float:
     worst = 0.0
-    for length in _SELF_TEST_TOKENS:
+    for length in _lengths(model):
         ids = some_tokens(model, length)
         expected = _eager_logits(model, ids)
+        if not expected.isfinite().all():
+            raise UnsupportedModelError(
+                f"{type(model).__name__} gives logits that are not finite by its own code, so "
+                "these weights are damaged; download the model again"
+            )
         got = _paged_logits(model, ids, shapes)
         scale = max(1e-6, float(expected.abs().max()))
         error = float((got - expected).abs().max()) / scale
@@ -200,6 +206,12 @@ def _compare(model: Any, shapes: dict[int, LayerShape], tolerance: float) -> flo
             )
         worst = max(worst, error)
     return worst
+
+
+def _lengths(model: Any) -> Sequence[int]:
+    """Return the lengths to try: learned positions end where the context does."""
+    most = context_of(model.config).tokens
+    return sorted({min(length, most) for length in _SELF_TEST_TOKENS})
 
 
 def some_tokens(model: Any, count: int) -> torch.Tensor:
@@ -235,6 +247,15 @@ def _eager_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
     try:
         logits: torch.Tensor = model(input_ids=ids[None], use_cache=False).logits[0]
         return logits.float()
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        # Of the device's memory, say what it is.
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        what = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
+        raise UnsupportedModelError(
+            f"{type(model).__name__} does not run by its own code ({what}); its config.json does "
+            "not fit its weights or this version of transformers, so serve another model"
+        ) from error
     finally:
         use_our_attention(model)
 

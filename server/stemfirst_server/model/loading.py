@@ -7,6 +7,7 @@ not know the engine.
 from __future__ import annotations
 
 import json
+import logging
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from stemfirst_server.engine.request import ModelInfo
 from stemfirst_server.errors import ModelFilesError, UnsupportedModelError
 from stemfirst_server.model import gates
 from stemfirst_server.model.attention import register
+from stemfirst_server.model.context import context_of
 from stemfirst_server.model.fastest import fastest_dtype, fastest_threads
 from stemfirst_server.model.fused import fuse
 from stemfirst_server.model.last_layer import narrow
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     from stemfirst_server.memory.pool import LayerShape
 
+_log = logging.getLogger("stemfirst.model")
+
 _DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -38,9 +42,6 @@ _DTYPES = {
 }
 _INDEX = "model.safetensors.index.json"
 _DOWNLOAD_AGAIN = "download the model again"
-# Their frequencies depend on the longest sequence in the batch, so KV computed in a short
-# request would differ from KV computed in a long one. Below the original length they are fixed.
-_LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +105,10 @@ def load_model(
     config = _config(source)
     model_class = _model_class(config, source)
     gates.check_layer_types(config, model_class)
+    context = context_of(config)
+    limit = context.limited(context_tokens)
+    if context.shortened:
+        _log.warning("%s", context.shortened)
     progress("loading weights")
     register()
     quantizer = quantizer_of(config)
@@ -132,7 +137,6 @@ def load_model(
     shapes = gates.probe(model)
     largest_error = gates.self_test(model, shapes)
     progress(f"self-test passed, largest error {largest_error:.1e}")
-    limit = _context_tokens(config, context_tokens)
     if has_fused_layers:
         fuse(model, shapes, limit)
     narrowed_layer = narrow(model, shapes)
@@ -314,27 +318,6 @@ def _dtype(dtype: str) -> torch.dtype | str:
             f"dtype must be auto, fastest or one of {', '.join(_DTYPES)}, got {dtype}"
         )
     return _DTYPES[dtype]
-
-
-def _context_tokens(config: Any, asked: int | None) -> int:
-    text = config.get_text_config()
-    own = int(getattr(text, "max_position_embeddings", None) or 2048)
-    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    kinds = {rope.get("rope_type")} | {
-        part.get("rope_type") for part in rope.values() if isinstance(part, dict)
-    }
-    if kinds & _LENGTH_DEPENDENT_ROPE:
-        original = rope.get("original_max_position_embeddings") or getattr(
-            text, "original_max_position_embeddings", None
-        )
-        own = min(own, int(original or own))
-    if asked is None:
-        return own
-    if not 1 <= asked <= own:
-        raise UnsupportedModelError(
-            f"the context must be between 1 and the model's {own} tokens, got {asked}"
-        )
-    return asked
 
 
 def _end_tokens(model: Any) -> tuple[int, ...]:
