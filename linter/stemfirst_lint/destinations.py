@@ -191,10 +191,15 @@ class _Walk:
             self._message(call, message.role, module, calls)
         elif callee in MESSAGE_CLASSES or (keyword == "content" and _names_role(call)):
             self._message(call, None, module, calls)
-        elif self.turns.are_given(call, use) or self.turns.is_one(call, uses):
+        elif (
+            self.turns.are_given(call, use)
+            or self.turns.is_one(call, uses)
+            or self.turns.is_built_behind(call, uses)
+        ):
             self._end(is_behind=True)
-        elif (scope := self._called(call, module)) is not None:
-            self._into(node, keyword, call, module, scope, calls)
+        elif scopes := self._called(call, module):
+            for scope in scopes:
+                self._into(node, keyword, call, module, scope, calls)
         elif callee in _SAME_TEXT:
             self.follow(call, module, calls)
         elif callee == "append" and isinstance(call.func, ast.Attribute):
@@ -205,14 +210,12 @@ class _Walk:
         ):
             self._end(is_behind=False)
 
-    def _called(self, call: ast.Call, module: ModuleIndex) -> Scope | None:
-        """The function or class of the project that is called, if that can be told."""
+    def _called(self, call: ast.Call, module: ModuleIndex) -> tuple[Scope, ...]:
+        """The functions or the class of the project that may be called, if that can be told."""
         meaning = self.project.meaning(call.func, self.reads.uses(module).use(call))
         if isinstance(meaning, Defined):
-            return meaning.scope
-        return (
-            self.reads.only_method(call.func.attr) if isinstance(call.func, ast.Attribute) else None
-        )
+            return (meaning.scope,)
+        return self.reads.methods(call.func.attr) if isinstance(call.func, ast.Attribute) else ()
 
     def _into(
         self,
@@ -251,13 +254,15 @@ class _Walk:
         if calls and calls[-1].function is scope:
             self.follow(calls[-1].node, calls[-1].use.scope.module, calls[:-1])
             return
+        if self.turns.is_tool(scope, self.reads.uses(scope.module)):
+            self._end(is_behind=True)
         decorators = getattr(scope.node, "decorator_list", ())
         if any(last_name(d) in ("property", "cached_property") for d in decorators):
             for read, inside in self.reads.attribute(scope.name, scope.owner):
                 self.follow(read, inside, calls)
             return
         found = [call for call, _ in self.project.calls_of(scope)]
-        if not found and self.reads.only_method(scope.name) is scope:
+        if not found and scope in self.reads.methods(scope.name):
             found = self.project.called(scope.name)
         for each in found[:_MAX_READS]:
             self.follow(each.node, each.use.scope.module, calls)

@@ -16,6 +16,7 @@ from stemfirst.tiers import Tier
 
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.files import SKIPPED_FOLDERS, is_test
+from stemfirst_lint.project import Defined
 from stemfirst_lint.scopes import Bind, Scope, ScopeKind
 from stemfirst_lint.source import is_file, read_bytes
 
@@ -122,6 +123,15 @@ class Dormant:
                 break
             scope = scope.parent
         node: ast.AST | None = read
+        around = uses.parent(read)
+        if isinstance(around, ast.keyword) and around.arg is not None:
+            record = uses.parent(around)  # `Texts(greeting=TEXT)`: who reads `texts.greeting`?
+            if (
+                isinstance(record, ast.Call)
+                and isinstance(self.project.meaning(record.func, uses.use(record)), Defined)
+                and any(around.arg in module.attribute_loads for module in self._modules)
+            ):
+                return self._is_idle_name(around.arg, depth + 1)
         while node is not None and not isinstance(node, ast.stmt):
             node = uses.parent(node)
         return (

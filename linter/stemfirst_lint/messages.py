@@ -272,6 +272,8 @@ def _named(project: Project, name: str, use: Use, hops: int) -> list[Item]:
     grows: list[tuple[int, int, list[Item], bool]] = []
     for binding in bindings:
         if binding.how is Bind.AUGMENT and binding.value is not None:
+            if binding.use.tick < base.use.tick:
+                continue  # it grew what the name held before
             added = items_of(project, binding.value, binding.use, hops + 1)
             grows.append((binding.use.tick, binding.use.loops, added, False))
     for method in ("append", "extend", "insert"):

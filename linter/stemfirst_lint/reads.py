@@ -23,6 +23,9 @@ Read = tuple[ast.expr, "ModuleIndex"]
 
 _LONG_NAME = 7
 """Characters of a method's name that is hardly another library's, too."""
+_SHARED_NAME = 14
+"""Characters of one that several classes of a project have, and no other library's."""
+_MAX_SHARED = 12
 
 
 class Reads:
@@ -125,8 +128,12 @@ class Reads:
             if taken is not None and not _differ(key, asked):
                 yield taken, module
 
-    def only_method(self, name: str) -> Scope | None:
-        """Return the method of the project by a name that no other method has."""
+    def methods(self, name: str) -> tuple[Scope, ...]:
+        """Return the methods of the project that a call by name alone may mean.
+
+        One that no other method has the name of, or those of several classes that stand for one
+        another where the name is so long that they are meant.
+        """
         if self._methods is None:
             self._methods = {}
             for module in self.project.modules.values():
@@ -134,7 +141,8 @@ class Reads:
                     if scope.owner is not None:
                         self._methods.setdefault(scope.name, []).append(scope)
         found = self._methods.get(name, [])
-        return found[0] if len(found) == 1 and len(name) >= _LONG_NAME else None
+        least = _LONG_NAME if len(found) == 1 else _SHARED_NAME
+        return tuple(found) if len(name) >= least and len(found) <= _MAX_SHARED else ()
 
     def initialiser(self, klass: Scope) -> Scope | None:
         """Return the `__init__` of a class or of the nearest base that has one."""

@@ -14,7 +14,8 @@ from stemfirst.tiers import Tier
 from stemfirst_lint.growth import grown_list
 from stemfirst_lint.messages import History, contents, items_of
 from stemfirst_lint.patterns import pattern
-from stemfirst_lint.scopes import Bind, Binding, ScopeKind, Use, last_name
+from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use, last_name
+from stemfirst_lint.syntax import called
 
 if TYPE_CHECKING:
     from stemfirst_lint.arguments import Call
@@ -36,6 +37,13 @@ _WITH_TURNS = frozenset(
     {"use_history", "with_history", "keep_history", "include_history", "use_memory"}
 )
 _TURNS = frozenset({"history", "chat_history", "message_history", "messages"})
+_ADDS_PART = pattern(r"^_?(add|append|with|include|insert)_\w+$")
+_ADDS_TURNS = pattern(
+    r"^_?(add|append|with|include|insert)_\w*(history|conversation|dialog(ue)?|transcript|chat_log)"
+)
+"""Methods of what builds a prompt part by part, and those of them that put in the turns so far."""
+_MAKES_TOOL = frozenset({"tool", "function_tool", "ai_function", "kernel_function", "tool_plain"})
+_TOOL_CLASSES = frozenset({"FunctionTool", "StructuredTool", "Tool", "from_function"})
 
 
 class Turns:
@@ -76,6 +84,35 @@ class Turns:
             and _KEPT.search((last_name(function.value) or "").lower()) is not None
             and not self.is_made_here(function.value, call, uses)
         )
+
+    def is_built_behind(self, call: ast.Call, uses: Uses) -> bool:
+        """Return True for `builder.add_rules(x)` behind `builder.add_history(turns)`."""
+        function = call.func
+        if not isinstance(function, ast.Attribute) or not _ADDS_PART.match(function.attr):
+            return False
+        scope, tick = uses.scope(call), uses.use(call).tick
+        built = ast.unparse(function.value)
+        return any(
+            other.use.scope is scope
+            and other.use.tick < tick
+            and isinstance(other.node.func, ast.Attribute)
+            and ast.unparse(other.node.func.value) == built
+            for name, others in uses.module.calls.items()
+            if _ADDS_TURNS.match(name)
+            for other in others
+        )
+
+    def is_tool(self, function: Scope, uses: Uses) -> bool:
+        """Return True for a function that a model calls: it reads what is returned as a turn."""
+        decorators = getattr(function.node, "decorator_list", ())
+        if any(last_name(called(decorator)) in _MAKES_TOOL for decorator in decorators):
+            return True
+        reads = (
+            uses.names.get(function.name, ())
+            if function.owner is None
+            else uses.attributes.get(function.name, ())
+        )
+        return any(_is_listed_as_tool(read, uses) for read in reads)
 
     def is_added(self, call: ast.Call) -> bool:
         """Return True for a call that adds to something."""
@@ -119,3 +156,16 @@ class Turns:
         """Return True if a list of texts holds one that varies at a point."""
         grown = grown_list(self.project, listed, use) or ()
         return any(self.varies(part.node, part.use, calls) for part in grown)
+
+
+def _is_listed_as_tool(read: ast.expr, uses: Uses) -> bool:
+    """True for a function's name in `tools=[name]`, and in `FunctionTool(name)`."""
+    outer = uses.parent(read)
+    if isinstance(outer, ast.keyword) and outer.arg in ("func", "fn", "function", "coroutine"):
+        outer = uses.parent(outer)
+    if isinstance(outer, ast.Call) and outer.func is not read:
+        return last_name(outer.func) in _TOOL_CLASSES
+    if not isinstance(outer, ast.List):
+        return False
+    around = uses.parent(outer)
+    return isinstance(around, ast.keyword) and around.arg == "tools"

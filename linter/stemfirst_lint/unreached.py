@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from stemfirst.tiers import Tier
 
-from stemfirst_lint.model import Form, Sink
+from stemfirst_lint.model import Form, Hole, Sink, Template, Text
 from stemfirst_lint.patterns import pattern
 from stemfirst_lint.readers import below
 from stemfirst_lint.scopes import Bind, Scope, ScopeKind
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _IS_JSON = pattern(r"\s*[\"'][^\"']*[\"']\s*:")
 """The beginning of an object: `"name": ...`. Braces around it are no field."""
+_ADDRESS = pattern(r"[\w.}]/$|[?&/]\w+=$|\s/$")
 
 
 class Unreached:
@@ -77,6 +78,8 @@ class Unreached:
         own = self.project.modules.get(os.path.abspath(template.location.path))
         if own is None or not holes:
             return False
+        if all(_is_in_address(template, hole) for hole in holes):
+            return True  # `/molecule/{id}.json`: it tells of an interface
         if template.form is Form.REPLACE:
             return not any(self._is_replaced(hole.source) for hole in holes)
         return False
@@ -93,8 +96,7 @@ class Unreached:
     def _is_unread(self, own: ModuleIndex, place: Location) -> bool:
         """True for a constant or function that nobody names in a module that others import."""
         stem = os.path.splitext(os.path.basename(own.path))[0]
-        if not self._importers.get(stem, set()) - {own.path}:
-            return False
+        is_imported = bool(self._importers.get(stem, set()) - {own.path})
         names = [
             scope.name
             for scope in self._scopes[own.path]
@@ -112,6 +114,10 @@ class Unreached:
                 for binding in bindings
             )
         ]
+        if not is_imported and "__name__" not in own.loads:
+            names = [name for name in names if name.startswith("_")] and names
+            if not all(name.startswith("_") for name in names):
+                return False
         return bool(names) and all(self._is_never_named(name, own) for name in names)
 
     def _is_never_named(self, name: str, own: ModuleIndex) -> bool:
@@ -169,6 +175,13 @@ class Unreached:
         return not any(
             double in module.source.text or single in module.source.text for module in self._modules
         )
+
+
+def _is_in_address(template: Template, hole: Hole) -> bool:
+    """True for a field that an address is written with: `/molecule/{id}`, `?query={term}`."""
+    at = next(index for index, piece in enumerate(template.pieces) if piece is hole)
+    before = template.pieces[at - 1] if at else None
+    return isinstance(before, Text) and _ADDRESS.search(before.text) is not None
 
 
 def _imports(scopes: Iterable[Scope]) -> Iterable[tuple[str, str]]:

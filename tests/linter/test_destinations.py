@@ -54,6 +54,26 @@ BEHIND = {
         '    parts = [{"type": "image_url", "image_url": image}, {"type": "text", "text": text}]\n'
         '    return client.chat(messages=[{"role": "user", "content": parts}])\n'
     ),
+    "a part of a text that is built behind the conversation": (
+        "def ask(builder, session, observation):\n"
+        "    builder.add_interaction_history(session)\n"
+        f"    builder.add_section({FILLED})\n    return builder.build()\n"
+    ),
+    "what a function returns that a model calls": (
+        f"def look(observation):\n    return {FILLED}\n\n"
+        "helper = Agent(name='helper', tools=[look])\n"
+    ),
+    "what a decorated function returns that a model calls": (
+        f"@agent.tool\ndef look(observation):\n    return {FILLED}\n"
+    ),
+    "a method of one class of several whose result becomes a turn": (
+        "class Short:\n    def closing_instructions(self, observation):\n        return 'Stop.'\n\n"
+        "class Long:\n    def closing_instructions(self, observation):\n"
+        f"        return {FILLED}\n\n"
+        "def close(kind, message_history, observation):\n"
+        "    text = kind().closing_instructions(observation)\n"
+        '    message_history.append({"role": "user", "content": text})\n'
+    ),
     "a message behind one that differs in every request": (
         "def ask(client, question, observation):\n"
         "    return client.chat.completions.create(messages=[\n"
@@ -77,6 +97,11 @@ FIRST = {
         "def ask(llm, question, observation):\n"
         f"    rules = {FILLED}\n"
         '    return llm.go(f"{rules}\\nQuestion: {question}")\n'
+    ),
+    "a part of a text that is built in front of the conversation": (
+        "def ask(llm, builder, session, observation):\n"
+        f"    builder.add_section(llm.generate({FILLED}))\n"
+        "    builder.add_interaction_history(session)\n"
     ),
     "one wrapper of two that another caller gives a history": (
         "def send(llm, system, text):\n"
@@ -111,6 +136,21 @@ USES = {
         "    def go(self):\n        return 1\n"
         f"    def spare(self, observation):\n        return {FILLED}\n",
         0,
+    ),
+    "a record holds it whose field only such a method reads": (
+        "from package.texts import ASK_PROMPT\n\nclass Texts:\n    asking: str\n\n"
+        "TEXTS = Texts(asking=ASK_PROMPT)\n\nclass Agent:\n"
+        "    def go(self):\n        return 1\n"
+        "    def spare(self, observation):\n"
+        "        return TEXTS.asking.format(observation=observation)\n",
+        0,
+    ),
+    "a record holds it whose field is read": (
+        "from package.texts import ASK_PROMPT\n\nclass Texts:\n    asking: str\n\n"
+        "TEXTS = Texts(asking=ASK_PROMPT)\n\n"
+        "def ask(observation):\n"
+        "    return TEXTS.asking.format(observation=observation)\n\nask(input())\n",
+        1,
     ),
     "a constant is made of it that nothing reads": (
         "from package.texts import ASK_PROMPT\n\nOTHER_PROMPT = PromptTemplate(ASK_PROMPT)\n",

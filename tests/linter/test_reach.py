@@ -213,6 +213,39 @@ def test_a_template_that_nobody_reads_is_not_reported(title: str, tmp_path: Path
     assert len(alone.findings) == 2  # who reads them is out of sight
 
 
+ALONE = {
+    "a constant for other modules": ("SPARE_PROMPT", "", 1),
+    "a private one": ("_SPARE_PROMPT", "", 0),
+    "a private one that is read": ("_SPARE_PROMPT", "print(_SPARE_PROMPT)\n", 1),
+    "one of a script": ("SPARE_PROMPT", 'if __name__ == "__main__":\n    main()\n', 0),
+}
+
+
+@pytest.mark.parametrize("title", ALONE)
+def test_what_only_its_module_can_read_is_read_there(check: Check, title: str) -> None:
+    name, more, found = ALONE[title]
+    assert len(check(f'{name} = """{{question}} {RULES}"""\n{more}').findings) == found
+
+
+def test_the_addresses_of_an_interface_have_no_fields(check: Check) -> None:
+    told = "- Search: /molecule/search.json?q={query}\\n- By name: /molecule/{question}.json\\n"
+    assert not check(f'API_PROMPT = """{told}{RULES}"""\n').findings
+    assert check(f'API_PROMPT = """{told}{{question}} {RULES}"""\n').findings
+
+
+def test_what_a_list_held_before_it_was_made_anew_is_not_sent(check: Check) -> None:
+    source = (
+        "def ask(client, history, question):\n"
+        '    messages = [{"role": "system", "content": "Be terse."}]\n'
+        "    messages += history\n"
+        "    if not question:\n        return None\n"
+        f'    text = f"{{question}} {RULES}"\n'
+        '    messages = [{"role": "user", "content": text}]\n'
+        "    return client.chat.completions.create(messages=messages)\n"
+    )
+    assert [finding.code for finding in check(source).findings] == ["SF301"]
+
+
 def test_a_function_that_nobody_names_makes_no_prompt(tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()
