@@ -15,7 +15,7 @@ TYPE_CHECKING = False  # `typing` costs start-up time
 if TYPE_CHECKING:
     from stemfirst_lint.fix.apply import Outcome
     from stemfirst_lint.fix.changes import Done, Left
-    from stemfirst_lint.model import Finding
+    from stemfirst_lint.model import Finding, Location
 
 
 @click.command()
@@ -123,7 +123,7 @@ def _report(outcome: Outcome, *, is_diff: bool, is_suggesting: bool) -> None:
         places: list[Done | Left] = [*rewrite.left]
         if not is_diff:
             places += rewrite.done
-        for place in sorted(places, key=lambda place: place.location):
+        for place in sorted(places, key=_place_of):
             _say(_line_of(place), err=is_diff)
             if is_suggesting:
                 for line in _suggested(place):
@@ -167,7 +167,7 @@ def _line_of(place: Done | Left) -> str:
     from stemfirst_lint.model import Applicability
 
     codes = ", ".join(dict.fromkeys(finding.code for finding in place.findings))
-    head = f"{place.location}: {codes}"
+    head = f"{_place_of(place)}: {codes}"
     if isinstance(place, Left):
         why = "; ".join(str(reason) for reason in place.reasons[:1]) or "no fix is known"
         how = " (`--risky` would)" if place.applicability is Applicability.RISKY else ""
@@ -179,10 +179,15 @@ def _line_of(place: Done | Left) -> str:
         f"{head} reordered: {place.before.characters:,} -> {place.after.characters:,} "
         "constant characters behind the first hole"
     )
-    if place.applicability is Applicability.RISKY:
-        notes = "; ".join(note.reason for note in place.notes)
-        return f"{moved}; look at it: {notes}"
-    return moved
+    is_risky = place.applicability is Applicability.RISKY
+    told = [moved, "look at it: " * is_risky + "; ".join(note.reason for note in place.notes)]
+    return "; ".join(part for part in told if part)
+
+
+def _place_of(place: Done | Left) -> Location:
+    """Return where `check` shows it, or the text itself where that stands in another file."""
+    told = [finding.location for finding in place.findings]
+    return min((one for one in told if one.path == place.location.path), default=place.location)
 
 
 def _suggested(place: Done | Left) -> list[str]:

@@ -21,6 +21,7 @@ TYPE_CHECKING = False  # `typing` costs more than the whole module
 if TYPE_CHECKING:
     from stemfirst_lint.config import Config
     from stemfirst_lint.fix.changes import Approve, Left, Rewrite
+    from stemfirst_lint.fix.safety import Refusal
 
     Step = Callable[[str, bytes, Sequence[Finding]], Rewrite]
 
@@ -125,6 +126,7 @@ def _round(
     clock = config.clock
     changed = False
     waiting: dict[str, list[Left]] = {}
+    unsettled: dict[Finding, tuple[Refusal, ...]] = {}
 
     def make(path: str, wanted: Sequence[Finding], step: Step) -> bool:
         """Take one step on a file; False if it cannot be read or taken."""
@@ -147,12 +149,15 @@ def _round(
 
     def settled(path: str, data: bytes, wanted: Sequence[Finding]) -> Rewrite:
         made = settle(path, data, wanted, policy=clock, allow=allow, approve=approve)
-        waiting[path] = list(made.left)
+        waiting[path] = [left for left in made.left if left.applicability is not None]
+        unsettled.update(
+            {left.findings[0]: left.reasons for left in made.left if left.applicability is None}
+        )
         return replace(made, left=())
 
     def moved(path: str, data: bytes, wanted: Sequence[Finding]) -> Rewrite:
         kept = {finding for left in waiting.get(path, ()) for finding in left.findings}
-        return rewrite(
+        made = rewrite(
             path,
             data,
             [finding for finding in wanted if finding not in kept],
@@ -161,6 +166,15 @@ def _round(
             counter=counter,
             approve=approve,
         )
+        told = [
+            [note for each in done.findings for note in unsettled.get(each, ())]
+            for done in made.done
+        ]
+        done = tuple(
+            replace(each, notes=(*each.notes, *notes))
+            for each, notes in zip(made.done, told, strict=True)
+        )
+        return replace(made, done=done)
 
     sets = [finding for finding in findings if finding.code in ("SF201", "SF202")]
     clocks = [finding for finding in findings if clock != "move" and is_restless(finding)]

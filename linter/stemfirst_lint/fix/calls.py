@@ -111,7 +111,7 @@ def _at(tree: ast.AST, source: Source, span: tuple[int, int]) -> Iterator[ast.ex
 def _windowed(tree: ast.AST, source: Source, span: tuple[int, int]) -> Mended:
     """A history that loses a message a turn loses many, rarely, instead."""
     note = Refusal(
-        "between two cuts fewer messages are sent, down to half as many",
+        "between two cuts fewer messages are sent, by up to half",
         "summarise what is dropped, or raise the limit",
     )
     return Mended(in_steps(tree, source, span), Applicability.RISKY, (note,), "cut in steps")

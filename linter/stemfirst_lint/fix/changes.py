@@ -80,8 +80,8 @@ class Rewrite:
     left: tuple[Left, ...]
 
 
-Approve = Callable[[Done], bool]
-"""Says whether a change may be made."""
+Approve = Callable[[Done], Refusal | None]
+"""Says why a change is not made, or None if it may be."""
 
 
 def shown(template: Template) -> str:

@@ -135,8 +135,10 @@ def frozen(text: str, template: Template, hole: Hole) -> Settled:
         raise ClockError("the object takes no new attribute")
     value = _without_locals(source, function, whole, tree)
     name = _ATTRIBUTE
+    number = 1
     while re.search(rf"\b{name}\b", text):
-        name += "_"
+        number += 1
+        name = f"{_ATTRIBUTE}_{number}"
     body = [n for n in init.body if not _is_docstring(n)] or init.body
     at = whole.span(body[0])[0]
     line = text.rfind("\n", 0, at) + 1

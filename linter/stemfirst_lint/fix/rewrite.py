@@ -244,9 +244,9 @@ class _FileRewriter:
             self._done.append(done)
 
     def _is_approved(self, done: Done) -> bool:
-        if self._approve is None or self._approve(done):
+        reason = self._approve(done) if self._approve is not None else None
+        if reason is None:
             return True
-        reason = Refusal("you said no", "run fix again to be asked again")
         self._refuse(done.location, done.findings, reason, applicability=done.applicability)
         return False
 

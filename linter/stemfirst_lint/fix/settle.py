@@ -28,8 +28,8 @@ def settle(
 ) -> Rewrite:
     """Return one file with its clocks coarsened (`day`) or read once a session (`session`).
 
-    A clock that cannot be settled is not mentioned: it may still move. One that only a person may
-    settle is among what was left.
+    Among what was left are the clocks that only a person may settle, with their applicability, and
+    those that cannot be settled, without: they may still move.
 
     Raises:
         UnreadableFile: the bytes are not in the encoding that they declare.
@@ -47,7 +47,11 @@ def settle(
             continue  # its places have moved; the next round sees it anew
         try:
             settled = (coarsened if policy == "day" else frozen)(text, template, hole)
-        except (ClockError, SyntaxError):
+        except ClockError as error:
+            why = Refusal(f'`clock = "{policy}"` was not followed: {error}', "settle it by hand")
+            left.append(Left(hole.location, (finding,), (why,)))
+            continue
+        except SyntaxError:
             continue
         if any(a.start <= b.end and b.start <= a.end for a in settled.edits for b in edits):
             continue
@@ -66,8 +70,8 @@ def settle(
             last.new,
             verb=settled.verb,
         )
-        if approve is not None and not approve(change):
-            reason = Refusal("you said no", "run fix again to be asked again")
+        reason = approve(change) if approve is not None else None
+        if reason is not None:
             left.append(Left(hole.location, (finding,), (reason,), settled.applicability))
             continue
         edits += settled.edits

@@ -137,6 +137,33 @@ def test_a_format_spec_in_another_file_stays(tmp_path: Path) -> None:
     assert "%H:%M:%S" in (tmp_path / "texts.py").read_text()
 
 
+RULES = "Answer only from the policy of the shop, be brief, and name the order number. " * 12
+ONE_LINE = (
+    HEAD + "class Chat:\n    def __init__(self, client): self.client = client\n\n"
+    "    def ask(self, client, history):\n"
+    f'        text = f"Time: {{datetime.now()}}\\n\\n{RULES}"\n'
+    + SEND.replace("    ", "        ", 1)
+)
+
+
+def test_a_clock_that_moves_though_another_choice_was_made_says_so(tmp_path: Path) -> None:
+    new, outcome = fixed(tmp_path, ONE_LINE, "session")
+    assert new.index("Time: ") > new.index("Answer only")
+    (done,) = outcome.rewrites[0].done
+    assert '`clock = "session"` was not followed: its `__init__` has no line' in str(done.notes[0])
+    new, outcome = fixed(tmp_path, ONE_LINE, "move")
+    assert not outcome.rewrites[0].done[0].notes
+
+
+def test_several_clocks_of_one_object_get_numbered_names(tmp_path: Path) -> None:
+    ask = ONE_LINE[ONE_LINE.index("    def ask") :]
+    source = ONE_LINE.replace("(self, client): self", "(self, client):\n        self")
+    source += "\n" + ask.replace("ask(", "answer(")
+    new, _ = fixed(tmp_path, source, "session", is_risky=True)
+    assert "self._session_time = datetime.now()\n" in new
+    assert "self._session_time_2 = datetime.now()\n" in new
+
+
 STAYING = {
     "a clock that a parameter brings": ("day", "    text = f'Today is {now}. Be terse.'\n"),
     "a clock shown by its repr": ("day", "    text = f'Today is {datetime.now()!r}. Be terse.'\n"),

@@ -41,7 +41,7 @@ def test_fix_writes_the_better_order_and_a_second_run_changes_nothing(tmp_path: 
     first = run("app.py", cwd=tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
     assert app.read_text() == APP.replace(TEMPLATE, FIXED)
-    assert "app.py:3:10: SF101 reordered" in first.stdout
+    assert "app.py:3:19: SF101 reordered" in first.stdout
     assert "Fixed 1 finding in 1 file; 0 left." in first.stdout
     second = run("app.py", cwd=tmp_path)
     assert (second.returncode, second.stdout) == (0, "Nothing to fix.\n")

@@ -80,7 +80,7 @@ def test_each_change_is_shown_before_and_after_and_made_only_if_wanted(folder: P
     assert (heads(folder), code) == (["Time", "Answer"], 1)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", screen).replace("\r\n", "\n")
     assert "\x1b[31m" in screen
-    assert "--- before\n| Time: {now}\n| \n| Answer only" in plain
+    assert "--- before\n- Time: {now}\n- \n| Answer only" in plain
     assert "--- after\n| Answer only" in plain
     assert "you said no" in plain
     assert plain.count("[y,n,a,q,?]") == 2
@@ -105,6 +105,22 @@ def test_the_end_of_the_input_leaves_everything(folder: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, heads(folder)) == (1, ["Time", "Clock"])
     assert "Traceback" not in done.stderr
+    assert done.stdout.count("nobody answered") == 2
+    assert "you said no" not in done.stdout
+
+
+def test_only_what_moves_is_shown_until_the_whole_is_asked_for(folder: Path) -> None:
+    long = RULES.replace(". ", ".\n")
+    (folder / "app.py").write_text(APP.replace(RULES, long))
+    screen, _ = talk(folder, "w", "y", "n")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", screen).replace("\r\n", "\n")
+    folded, whole, other = plain.split("[y,n,a,q,?]")[:3]
+    assert re.search(r"\| … \d+ lines that stay \(`w` shows them\)", folded)
+    assert "Name the paragraph" not in folded
+    assert "Name the paragraph" in whole
+    assert "… " not in whole
+    assert "+ Time: {now}" in folded
+    assert "- Clock: {now}" in other
 
 
 def test_diff_and_interactive_exclude_each_other(folder: Path) -> None:
