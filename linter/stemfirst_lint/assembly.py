@@ -267,6 +267,45 @@ class Assembler:
             calls=(filling.use.scope.module.source.place(call),) if call is not None else (),
         )
 
+    def filled_again(self, template: Template, filling: Filling) -> Template | None:
+        """Return a template that a call fills once more, or None where no field is left in it.
+
+        For text that grew before it is filled, and for fields that are filled one after the other.
+        It is told as shared: a rewrite would have to follow each of these steps.
+        """
+        pieces: list[Piece] = []
+        is_open = False
+        for piece in template.pieces:
+            parts = _fields_of(piece, filling) if isinstance(piece, TextPiece) else ()
+            if parts is None:
+                return None
+            if not isinstance(piece, TextPiece):
+                pieces.append(piece)
+                continue
+            for part in parts:
+                place = _inside(piece, part.start, part.end)
+                if isinstance(part, FormatField):
+                    base = part.name
+                    if filling.form is Form.FORMAT:
+                        base = part.name.partition(".")[0].partition("[")[0]
+                        if not base.isidentifier():
+                            return None
+                    value = filling.given.named.get(base)
+                    pieces.append(self._field(part, place, value, filling, is_positional=False))
+                    is_open = True
+                else:
+                    pieces.append(TextPiece(part.text, place))
+        if not is_open:
+            return None
+        call = filling.call
+        return replace(
+            template,
+            form=filling.form,
+            pieces=merged(pieces),
+            calls=(filling.use.scope.module.source.place(call),) if call is not None else (),
+            is_shared=True,
+        )
+
     def _field(
         self,
         part: FormatField,
@@ -308,6 +347,29 @@ class Assembler:
             is_positional=is_positional,
             value_location=source.place(node),
         )
+
+
+def _fields_of(piece: TextPiece, filling: Filling) -> tuple[FormatText | FormatField, ...] | None:
+    """The parts of a text that is filled; None where `format` would refuse it."""
+    if filling.form is Form.FORMAT:
+        return read_format(piece.text)
+    markers = tuple(filling.given.named)
+    return read_markers(piece.text, markers) if markers else ()
+
+
+def _inside(piece: TextPiece, start: int, end: int) -> Location:
+    """The place of a part of a text; the whole text's where its lines are not the source's."""
+    place, text = piece.location, piece.text
+    if place.end_line - place.line != text.count("\n"):
+        return place
+
+    def at(index: int) -> tuple[int, int]:
+        line = text.count("\n", 0, index)
+        behind = index - (text.rfind("\n", 0, index) + 1)
+        return place.line + line, behind + 1 + (place.column - 1 if not line else 0)
+
+    (line, column), (end_line, end_column) = at(start), at(end)
+    return replace(place, line=line, column=column, end_line=end_line, end_column=end_column)
 
 
 def _nothing(node: ast.expr, use: Use, call: Call | None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from stemfirst_lint.jinja import composed
 from stemfirst_lint.origins import Origin, Origins
 from stemfirst_lint.pieces import Literal
 from stemfirst_lint.project import Defined
-from stemfirst_lint.scopes import ScopeKind, Use, last_name
+from stemfirst_lint.scopes import Scope, ScopeKind, Use, last_name
 from stemfirst_lint.source import Source, is_file, is_there, read_bytes
 
 TEXT_SUFFIXES = (".txt", ".md", ".j2", ".jinja", ".jinja2", ".prompt", ".tmpl", ".mustache", ".xml")
@@ -35,6 +35,8 @@ class DataFiles:
         self.origins = origins
         self.project = origins.project
         self._sources: dict[str, Source | None] = {}
+        self.passed: list[dict[str, str]] = []
+        """While a function is looked into: the strings that its call passes, by parameter."""
 
     def read_by(self, origin: Origin, wanted: tuple[str, ...] = TEXT_SUFFIXES) -> Source | None:
         """Return the file of certain suffixes whose contents a call returns, or None."""
@@ -49,12 +51,12 @@ class DataFiles:
         if wanted is not TEXT_SUFFIXES:
             return None
         if callee in ("get_template", "select_template"):
-            return self._named(module, node, ("",))
+            return self._named(module, node, ("",)) or self._loaded(module, node)
         meaning = self.project.meaning(node.func, use)
         if (
             isinstance(meaning, Defined)
             and meaning.scope.kind is ScopeKind.FUNCTION
-            and any(word in callee.lower() for word in _LOADS)
+            and any(word in _told_by(meaning.scope) for word in _LOADS)
         ):
             found = self._named(module, node, ("", *TEXT_SUFFIXES))
             return found or self._named(meaning.scope.module, node, ("", *TEXT_SUFFIXES))
@@ -102,6 +104,19 @@ class DataFiles:
                 return found
         return None
 
+    def _loaded(self, module: ModuleIndex, node: ast.Call) -> Source | None:
+        """The file of a template in a folder that a loader of Jinja was made with."""
+        if not node.args or not isinstance(node.args[0], ast.Constant):
+            return None
+        for loader in self.project.called("FileSystemLoader"):
+            folder = self._parts(loader.node.args[0], loader.use, 0) if loader.node.args else None
+            if folder:
+                parts = [*folder, str(node.args[0].value)]
+                found = self._source(loader.use.scope.module, parts, ("",))
+                if found is not None:
+                    return found
+        return None
+
     def _parts(self, node: ast.expr, use: Use, hops: int) -> list[str] | None:
         """The constant parts of a path; None where something unknown is a part of it."""
         if hops > _MAX_HOPS:
@@ -111,6 +126,16 @@ class DataFiles:
                 return [text]
             case ast.Name(id="__file__"):
                 return []
+            case ast.Name() if self.passed and node.id in self.passed[-1]:
+                return [self.passed[-1][node.id]]
+            case ast.BinOp(op=ast.Add()):
+                return self._glued([node.left, node.right], use, hops)
+            case ast.JoinedStr():
+                values = [
+                    part.value if isinstance(part, ast.FormattedValue) else part
+                    for part in node.values
+                ]
+                return self._glued(values, use, hops)
             case ast.Name():
                 found = self.origins.of(node, use)
                 if len(found) == 1:
@@ -141,6 +166,21 @@ class DataFiles:
                     package = self._parts(node.args[0], use, hops + 1)
                     return package[0].split(".") if package else []
         return None
+
+    def _glued(self, nodes: list[ast.expr], use: Use, hops: int) -> list[str] | None:
+        """The parts of a path that is put together as text; of a folder its slash stands in it."""
+        found: list[str] = []
+        is_open = False
+        for node in nodes:
+            parts = self._parts(node, use, hops + 1)
+            if parts is None:
+                return None
+            if parts and found and is_open and not parts[0].startswith("/"):
+                found[-1] += parts[0]
+                parts = parts[1:]
+            found += parts
+            is_open = bool(found) and not found[-1].endswith("/")
+        return found
 
     def _joined(self, nodes: list[ast.expr], use: Use, hops: int) -> list[str] | None:
         parts: list[str] = []
@@ -187,3 +227,9 @@ class DataFiles:
             if len(text) <= _MAX_CHARACTERS:
                 self._sources[shown] = Source(shown, text)
         return self._sources[shown]
+
+
+def _told_by(function: Scope) -> str:
+    """The words of a method's name and of its class's."""
+    owner = function.owner
+    return f"{owner.name if owner is not None else ''}.{function.name}".lower()

@@ -10,11 +10,12 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stemfirst_lint.arguments import argument_of
 from stemfirst_lint.data_files import DataFiles
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.literals import Run
 from stemfirst_lint.project import Defined, External, Values
-from stemfirst_lint.scopes import Bind, ScopeKind, Use, last_name
+from stemfirst_lint.scopes import Bind, ScopeKind, Use, all_arguments, last_name
 from stemfirst_lint.source import Source
 from stemfirst_lint.value_files import VALUE_SUFFIXES, Keys, values_in
 
@@ -77,6 +78,9 @@ class DataValues:
                 yield from self._follow(node.value, use, _below(key, keys), hops + 1)
             case ast.Subscript(slice=ast.Slice()):
                 return
+            case ast.Subscript(slice=ast.Name(id=name)) if self._passed(name) is not None:
+                passed = _below(self._passed(name), keys)
+                yield from self._follow(node.value, use, passed, hops + 1)
             case ast.Subscript():
                 yield from self._follow(node.value, use, _below(None, keys), hops + 1)
             case ast.Await() | ast.NamedExpr():
@@ -88,6 +92,8 @@ class DataValues:
                 yield from self._bound(node, use, keys, hops)
             case ast.Call(func=ast.Attribute(attr="get", value=base), args=[key, *_]):
                 at = key.value if isinstance(key, ast.Constant) else None
+                if isinstance(key, ast.Name):
+                    at = self._passed(key.id)
                 known = at if isinstance(at, str | int) else None
                 yield from self._follow(base, use, _below(known, keys), hops + 1)
             case ast.Call(
@@ -96,6 +102,10 @@ class DataValues:
                 yield from self._follow(base, use, keys, hops + 1)
             case ast.Call():
                 yield from self._called(node, use, keys, hops)
+
+    def _passed(self, name: str) -> str | None:
+        """The string that the call that is looked into passes for a parameter."""
+        return self.files.passed[-1].get(name) if self.files.passed else None
 
     def _bound(
         self,
@@ -125,8 +135,16 @@ class DataValues:
     def _called(self, node: ast.Call, use: Use, keys: _Asked, hops: int) -> Iterator[FileValue]:
         meaning = self.project.meaning(node.func, use)
         if isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION:
-            for value, value_use in meaning.scope.returns:
-                yield from self._follow(value, value_use, keys, hops + 1)
+            self.files.passed.append(_strings_to(meaning, node))
+            try:
+                found = [
+                    one
+                    for value, value_use in meaning.scope.returns
+                    for one in self._follow(value, value_use, keys, hops + 1)
+                ]
+            finally:
+                self.files.passed.pop()
+            yield from found
             return
         name = last_name(node.func)
         is_loader = name in _LOADERS and (
@@ -157,6 +175,17 @@ class DataValues:
             ):
                 name = next((str(key) for key in reversed(found) if isinstance(key, str)), None)
                 yield FileValue(source, run, name)
+
+
+def _strings_to(function: Defined, node: ast.Call) -> dict[str, str]:
+    """The strings that a call passes to a function, by parameter."""
+    found: dict[str, str] = {}
+    for argument in all_arguments(function.scope.function.args):
+        given = argument_of(function.scope, argument.arg, node, is_bound=function.is_bound)
+        value = given[0] if given is not None else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            found[argument.arg] = value.value
+    return found
 
 
 def _below(key: str | int | None, keys: _Asked) -> _Asked:

@@ -13,7 +13,8 @@ from stemfirst_lint.project import Project
 from stemfirst_lint.reaching import excludes
 from stemfirst_lint.scopes import Bind, Path, Use
 
-_MAX_PARTS = 200
+_MAX_PARTS = 4_000
+"""Of a longer list its head is read: what stands behind it only adds to what a hole forfeits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,18 @@ def _named(project: Project, name: str, use: Use, hops: int) -> list[Grown] | No
                 continue
             added = _added(project, call.node.args[-1], call.use, base.use, method, hops)
             steps.append((call.use.tick, added, method == "insert", call.use.path))
-    taken: list[Path] = []
+    taken: set[Path] = set()
     for _, added, is_first, path in sorted(steps, key=lambda step: step[0]):
         if any(excludes(path, other) for other in taken):
             continue
-        taken.append(path)
-        found = [*added, *found] if is_first else [*found, *added]
+        if path:
+            taken.add(path)
+        if is_first:
+            found = [*added, *found]
+        else:
+            found.extend(added)
         if len(found) > _MAX_PARTS:
-            return None
+            break
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 WORDS = (
     b"prompt", b"Prompt", b"PROMPT", b"instructions", b"Message(", b'["content"]', b"content=f",
     b"You're ", b"Respond ", b"Answer the", b"backstory", b"initiate_chat", b"generate_content",
-    b"chat_template", b"CHAT_TEMPLATE", b"CrewBase", b"stemfirst",
+    b"chat_template", b"CHAT_TEMPLATE", b"CrewBase", b"stemfirst", b"google.adk",
 )  # fmt: skip
 """What alone can be a sign."""
 

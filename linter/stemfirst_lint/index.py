@@ -32,7 +32,7 @@ from stemfirst_lint.scopes import (
     last_name,
 )
 from stemfirst_lint.source import Source
-from stemfirst_lint.syntax import is_content, is_main_guard, is_message
+from stemfirst_lint.syntax import is_body, is_content, is_main_guard, is_message
 
 _MUTATORS = frozenset({"append", "extend", "insert", "add", "update", "setdefault", "shuffle"})
 """Methods that put something into a container, and the function that reorders one."""
@@ -57,6 +57,7 @@ class ModuleIndex:
     Attributes:
         calls: by the last name of the callee.
         role_dicts: dicts with the keys `role` and `content`.
+        text_dicts: other dicts with a key that a request's text has: `prompt`, `inputs`, `system`.
         texts: long strings that begin a text of their own: nothing adds them to another.
         content_edits: `x["content"] = value` and `x.content = value`, with their value.
         loads, attribute_loads: how often each bare name, and each attribute name, is read.
@@ -64,7 +65,7 @@ class ModuleIndex:
 
     __slots__ = (
         "attribute_loads", "calls", "classes", "content_edits", "format_calls", "functions",
-        "imports", "loads", "path", "role_dicts", "scope", "source", "texts", "tree",
+        "imports", "loads", "path", "role_dicts", "scope", "source", "text_dicts", "texts", "tree",
     )  # fmt: skip
 
     def __init__(self, path: str, source: Source, tree: ast.Module) -> None:
@@ -75,6 +76,7 @@ class ModuleIndex:
         self.format_calls: list[CallUse] = []
         self.content_edits: list[tuple[ast.expr, ast.expr, Use]] = []
         self.role_dicts: list[tuple[ast.Dict, Use]] = []
+        self.text_dicts: list[tuple[ast.Dict, Use]] = []
         self.texts: list[tuple[ast.expr, Use]] = []
         self.functions: list[Scope] = []
         self.classes: list[Scope] = []
@@ -361,6 +363,8 @@ class _Builder:
                 elif isinstance(node, ast.Dict):
                     if is_message(node):
                         index.role_dicts.append((node, self.use()))
+                    elif is_body(node):
+                        index.text_dicts.append((node, self.use()))
                 elif kind is ast.JoinedStr:
                     self.texts.joined(node, self.use())  # type: ignore[arg-type]
                 elif kind is ast.BinOp:

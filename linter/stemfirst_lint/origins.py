@@ -74,6 +74,8 @@ class Origins:
                 meaning = self.project.meaning(node, use)
                 if isinstance(meaning, Values):
                     yield from self._bound(meaning.bindings, node.attr, hops + 1)
+                elif meaning is None and node.attr == "value":
+                    yield from self._follow(node.value, use, name, hops + 1)  # an enum's member
                 elif meaning is None:
                     yield from self._inherited(node, use, hops + 1)
             case ast.Subscript():
@@ -119,11 +121,31 @@ class Origins:
     def items(self, base: ast.expr, key: ast.expr, use: Use, hops: int = 0) -> Iterator[Origin]:
         """Yield what `base[key]` may be: the item of that key, or any where it is not known."""
         wanted = _key(key)
+        is_found = False
         for name, binding in self._dicts(base, use):
             for item_key, value, item_use in self._entries(name, binding):
+                is_found = True
                 given = _key(item_key)
                 if wanted is None or given is None or wanted == given:
                     yield from self._follow(value, item_use, name, hops + 1)
+        if not is_found and not isinstance(base, ast.Call):
+            yield from self._nested(base, wanted, use, hops + 1)
+
+    def _nested(
+        self, base: ast.expr, wanted: object | None, use: Use, hops: int
+    ) -> Iterator[Origin]:
+        """Yield the items of a dict in a dict, or of one that was passed on."""
+        for origin in self._follow(base, use, last_name(base), hops):
+            pairs: list[tuple[ast.expr | None, ast.expr]] = []
+            if isinstance(origin.node, ast.Dict):
+                pairs = list(zip(origin.node.keys, origin.node.values, strict=True))
+            elif isinstance(origin.node, ast.List | ast.Tuple):
+                pairs = [(ast.Constant(at), item) for at, item in enumerate(origin.node.elts)]
+            for item_key, value in pairs:
+                given = _key(item_key) if item_key is not None else None
+                if item_key is not None and (wanted is None or given is None or wanted == given):
+                    said = given if isinstance(given, str) else origin.name
+                    yield from self._follow(value, origin.use, said, hops + 1)
 
     def _dicts(self, base: ast.expr, use: Use) -> Iterator[tuple[str, Binding]]:
         meaning = self.project.meaning(base, use)
@@ -158,6 +180,9 @@ class Origins:
                 yield from self._follow(function.value, use, name, hops + 1)
                 return
             if function.attr == "get" and node.args:
+                if isinstance(self.project.meaning(function, use), Defined):
+                    yield Origin(node, use, name)
+                    return
                 yield from self.items(function.value, node.args[0], use, hops + 1)
                 if len(node.args) > 1:
                     yield from self._follow(node.args[1], use, name, hops + 1)

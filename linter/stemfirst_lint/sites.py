@@ -15,10 +15,12 @@ from dataclasses import replace
 from stemfirst.tiers import Tier
 
 from stemfirst_lint import naming
+from stemfirst_lint.bodies import Bodies
 from stemfirst_lint.constants import Constants, NotConstant
 from stemfirst_lint.constructors import constructed
 from stemfirst_lint.destinations import Destinations
 from stemfirst_lint.dormant import Dormant
+from stemfirst_lint.far_markers import FarMarkers
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.frameworks import Frameworks, following_of
 from stemfirst_lint.hole_names import told_together
@@ -40,6 +42,7 @@ from stemfirst_lint.syntax import called
 from stemfirst_lint.template_classes import TemplateClasses
 from stemfirst_lint.templates import Reader
 from stemfirst_lint.unfilled import unfilled_sites
+from stemfirst_lint.unimported import Unimported
 from stemfirst_lint.unnamed import unnamed_sites
 from stemfirst_lint.unreached import Unreached
 from stemfirst_lint.wording import NOT_A_PROMPT, is_named, is_worded, lead, stable_texts
@@ -92,6 +95,8 @@ class Finder:
         self.readers = Readers(flow.project)
         self.template_classes = TemplateClasses(self.reader)
         self.frameworks = Frameworks(self.reader)
+        self.bodies = Bodies(self.reader)
+        self.far_markers = FarMarkers(self.project, self.reader.assembler)
         self._sites: list[Site] = []
         self._seen_messages: set[int] = set()
 
@@ -103,14 +108,15 @@ class Finder:
             self._module(module)
         seen = frozenset(site.template.location for site in self._sites)
         for module in listed:
-            self._sites.extend(unfilled_sites(self.reader, module, seen))
+            self._sites.extend(unfilled_sites(self.reader, module, seen, self.far_markers))
         self._sites.extend(unnamed_sites(self.reader, listed, tuple(self._sites)))
         grouped: dict[object, list[Site]] = {}
         for site in self._sites:
             grouped.setdefault(site.template.location, []).append(site)
         found = [self._one(group) for group in grouped.values()]
         if not self.has_constants:
-            unreached = Unreached(self.project)
+            unreached, unimported = Unreached(self.project), Unimported(self.project)
+            found = [site for site in found if not unimported.holds(site)]
             found = [site for site in found if not unreached.holds(site)]
             found = [site for site in found if not unreached.is_never_filled(site)]
             destinations = Destinations(self.flow)
@@ -146,6 +152,7 @@ class Finder:
         for site in (
             *self.template_classes.sites(module),
             *self.frameworks.sites(module),
+            *self.bodies.sites(module),
             *constructed(self.reader, module),
         ):
             self._add(site)
@@ -386,6 +393,9 @@ class Finder:
     # Together
 
     def _add(self, site: Site) -> None:
+        if not self.has_constants:
+            filled = self.far_markers.filled(site.template)
+            site = replace(site, template=filled) if filled is not None else site
         if self.has_constants or site.template.form is not Form.CONSTANT:
             self._sites.append(site)
 

@@ -104,3 +104,20 @@ def is_main_guard(test: ast.expr) -> bool:
         and isinstance(test.left, ast.Name)
         and test.left.id == "__name__"
     )
+
+
+_BODY_KEYS = frozenset(
+    {"prompt", "inputs", "input", "system", "system_prompt", "user_prompt", "instructions"}
+)
+
+
+def is_body(node: ast.Dict) -> bool:
+    """Return True for a dict that may carry a prompt to a model by one of its keys."""
+    return any(
+        isinstance(key, ast.Constant) and key.value in _BODY_KEYS and not _is_plain(value)
+        for key, value in zip(node.keys, node.values, strict=True)
+    )
+
+
+def _is_plain(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant | ast.Dict | ast.Attribute)

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
+from stemfirst_lint.aliases import alias_of, given_by_partial, is_property, lambda_of, method_of
 from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.assembly import Assembler, Filling
 from stemfirst_lint.constants import constant_text
@@ -24,12 +25,13 @@ from stemfirst_lint.origins import SAME_TEXT_CALLS, SAME_TEXT_METHODS, Origin, O
 from stemfirst_lint.parts import unpacked
 from stemfirst_lint.pieces import Literal, merged
 from stemfirst_lint.project import Defined, External, Values
-from stemfirst_lint.scopes import Bind, Binding, ScopeKind, Use, last_name
+from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use, last_name
 
 _MAX_HOPS = 10
 _MAX_STEPS = 1_000
 _MAX_VARIANTS = 6
 _MAX_CALLERS = 100
+_MAX_REFILLS = 3
 _DOLLAR_METHODS = frozenset({"substitute", "safe_substitute"})
 
 
@@ -44,6 +46,7 @@ class Reader:
         self.files = DataFiles(self.origins)
         self.values = DataValues(self.files)
         self._steps = 0
+        self._refills = 0
         inner = InnerTexts(self)
         self.assembler.inner_texts, self.assembler.tail_texts = inner.of, inner.tail
 
@@ -98,6 +101,8 @@ class Reader:
                 meaning = self.project.meaning(node, use)
                 if isinstance(meaning, Values):
                     return self._bound(node.attr, meaning.bindings, None, hops)
+                if isinstance(meaning, Defined) and is_property(meaning.scope):
+                    return self._returned(meaning.scope, None, hops)
             case ast.Subscript():
                 return self._found(node, use, name, hops)
             case ast.Call():
@@ -183,11 +188,43 @@ class Reader:
             return self._found(node, use, name, hops)
         if isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION:
             inner = Call.inside(call, node, meaning.scope, use, is_bound=meaning.is_bound)
-            found: list[Template] = []
-            for value, value_use in meaning.scope.returns:
-                found.extend(self.templates(value, value_use, inner, meaning.scope.name, hops + 1))
-            return found[:_MAX_VARIANTS]
+            return self._returned(meaning.scope, inner, hops)
+        alias = alias_of(node, meaning)
+        if alias is not None and isinstance(alias[0], ast.Lambda):
+            function_scope = lambda_of(*alias)
+            if function_scope is not None:
+                inner = Call.inside(call, node, function_scope, use, is_bound=False)
+                return self._returned(function_scope, inner, hops)
+        elif alias is not None:
+            return self._built_by(node, use, call, name, hops, *alias)
         return self._found(node, use, name, hops)
+
+    def _returned(self, function: Scope, call: Call | None, hops: int) -> list[Template]:
+        """The templates that a function may return."""
+        found: list[Template] = []
+        name = function.name if function.name.isidentifier() else None
+        for value, value_use in function.returns:
+            found.extend(self.templates(value, value_use, call, name, hops + 1))
+        return found[:_MAX_VARIANTS]
+
+    def _built_by(
+        self,
+        node: ast.Call,
+        use: Use,
+        call: Call | None,
+        name: str | None,
+        hops: int,
+        made: ast.expr,
+        made_use: Use,
+    ) -> list[Template]:
+        """The templates that a name for a text's own method fills: `ask = TEXT.format`."""
+        method = method_of(made)
+        if method is None:
+            return []
+        given = given_in(node, use, self.origins)
+        for keyword, value in given_by_partial(made, made_use, self.origins).items():
+            given.named.setdefault(keyword, value)
+        return self._filled(method.value, made_use, Filling(Form.FORMAT, given, node, use, call))
 
     def _built(
         self,
@@ -211,7 +248,11 @@ class Reader:
                 found: list[Template] = []
                 for origin in self.origins.of(function.value, use):
                     made = origin.node
-                    if isinstance(made, ast.Call) and made.args and _is_dollar(made.func):
+                    if (
+                        isinstance(made, ast.Call)
+                        and made.args
+                        and self._is_dollar(made.func, origin.use)
+                    ):
                         found.extend(self._filled(made.args[0], origin.use, filling))
                 return found
             case "render" | "render_async":
@@ -248,6 +289,16 @@ class Reader:
                 found += self._filled(made.args[0], origin.use, filling)
         return found[:_MAX_VARIANTS]
 
+    def _is_dollar(self, function: ast.expr, use: Use) -> bool:
+        """True for `string.Template` and the project's classes that inherit from it."""
+        if last_name(function) == "Template":
+            return True
+        meaning = self.project.meaning(function, use)
+        if not isinstance(meaning, Defined) or meaning.scope.kind is not ScopeKind.CLASS:
+            return False
+        bases = getattr(meaning.scope.node, "bases", ())
+        return any(last_name(base) == "Template" for base in bases)
+
     def _real_name(self, function: ast.expr, use: Use) -> str | None:
         """The last name of what is called, under which its library knows it."""
         meaning = self.project.meaning(function, use)
@@ -257,6 +308,8 @@ class Reader:
 
     def _filled(self, receiver: ast.expr, use: Use, filling: Filling) -> list[Template]:
         found: list[Template] = []
+        if self._grows(receiver, use):
+            return self._filled_again(receiver, use, filling)
         for literal in self._literals(receiver, use):
             if filling.form is Form.JINJA:
                 literal = self.files.with_files(literal)
@@ -273,7 +326,31 @@ class Reader:
                 elif isinstance(origin.node, ast.BinOp):
                     template = self._filled_sum(origin, filling)
                 found += [template] if template is not None else []
-        return found[:_MAX_VARIANTS]
+        return found[:_MAX_VARIANTS] or self._filled_again(receiver, use, filling)
+
+    def _grows(self, node: ast.expr, use: Use) -> bool:
+        """True for a name to whose text `+=` adds more."""
+        return isinstance(node, ast.Name) and any(
+            binding.how is Bind.AUGMENT for binding in self.project.reaching(node.id, use) or ()
+        )
+
+    def _filled_again(self, node: ast.expr, use: Use, filling: Filling) -> list[Template]:
+        """The templates of a text that was put together, or filled, before a call fills it."""
+        is_put_together = isinstance(node, ast.Name | ast.Call | ast.BinOp)
+        if (
+            filling.form not in (Form.FORMAT, Form.REPLACE)
+            or filling.call is None
+            or not is_put_together
+            or self._refills >= _MAX_REFILLS
+        ):
+            return []
+        self._refills += 1
+        try:
+            found = self.templates(node, use, filling.outer, hops=2)
+        finally:
+            self._refills -= 1
+        again = [self.assembler.filled_again(template, filling) for template in found]
+        return [template for template in again if template is not None][:_MAX_VARIANTS]
 
     def _filled_sum(self, origin: Origin, filling: Filling) -> Template | None:
         """The template of a sum whose fields are filled as a whole: `(A + "{x}").format(x=x)`."""
@@ -326,9 +403,9 @@ class Reader:
         if markers:
             given = Given(named=markers)
             found = self._filled(receiver, use, Filling(Form.REPLACE, given, node, use, call))
-        if found or any(not isinstance(value, ast.Constant) for value in values.values()):
+        if found or self._refills >= _MAX_REFILLS:
             return found
-        return self.templates(receiver, use, call, name, hops + 1)  # constants for constants
+        return self.templates(receiver, use, call, name, hops + 1)  # nothing that we know of
 
     # Sums and lists
 
@@ -421,10 +498,6 @@ def summands(node: ast.expr) -> Iterator[ast.expr]:
             pending.extend((current.right, current.left))
         else:
             yield current
-
-
-def _is_dollar(node: ast.expr) -> bool:
-    return last_name(node) == "Template"
 
 
 def _holds_text(node: ast.expr) -> bool:

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterator
 
 from stemfirst_lint import naming
+from stemfirst_lint.far_markers import FarMarkers
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.literals import FormatField, read_format
 from stemfirst_lint.model import Form, Location, Sink, Site
@@ -20,11 +21,12 @@ from stemfirst_lint.wording import is_worded
 
 _LEAST_CHARACTERS = 300
 _JINJA = pattern(r"\{\{-?\s*[A-Za-z_][\w.]*\s*(\|[^{}]*)?-?\}\}|\{%")
+_DOLLAR = pattern(r"\$\{[a-z_]\w*\}")
 _FIELD_NAME = pattern(r"[A-Za-z_]\w*([.\[].*)?$")
 
 
 def unfilled_sites(
-    reader: Reader, module: ModuleIndex, seen: frozenset[Location]
+    reader: Reader, module: ModuleIndex, seen: frozenset[Location], far_markers: FarMarkers
 ) -> Iterator[Site]:
     """Yield a site for each constant of a module that is named like a prompt and has fields.
 
@@ -32,6 +34,7 @@ def unfilled_sites(
         reader: reads templates.
         module: where to look.
         seen: places of texts whose use is known; they are left out.
+        far_markers: fills the markers that code replaces somewhere else.
     """
     for value, use in _constants(module):
         node = _text_of(value)
@@ -40,10 +43,12 @@ def unfilled_sites(
             continue
         if use.scope.module.source.place(node) in seen:
             continue
+        found = [far_markers.filled(constant) for constant in reader.templates(node, use)]
+        templates = [template for template in found if template is not None]
         form = _form_of(text)
-        if form is None:
-            continue
-        for template in reader.unfilled(node, use, form=form):
+        if form is not None and not templates:
+            templates = reader.unfilled(node, use, form=form)
+        for template in templates:
             if template.location not in seen and is_worded(template):
                 yield Site(template, Sink.NAME, template.location)
 
@@ -61,16 +66,28 @@ def _constants(module: ModuleIndex) -> Iterator[tuple[ast.expr, Use]]:
                 if binding.how is not Bind.ASSIGN or binding.value is None:
                     continue
                 if isinstance(binding.value, ast.Dict):
-                    is_prompt = is_named(name)
-                    for key, item in zip(binding.value.keys, binding.value.values, strict=True):
-                        if is_prompt or _is_prompt_key(key):
-                            yield item, binding.use
+                    for item in _items(binding.value, is_prompt=is_named(name)):
+                        yield item, binding.use
                 elif is_owner or is_named(name):
+                    yield binding.value, binding.use
+        for name, bindings in scope.attributes.items():
+            for binding in bindings:
+                if binding.how is Bind.ASSIGN and binding.value is not None and is_named(name):
                     yield binding.value, binding.use
         for name, items in scope.items.items():
             for key, item_binding in items:
                 if item_binding.value is not None and (is_named(name) or _is_prompt_key(key)):
                     yield item_binding.value, item_binding.use
+
+
+def _items(node: ast.Dict, *, is_prompt: bool) -> Iterator[ast.expr]:
+    """Yield the prompts of a dict, and of the dicts in it."""
+    for key, item in zip(node.keys, node.values, strict=True):
+        is_named = is_prompt or _is_prompt_key(key)
+        if isinstance(item, ast.Dict):
+            yield from _items(item, is_prompt=is_named)
+        elif is_named:
+            yield item
 
 
 def _is_prompt_key(key: ast.expr | None) -> bool:
@@ -107,7 +124,9 @@ def _form_of(text: str) -> Form | None:
     if _JINJA.search(text):
         # `{{x}}` is a literal brace in a format string that has other fields.
         return None if _is_format(text) else Form.JINJA
-    return Form.FORMAT if _is_format(text) else None
+    if _is_format(text):
+        return Form.FORMAT
+    return Form.DOLLAR if _DOLLAR.search(text) else None
 
 
 def _is_format(text: str) -> bool:
