@@ -73,6 +73,23 @@ def test_a_token_with_no_weight_is_never_drawn(
             assert sum(x > logits[token] for x in logits) < top_k
 
 
+@pytest.mark.parametrize("params", [{"top_p": 0.95}, {"top_k": 500}, {"top_k": 500, "top_p": 0.9}])
+def test_rounding_moves_a_draw_no_further_than_to_a_neighbour(params: dict[str, Any]) -> None:
+    # Two logits so close that rounding may change their order, in the middle of many others.
+    logits = torch.randn(2000, generator=torch.Generator().manual_seed(3))
+    logits[1500] = logits[30] + 1e-6
+    swapped = logits.clone()
+    swapped[[30, 1500]] = logits[[1500, 30]]
+    for seed in range(300):
+        drawn = [
+            Sampler(SamplingParams(seed=seed, **params))
+            .choose(values, prompt=NO_PROMPT, output=[])
+            .token_id
+            for values in (logits, swapped)
+        ]
+        assert drawn[0] == drawn[1]
+
+
 def test_penalties_move_what_was_said() -> None:
     sampler = Sampler(
         SamplingParams(

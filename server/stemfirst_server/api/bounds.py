@@ -30,11 +30,13 @@ class Bounds:
         context_tokens: of a prompt and its answer together.
         vocab_size: token ids are below it.
         most_output_tokens: of an answer; None: up to the end of the context.
+        is_pool_short: the model has a longer context, and the KV memory does not.
     """
 
     context_tokens: int
     vocab_size: int
     most_output_tokens: int | None = None
+    is_pool_short: bool = False
 
     def check_tokens(self, token_ids: Sequence[int], parameter: str) -> None:
         """Refuse tokens that the model does not have.
@@ -70,14 +72,14 @@ class Bounds:
             ContextLengthError: the prompt alone, or with its output, exceeds the context.
             InvalidRequestError: there are no tokens at all.
         """
-        limit = self.context_tokens
         if prompt_tokens == 0:
             raise InvalidRequestError("the prompt is empty: send some text", parameter=parameter)
-        if prompt_tokens + (max_tokens or 0) > limit or prompt_tokens >= limit:
+        least_output = 1 if max_tokens is None else max_tokens
+        if prompt_tokens + least_output > self.context_tokens:
             asked = f" and {max_tokens} for the answer" if max_tokens else ""
             raise ContextLengthError(
-                f"This model's maximum context length is {limit} tokens, but {prompt_tokens} "
-                f"tokens in the prompt{asked} were asked for: shorten the prompt or max_tokens",
+                f"{self._limit()}, but {prompt_tokens} tokens in the prompt{asked} were asked for: "
+                "shorten the prompt or max_tokens",
                 parameter=parameter,
             )
 
@@ -87,15 +89,19 @@ class Bounds:
         Raises:
             ContextLengthError: it is beyond what tokens of many characters each would hold.
         """
-        limit = self.context_tokens
-        most = max(LEAST_MOST_CHARACTERS, limit * CHARACTERS_PER_TOKEN)
+        most = max(LEAST_MOST_CHARACTERS, self.context_tokens * CHARACTERS_PER_TOKEN)
         if characters > most:
             raise ContextLengthError(
-                f"This model's maximum context length is {limit} tokens, and {characters} "
-                f"characters or tokens are more than the {most} that are read for it: "
-                "shorten the prompt",
+                f"{self._limit()}, and {characters} characters or tokens are more than the {most} "
+                "that are read for it: shorten the prompt",
                 parameter=parameter,
             )
+
+    def _limit(self) -> str:
+        said = f"This model's maximum context length is {self.context_tokens} tokens"
+        if self.is_pool_short:
+            said += " here (the server's KV memory holds no more; --pool-tokens sets it)"
+        return said
 
     def fitted(
         self, sampling: SamplingParams, prompt_tokens: int, parameter: str

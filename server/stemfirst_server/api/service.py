@@ -142,7 +142,10 @@ class Service:
         self.config = config
         self.served = served
         self.bounds = Bounds(
-            served.context_tokens, engine.info.vocab_size, served.most_output_tokens
+            served.context_tokens,
+            engine.info.vocab_size,
+            served.most_output_tokens,
+            engine.info.is_pool_short,
         )
         self.cost_model = cost_model
         self._shadows = ShadowRuns(engine, cost_model)

@@ -67,8 +67,13 @@ def assemble(loaded: LoadedModel, config: EngineConfig) -> Assembly:
     info = replace(loaded.info, kv_bytes_per_token=token_bytes)
     pages = pool_pages(info, config)
     pool = _pool(loaded, config, pages, token_bytes)
-    held_tokens = pages * config.page
-    info = replace(info, context_tokens=min(info.context_tokens, held_tokens))
+    info = _fitting(info, pages * config.page)
+    if info.is_pool_short:
+        _log.warning(
+            "requests have at most %d tokens, of the model's %d: the KV memory holds no more; "
+            "--pool-tokens sets it",
+            *(info.context_tokens, loaded.info.context_tokens),
+        )
     runner = _runner(loaded, pool, config, info)
     return Assembly(info, pages, runner, pool, dict(loaded.shapes))
 
@@ -84,7 +89,7 @@ def with_other_weights(made: Assembly, loaded: LoadedModel, config: EngineConfig
         check_kv_dtype(loaded.model, loaded.shapes, config.kv_dtype)
     token_bytes = kv_bytes_per_token(loaded.shapes, config.kv_dtype, model_dtype=loaded.model.dtype)
     info = replace(loaded.info, kv_bytes_per_token=token_bytes)
-    info = replace(info, context_tokens=min(info.context_tokens, made.info.context_tokens))
+    info = _fitting(info, made.pages * config.page)
     if loaded.shapes != made.shapes or replace(info, end_token_ids=()) != replace(
         made.info, end_token_ids=()
     ):
@@ -93,6 +98,13 @@ def with_other_weights(made: Assembly, loaded: LoadedModel, config: EngineConfig
             f"{info.parameters} parameters): start the server again to serve it"
         )
     return replace(made, info=info, runner=_runner(loaded, made.pool, config, info))
+
+
+def _fitting(info: ModelInfo, held_tokens: int) -> ModelInfo:
+    """Return what is known of a model, with its context cut to what the pool holds."""
+    is_pool_short = held_tokens < info.context_tokens
+    context_tokens = min(info.context_tokens, held_tokens)
+    return replace(info, context_tokens=context_tokens, is_pool_short=is_pool_short)
 
 
 def _runner(loaded: LoadedModel, pool: KVPool, config: EngineConfig, info: ModelInfo) -> Runner:

@@ -315,6 +315,7 @@ class ModelInfo:
         device: such as `cpu` or `cuda:0`.
         kv_bytes_per_token: of all layers together.
         parameters: their number.
+        is_pool_short: the model's own context is longer, and the KV memory holds no more.
     """
 
     name: str
@@ -326,6 +327,7 @@ class ModelInfo:
     device: str
     kv_bytes_per_token: int
     parameters: int
+    is_pool_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)

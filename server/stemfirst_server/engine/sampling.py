@@ -117,7 +117,11 @@ class Sampler:
         return moved
 
     def _draw(self, logits: torch.Tensor) -> int:
-        """Return a token drawn by inverting the cumulative distribution at one uniform number."""
+        """Return a token drawn by inverting the cumulative distribution at one uniform number.
+
+        Candidates stand in the order of their ids, not of their logits: two that are nearly as
+        likely would change places by rounding, and another one would be drawn.
+        """
         params = self.params
         scaled = logits / params.temperature
         candidates: torch.Tensor | None = None
@@ -132,6 +136,10 @@ class Sampler:
             weights = weights.masked_fill(before >= params.top_p, 0.0)
         if params.min_p > 0.0:
             weights = weights.masked_fill(weights < params.min_p * weights.max(), 0.0)
+        if candidates is not None:
+            kept = int(weights.count_nonzero())  # the likeliest stand in front
+            candidates, order = candidates[:kept].sort()
+            weights = weights[:kept][order]
         cumulative = weights.cumsum(-1)
         total = float(cumulative[-1])
         target = self._random.random() * total
