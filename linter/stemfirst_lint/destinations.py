@@ -21,6 +21,7 @@ from stemfirst_lint.project import Defined
 from stemfirst_lint.reads import Reads
 from stemfirst_lint.scopes import Scope, ScopeKind, all_arguments, last_name
 from stemfirst_lint.turns import Calls, Turns
+from stemfirst_lint.wording import is_behind_turns
 
 if TYPE_CHECKING:
     from stemfirst_lint.flow import Flow
@@ -60,12 +61,16 @@ class Destinations:
 
     def is_behind(self, site: Site) -> bool:
         """Return True if every way of a text that could be followed leads behind what varies."""
-        if site.follows_history or site.role == "system" or site.index is not None:
-            return False
         holes = site.template.holes
-        if not any((hole.verdict.tier or Tier.STATIC) > Tier.STATIC for hole in holes):
+        varies = any((hole.verdict.tier or Tier.STATIC) > Tier.STATIC for hole in holes)
+        if site.follows_history or site.role == "system" or not varies:
             return False
-        place = site.template.location
+        if site.index is None and is_behind_turns(site.template):
+            return True
+        place, message = site.template.location, site.location
+        is_in_it = place.path == message.path and message.line <= place.line <= message.end_line
+        if site.index is not None and is_in_it:
+            return False
         module = self.project.modules.get(os.path.abspath(place.path))
         node = self.reads.uses(module).at(place) if module is not None else None
         if module is None or node is None:
@@ -189,7 +194,9 @@ class _Walk:
         message = message_of(call, use)
         if message is not None and message.content is node:
             self._message(call, message.role, module, calls)
-        elif callee in MESSAGE_CLASSES or (keyword == "content" and _names_role(call)):
+        elif callee in MESSAGE_CLASSES or (
+            keyword == "content" and any(other.arg == "role" for other in call.keywords)
+        ):
             self._message(call, None, module, calls)
         elif (
             self.turns.are_given(call, use)
@@ -390,7 +397,3 @@ def _parameter(function: Scope, call: ast.Call, node: ast.AST) -> str | None:
 def _is_static(function: Scope) -> bool:
     decorators = getattr(function.node, "decorator_list", ())
     return any(last_name(decorator) == "staticmethod" for decorator in decorators)
-
-
-def _names_role(call: ast.Call) -> bool:
-    return any(keyword.arg == "role" for keyword in call.keywords)

@@ -17,7 +17,7 @@ from stemfirst.tiers import Tier
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.files import SKIPPED_FOLDERS, is_test
 from stemfirst_lint.project import Defined
-from stemfirst_lint.scopes import Bind, Scope, ScopeKind
+from stemfirst_lint.scopes import Bind, Scope, ScopeKind, last_name
 from stemfirst_lint.source import is_file, read_bytes
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stemfirst_lint.model import Location, Site
     from stemfirst_lint.project import Project
     from stemfirst_lint.reads import Reads
+    from stemfirst_lint.uses import Uses
 
 _MAX_DEPTH = 4
 _MAX_READS = 12
@@ -54,7 +55,7 @@ class Dormant:
                             self._imported.update(names)
                             if is_package:
                                 self._handed_on.update(names)
-        self._known: dict[str, bool] = {}
+        self._known: dict[Scope, bool] = {}
         self._spelled: set[bytes] | None = None
 
     def holds(self, site: Site) -> bool:
@@ -105,7 +106,9 @@ class Dormant:
                     continue
                 uses = self.reads.uses(module)
                 for read in (*uses.names.get(spelled, ()), *uses.attributes.get(spelled, ())):
-                    if inside is not None and _is_inside(read, module, inside):
+                    if inside is not None and (
+                        _is_inside(read, module, inside) or self._is_of_another(read, uses, inside)
+                    ):
                         continue
                     found += 1
                     if found > _MAX_READS or not self._is_idle_at(read, module, depth):
@@ -153,7 +156,7 @@ class Dormant:
             or name.startswith("__")
             or name == "main"
             or not _is_plain(function)
-            or (owner is not None and isinstance(owner.node, ast.ClassDef) and owner.node.bases)
+            or (owner is not None and not self._is_its_own(name, owner))
             or (owner is None and function.parent is not function.module.scope)
             or name in self._imported
             or not self._is_only_imported(function.module)
@@ -161,12 +164,44 @@ class Dormant:
             return False
         if owner is not None and ("Mixin" in owner.name or "Base" in owner.name):
             return False
-        if name not in self._known:
-            self._known[name] = False  # two that call each other count as called
-            self._known[name] = self._is_idle_name(
+        if function not in self._known:
+            self._known[function] = False  # two that call each other count as called
+            self._known[function] = self._is_idle_name(
                 name, depth, function
             ) and not self._is_spelled_elsewhere(name)
-        return self._known[name]
+        return self._known[function]
+
+    def _is_its_own(self, name: str, owner: Scope) -> bool:
+        """True for a method that no base of its class has, so far as all of them are known."""
+        if not isinstance(owner.node, ast.ClassDef) or owner.node.keywords:
+            return False
+        for klass in self.project.lineage(owner):
+            if klass is not owner and name in klass.bindings:
+                return False
+            for base in klass.node.bases if isinstance(klass.node, ast.ClassDef) else ():
+                use = self.reads.uses(klass.module).use(klass.node)
+                is_known = isinstance(self.project.meaning(base, use), Defined)
+                if not is_known and last_name(base) not in ("ABC", "object"):
+                    return False
+        return True
+
+    def _is_of_another(self, read: ast.expr, uses: Uses, method: Scope) -> bool:
+        """True for `self.name` in a class that is no kin of the one whose method is asked for."""
+        if not (
+            isinstance(read, ast.Attribute)
+            and isinstance(read.value, ast.Name)
+            and read.value.id == "self"
+            and method.owner is not None
+        ):
+            return False
+        scope = uses.scope(read)
+        while scope.owner is None and scope.parent is not None:
+            scope = scope.parent
+        other = scope.owner
+        return other is not None and not (
+            other in self.project.lineage(method.owner)
+            or method.owner in self.project.lineage(other)
+        )
 
     def _is_quoted(self, name: str) -> bool:
         double, single, dotted = f'"{name}"', f"'{name}'", f":{name}"

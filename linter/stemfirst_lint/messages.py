@@ -266,6 +266,8 @@ def _named(project: Project, name: str, use: Use, hops: int) -> list[Item]:
     if base is None or base.value is None:
         return [unread]
     found = items_of(project, base.value, base.use, hops + 1)
+    if any(binding.how is Bind.UNPACK for binding in bindings):
+        found.append(unread)  # what a round of a loop got back is sent by the next
     is_local = base.use.scope is use.scope
     if not is_local:
         return found

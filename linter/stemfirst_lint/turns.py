@@ -36,7 +36,9 @@ _ADDS = pattern(
 _WITH_TURNS = frozenset(
     {"use_history", "with_history", "keep_history", "include_history", "use_memory"}
 )
-_TURNS = frozenset({"history", "chat_history", "message_history", "messages"})
+_TURNS = pattern(
+    r"^(messages|((chat|message|msg|conversation|dialog(ue)?)_)?history|history_messages)$"
+)
 _ADDS_PART = pattern(r"^_?(add|append|with|include|insert)_\w+$")
 _ADDS_TURNS = pattern(
     r"^_?(add|append|with|include|insert)_\w*(history|conversation|dialog(ue)?|transcript|chat_log)"
@@ -66,7 +68,8 @@ class Turns:
                 if keyword.arg in _WITH_TURNS:
                     return isinstance(keyword.value, ast.Constant) and keyword.value.value is True
         return any(
-            keyword.arg in _TURNS
+            keyword.arg is not None
+            and _TURNS.match(keyword.arg)
             and not isinstance(keyword.value, ast.Constant)
             and any(
                 isinstance(item, History) and item.is_conversation

@@ -63,6 +63,15 @@ _CHINESE_CUES = tuple(
                  "注意|必须|不要|不得", "例如|示例|例子", "格式|JSON|json")
 )  # fmt: skip
 
+_ABOVE = pattern(
+    r"\b((history|conversation|dialog(ue)?|discussion|interaction|transcript|messages|exchange)s? "
+    r"(shown |given |provided )?above|"
+    r"(above|preceding) (conversation|dialog(ue)?|discussion|interaction|messages|"
+    r"(chat |message |conversation )?history))\b",
+    re.IGNORECASE,
+)
+"""How a text speaks of the turns that stand before it."""
+
 NOT_A_PROMPT = pattern(
     r"^\s*(<!DOCTYPE|<html|<\?xml|(?-i:SELECT|select)\s|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|"
     r"CREATE\s+(TABLE|INDEX|OR)|ALTER\s+TABLE|DROP\s|WITH\s+\w+\s+AS\s*\(|#!/|"
@@ -125,6 +134,17 @@ def is_worded(template: Template) -> bool:
         return True
     is_called = is_named(template) and width >= _LEAST_WIDTH
     return sum(cue.search(whole) is not None for cue in _CUES) >= _ENOUGH_CUES - is_called
+
+
+def is_behind_turns(template: Template) -> bool:
+    """Return True if a text speaks of the conversation above it, and holds none itself."""
+    for piece in template.pieces:
+        if isinstance(piece, Text):
+            if _ABOVE.search(piece.text):
+                return True
+        elif piece.constant_text is None:
+            return False
+    return False
 
 
 def may_be_plain(text: str) -> bool:

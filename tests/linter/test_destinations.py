@@ -40,6 +40,15 @@ BEHIND = {
         "def ask(llm, observation):\n"
         f"    return llm.go({FILLED}, params=Params(use_history=True))\n"
     ),
+    "a turn that a wrapper sends with what the last round got back": (
+        "def send(client, prompt, msg_history=None):\n"
+        "    if msg_history is None:\n        msg_history = []\n"
+        '    sent = msg_history + [{"role": "user", "content": prompt}]\n'
+        "    return client.chat.completions.create(messages=sent), sent\n\n"
+        "def work(client, observation):\n    msg_history = []\n"
+        "    for round in range(5):\n"
+        f"        text, msg_history = send(client, prompt={FILLED}, msg_history=msg_history)\n"
+    ),
     "a turn of a thread that was there before": (
         f"def ask(thread, observation):\n    thread.add_user({FILLED})\n    return thread\n"
     ),
@@ -97,6 +106,13 @@ FIRST = {
         "def ask(llm, question, observation):\n"
         f"    rules = {FILLED}\n"
         '    return llm.go(f"{rules}\\nQuestion: {question}")\n'
+    ),
+    "the first turn, sent by a wrapper that may be given a history": (
+        "def send(client, prompt, msg_history=None):\n"
+        "    if msg_history is None:\n        msg_history = []\n"
+        '    sent = msg_history + [{"role": "user", "content": prompt}]\n'
+        "    return client.chat.completions.create(messages=sent), sent\n\n"
+        f"def work(client, observation):\n    return send(client, prompt={FILLED})\n"
     ),
     "a part of a text that is built in front of the conversation": (
         "def ask(llm, builder, session, observation):\n"

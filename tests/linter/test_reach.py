@@ -227,6 +227,42 @@ def test_what_only_its_module_can_read_is_read_there(check: Check, title: str) -
     assert len(check(f'{name} = """{{question}} {RULES}"""\n{more}').findings) == found
 
 
+ABOVE = {
+    "it stands behind a conversation": ("Read the conversation above and answer.", 0),
+    "it holds the conversation itself": ("{history}\n\nRead the conversation above.", 1),
+    "it speaks of another thing above": ("Read the document above and answer.", 1),
+}
+
+
+@pytest.mark.parametrize("title", ABOVE)
+def test_a_text_that_speaks_of_turns_above_it_stands_behind_them(check: Check, title: str) -> None:
+    lead, found = ABOVE[title]
+    source = f'CLOSING_PROMPT = """{lead}\nQuestion: {{question}}\n{RULES}"""\n'
+    assert len(check(source).findings) == found
+
+
+def test_a_method_that_only_others_of_its_name_are_called_for_is_idle(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    ask = f'    def final_words(self, client, question):\n        text = f"{{question}} {RULES}"\n'
+    classes = {
+        "first": "    def go(self, client, question):\n"
+        "        return self.final_words(client, question)\n",
+        "second": "    def go(self, client, question):\n        return question\n",
+    }
+    (package / "base.py").write_text("class Base:\n    pass\n")
+    for name, go in classes.items():
+        (package / f"{name}.py").write_text(
+            f"from package.base import Base\n\nclass {name.title()}(Base):\n{go}{ask}        {SEND}"
+        )
+    (package / "run.py").write_text(
+        "import package.first, package.second\n\n"
+        "package.first.First().go(client, question)\npackage.second.Second().go(client, prompt)\n"
+    )
+    paths = [f.location.path for f in check_paths((str(package),), Config()).findings]
+    assert paths == [str(package / "first.py")]
+
+
 def test_the_addresses_of_an_interface_have_no_fields(check: Check) -> None:
     told = "- Search: /molecule/search.json?q={query}\\n- By name: /molecule/{question}.json\\n"
     assert not check(f'API_PROMPT = """{told}{RULES}"""\n').findings
