@@ -51,8 +51,8 @@ def python_files(
     """Yield the files to check, each once, and whether each belongs to tests.
 
     Args:
-        paths: files and folders; a file is checked whatever its name, even if it is excluded,
-            unless `config.forces_exclude`.
+        paths: files and folders; a file is checked whatever its name, even if it is excluded or
+            called a test, unless `config.forces_exclude`.
         config: what to leave out.
         failures: what cannot be listed is appended here.
     """
@@ -70,7 +70,8 @@ def python_files(
             real = os.path.realpath(path)
             if real not in seen and not (config.forces_exclude and is_excluded(path, config)):
                 seen.add(real)
-                yield path, is_test(path if not os.path.isabs(path) else os.path.basename(path))
+                own = path if not os.path.isabs(path) else os.path.basename(path)
+                yield path, config.forces_exclude and is_test(own)
         else:
             failures.append(UnreadableFile(path, "no such file or folder"))
 

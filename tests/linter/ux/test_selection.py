@@ -87,6 +87,13 @@ def test_git_agrees_about_what_is_ignored(stemfirst, tree) -> None:
     assert files(stemfirst) == [f"./{name}" for name in sorted(listed) if name.endswith(".py")]
 
 
+def test_a_test_that_is_named_is_checked_unless_forced(stemfirst, sources, tree) -> None:
+    (tree / "app_test.py").write_text(sources.bad)
+    assert stemfirst("check").returncode == 0
+    assert stemfirst("check", "app_test.py").returncode == 1
+    assert stemfirst("check", "--force-exclude", "app_test.py").returncode == 0
+
+
 def test_an_excluded_file_that_is_named_is_checked_unless_forced(stemfirst, sources, tree) -> None:
     (tree / "pyproject.toml").write_text('[tool.stemfirst]\nexclude = ["vendor"]\n')
     (tree / "vendor" / "b.py").write_text(sources.bad)
