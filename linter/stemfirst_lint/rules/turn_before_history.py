@@ -50,6 +50,13 @@ class TurnBeforeHistory(Rule):
             + '        {"role": "user", "content": question}])\n',
         ),
         Case(
+            "a task that is kept with the conversation",
+            "def work(client, state):\n"
+            + '    text = "Topic: {topic}".format(topic=state.topic)\n'
+            + '    first = {"role": "user", "content": text}\n'
+            + "    return client.chat.completions.create(messages=[first, *state.messages])\n",
+        ),
+        Case(
             "a task that opens a loop",
             "def work(client, task):\n"
             + '    messages = [{"role": "user", "content": f"Task: {task}"}]\n'
@@ -70,10 +77,15 @@ class TurnBeforeHistory(Rule):
             yield self.finding(site, hole, message, count)
 
 
+_KEPT_WITH_IT = ("state.", "self.")
+"""What a value is read from that is kept as long as the conversation itself."""
+
+
 def _is_of_turn(hole: Hole) -> bool:
     verdict = hole.verdict
     return (
         verdict.tier is not None
+        and not (verdict.kind is Kind.NAMED and hole.source.startswith(_KEPT_WITH_IT))
         and verdict.tier >= Tier.REQUEST
         and verdict.kind in _LIVELY
         and verdict.resolution is not Resolution.DAY
