@@ -21,6 +21,7 @@ from stemfirst_lint.model import Form, Hole, Sink, Template, Text
 from stemfirst_lint.patterns import pattern
 from stemfirst_lint.readers import below
 from stemfirst_lint.scopes import Bind, Scope, ScopeKind
+from stemfirst_lint.syntax import is_main_guard
 
 if TYPE_CHECKING:
     from stemfirst_lint.index import ModuleIndex
@@ -114,7 +115,7 @@ class Unreached:
                 for binding in bindings
             )
         ]
-        if not is_imported and "__name__" not in own.loads:
+        if not is_imported and not _is_script(own):
             names = [name for name in names if name.startswith("_")] and names
             if not all(name.startswith("_") for name in names):
                 return False
@@ -175,6 +176,11 @@ class Unreached:
         return not any(
             double in module.source.text or single in module.source.text for module in self._modules
         )
+
+
+def _is_script(module: ModuleIndex) -> bool:
+    """True for a module that runs by itself: it asks whether it is the main one."""
+    return any(isinstance(node, ast.If) and is_main_guard(node.test) for node in module.tree.body)
 
 
 def _is_in_address(template: Template, hole: Hole) -> bool:

@@ -217,6 +217,11 @@ ALONE = {
     "a constant for other modules": ("SPARE_PROMPT", "", 1),
     "a private one": ("_SPARE_PROMPT", "", 0),
     "a private one that is read": ("_SPARE_PROMPT", "print(_SPARE_PROMPT)\n", 1),
+    "one of a module that logs": (
+        "SPARE_PROMPT",
+        "import logging\n\nLOG = logging.getLogger(__name__)\n",
+        1,
+    ),
     "one of a script": ("SPARE_PROMPT", 'if __name__ == "__main__":\n    main()\n', 0),
 }
 
