@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stemfirst_lint.scopes import Scope, Use, all_arguments, last_name
+
+if TYPE_CHECKING:
+    from stemfirst_lint.model import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,8 @@ class Call:
     """The arguments with which a function is looked into, so that its parameters have values.
 
     `depth` counts the calls on the way here, this one included. `is_asked` tells that only what the
-    function returns is asked for: no text that it makes is the one that is judged.
+    function returns is asked for: no text that it makes is the one that is judged. `around` is what
+    comprehensions around the call name; None for those around what is asked for.
     """
 
     node: ast.Call
@@ -26,6 +31,7 @@ class Call:
     outer: Call | None
     depth: int = 1
     is_asked: bool = False
+    around: list[dict[str, Verdict]] | None = None
 
     @classmethod
     def inside(
@@ -37,9 +43,11 @@ class Call:
         *,
         is_bound: bool,
         is_asked: bool = False,
+        around: list[dict[str, Verdict]] | None = None,
     ) -> Call:
         """Return a call that is looked into while another one is, or first of all."""
-        return cls(node, function, is_bound, use, outer, outer.depth + 1 if outer else 1, is_asked)
+        depth = outer.depth + 1 if outer else 1
+        return cls(node, function, is_bound, use, outer, depth, is_asked, around)
 
     def within(self, function: Scope) -> Call | None:
         """Return this call, or the one around it, that looks into a function; None if none does."""

@@ -89,10 +89,13 @@ class Callees:
         if again is not None:  # it calls itself: what it returns stays unknown
             self.flow.leans_on(again)
             return UNKNOWN
-        inner = Call.inside(
-            call, node, meaning.scope, use, is_bound=meaning.is_bound, is_asked=True
-        )
-        found = self.returns(meaning.scope, inner)
+        inner = self.flow.inside(call, node, meaning, use)
+        around = self.flow.locals
+        self.flow.locals = []  # the function stands outside the comprehensions around its call
+        try:
+            found = self.returns(meaning.scope, inner)
+        finally:
+            self.flow.locals = around
         if found.tier is not None and found.tier > Tier.STATIC:
             found = because(found, f"`{meaning.scope.name}()` returns it", place_of(node, use))
         return found

@@ -183,7 +183,8 @@ class Containers:
         assert isinstance(node, _COMPREHENSIONS)
         names: dict[str, Verdict] = {}
         iterated: dict[ast.expr, Verdict] = {}
-        self.flow.locals.append(names)
+        around = self.flow.locals
+        self.flow.locals = [*around, names]
         try:
             for generator in node.generators:
                 found = self.flow.verdict(generator.iter, use, call)
@@ -197,7 +198,7 @@ class Containers:
             parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
             return join(self.flow.verdict(part, use, call) for part in parts), iterated
         finally:
-            self.flow.locals.pop()
+            self.flow.locals = around
 
     def comprehension(self, node: ast.expr, use: Use, call: Call | None) -> Verdict:
         """Return how often a comprehension's value changes, its order included."""

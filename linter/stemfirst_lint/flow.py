@@ -20,7 +20,7 @@ from stemfirst_lint.containers import ORDERLESS, Containers, SetFound
 from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Verdict
 from stemfirst_lint.parts import unpacked
-from stemfirst_lint.project import Project
+from stemfirst_lint.project import Defined, Project
 from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use, is_own, last_name
 from stemfirst_lint.suppress import tier_comments
 from stemfirst_lint.syntax import is_count, is_number, place_of
@@ -43,14 +43,16 @@ _MAX_DEPTH = 24
 _MAX_STEPS = 4_000
 """Expressions looked at for one answer; a computer algebra system has asked for millions."""
 _NO_CALL = 1 << 30
+_NO_CUT = 1 << 30
 
 
 class Flow:
     """Answers for one project; remembers what it has shown.
 
     Invariant: `_memory` holds only answers that no parameter had a part in, or only those of
-    calls that were looked into and left again; `_of_callers` also those that stand for all known
-    calls. An answer that was cut short is kept only if it was the whole question.
+    calls that were looked into and left again; `_of_call` those that hold inside one call, and
+    `_of_callers` also those that stand for all known calls. An answer that was cut short is kept
+    only if it was the whole question, or if what it met again was itself.
     """
 
     def __init__(self, project: Project, declared: dict[str, Tier] | None = None) -> None:
@@ -58,16 +60,26 @@ class Flow:
         self.declared = declared or {}
         self._memory: dict[int, Verdict] = {}
         self._of_callers: dict[int, Verdict] = {}
-        self._active: set[tuple[int, int]] = set()
-        self._cuts = 0
+        self._of_call: dict[tuple[int, int], tuple[Verdict, int, Call]] = {}
+        self._calls: dict[tuple[int, int], Call] = {}
+        self._cut_short: dict[tuple[int, int], tuple[Verdict, int, int]] = {}
+        """Answers within one question that a limit cut short, and how deep they were asked."""
+        self._active: dict[tuple[int, int], int] = {}
+        """What is being judged -> its level on the stack of questions."""
+        self._level = 0
+        self._cut_at = _NO_CUT
+        """The lowest level whose question was asked again since the last one began."""
         self._steps = 0
         self._parameters: dict[int, Verdict] = {}
         self._comments: dict[str, dict[int, Tier]] = {}
-        self._asked: set[int] = set()
+        self._asked: dict[int, int] = {}
+        """Parameters whose callers are being asked -> their level."""
         self._lowest = _NO_CALL
         """Depth of the outermost call whose arguments were just asked for; 0: every known call."""
         self.locals: list[dict[str, Verdict]] = []
         """What comprehensions around the expression that is being judged call their elements."""
+        self._locals_asked: list[dict[str, Verdict]] = []
+        """Those around the expression that was asked for."""
         self.containers = Containers(self)
         self.attributes = Attributes(self)
         self.callees = Callees(self)
@@ -84,25 +96,52 @@ class Flow:
                 self._lowest = 0
                 return self._of_callers[id(node)]
         key = (id(node), id(call) if call else 0)
+        if call is not None and not has_locals and key in self._of_call:
+            found, lowest, _ = self._of_call[key]
+            self._lowest = min(self._lowest, lowest)
+            return found
         if not self._active:
             self._steps = 0
+            self._locals_asked = self.locals
+            self._cut_short.clear()
+        elif key in self._cut_short and not has_locals:
+            found, lowest, depth = self._cut_short[key]
+            if len(self._active) >= depth:  # it would be cut short no later
+                self._cut_at = -1
+                self._lowest = min(self._lowest, lowest)
+                return found
         self._steps += 1
-        if key in self._active or len(self._active) > _MAX_DEPTH or self._steps > _MAX_STEPS:
-            self._cuts += 1
+        if len(self._active) > _MAX_DEPTH or self._steps > _MAX_STEPS:
+            self._cut_at = -1
             return UNKNOWN
-        cuts_before, lowest_before = self._cuts, self._lowest
-        self._lowest = _NO_CALL
-        self._active.add(key)
+        if key in self._active:
+            self._cut_at = min(self._cut_at, self._active[key])
+            return UNKNOWN
+        cut_before, lowest_before = self._cut_at, self._lowest
+        self._cut_at, self._lowest = _NO_CUT, _NO_CALL
+        level = self._level
+        self._level += 1
+        self._active[key] = level
         try:
             found = self._expression(node, use, call)
         finally:
-            self._active.discard(key)
-            is_free = self._lowest > (call.depth if call is not None else 0)
-            self._lowest = min(self._lowest, lowest_before)
+            del self._active[key]
+            self._level = level
+            # What leads back to this question itself, or to one inside it, is answered in full.
+            is_whole, is_limited = self._cut_at >= level, self._cut_at < 0
+            self._cut_at = cut_before if is_whole else min(self._cut_at, cut_before)
+            lowest = self._lowest
+            is_free = lowest > (call.depth if call is not None else 0)
+            self._lowest = min(lowest, lowest_before)
         if not has_locals:
-            if is_free and self._cuts == cuts_before:
+            if is_limited:
+                self._cut_short[key] = (found, lowest, len(self._active))
+            if is_free and is_whole:
                 self._memory[id(node)] = found
-            elif call is None and (self._cuts == cuts_before or not self._active):
+            elif call is not None:
+                if is_whole:
+                    self._of_call[key] = (found, lowest, call)  # it keeps the call, and so its id
+            elif is_whole or not self._active:
                 self._of_callers[id(node)] = found
         return found
 
@@ -160,6 +199,28 @@ class Flow:
             case ast.Slice():
                 return CONSTANT
         return UNKNOWN
+
+    def inside(self, outer: Call | None, node: ast.Call, meaning: Defined, use: Use) -> Call:
+        """Return the call that looks into what a function returns: the same one for the same way.
+
+        What is found inside it is then kept for the next one who comes this way.
+        """
+        key = (id(outer) if outer is not None else 0, id(node))
+        known = self._calls.get(key) if not self.locals else None
+        if known is not None and known.function is meaning.scope and known.use is use:
+            return known
+        made = Call.inside(
+            outer,
+            node,
+            meaning.scope,
+            use,
+            is_bound=meaning.is_bound,
+            is_asked=True,
+            around=self.locals,
+        )
+        if not self.locals:
+            self._calls[key] = made
+        return made
 
     def leans_on(self, call: Call) -> None:
         """Note that what is being judged holds only for the arguments of one call."""
@@ -244,6 +305,16 @@ class Flow:
 
     def of_binding(self, name: str, binding: Binding, call: Call | None) -> Verdict:
         """Return the verdict of what one binding gives to a name."""
+        if not self.locals:
+            return self._of_binding(name, binding, call)
+        # The binding stands outside the comprehensions around the name.
+        before, self.locals = self.locals, []
+        try:
+            return self._of_binding(name, binding, call)
+        finally:
+            self.locals = before
+
+    def _of_binding(self, name: str, binding: Binding, call: Call | None) -> Verdict:
         inner_call = call if call and binding.use.scope is call.function else None
         told = self._commented(name, binding)
         if told is not None:
@@ -324,8 +395,15 @@ class Flow:
             given = argument_of(function, name, call.node, is_bound=call.is_bound)
             if given is None:
                 return self._parameter_by_name(function, name, binding.node)
-            where = call.use if given[1] else Use(function, 0, ())
-            found = self.verdict(given[0], where, call.outer if given[1] else None)
+            if given[1]:
+                before = self.locals
+                self.locals = call.around if call.around is not None else self._locals_asked
+                try:
+                    found = self.verdict(given[0], call.use, call.outer)
+                finally:
+                    self.locals = before
+            else:
+                found = self.verdict(given[0], Use(function, 0, ()))
             if given[1] and found.tier is not None and found.tier > Tier.STATIC:
                 passed = place_of(call.node, call.use)
                 found = because(found, f"`{name}` is passed here", passed)
@@ -337,15 +415,20 @@ class Flow:
         if argument in self._parameters:
             return self._parameters[argument]
         if argument in self._asked:  # recursion through call sites ends here
-            self._cuts += 1
+            self._cut_at = min(self._cut_at, self._asked[argument])
             return UNKNOWN
-        cuts_before = self._cuts
-        self._asked.add(argument)
+        cut_before, self._cut_at = self._cut_at, _NO_CUT
+        level = self._level
+        self._level += 1
+        self._asked[argument] = level
         try:
             found = self._parameter_of_callers(function, name, binding.node)
         finally:
-            self._asked.discard(argument)
-        if self._cuts == cuts_before or not self._asked:
+            del self._asked[argument]
+            self._level = level
+            is_whole = self._cut_at >= level
+            self._cut_at = cut_before if is_whole else min(self._cut_at, cut_before)
+        if is_whole or not self._asked:
             self._parameters[argument] = found
         return found
 

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from stemfirst_lint.arguments import Call
 from stemfirst_lint.flow import Flow
+from stemfirst_lint.model import Verdict
 from stemfirst_lint.patterns import pattern
 from stemfirst_lint.project import Project
 from stemfirst_lint.scopes import Use
@@ -44,6 +46,60 @@ def test_a_question_takes_few_steps(source: str, most: int, tmp_path: Path) -> N
     flow = Flow(project)
     flow.verdict(node, Use(function, 1 << 30, ()))
     assert flow._steps <= most
+
+
+MANY = "def many(a):\n    x = a\n" + "    x = [x, x, x]\n" * 12 + "    return x\n"
+IN_LOOP = """
+def grown(rows):
+    text = ""
+    for row in rows:
+        text = text + str(row) + text
+        text = trimmed(text) or trimmed(text + text)
+    return text
+def trimmed(text):
+    return text.strip() + text.lstrip() + text
+"""
+NAMED_ALIKE = """
+def label(item):
+    return "fixed " + str(item)
+def each(rows):
+    return [label(item) for item in rows] + [label(item) for item in rows if label(item)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "call", "most"),
+    [
+        (MANY, "many(x)", 90),
+        (IN_LOOP, "grown(x)", 100),
+        (NAMED_ALIKE, "each(x)", 30),
+        (AGAIN + "def all_of(xs):\n    return [text_of(x) for x in xs]\n", "all_of(x)", 80),
+    ],
+    ids=[
+        "a parameter read often",
+        "a text that a loop grows",
+        "comprehensions",
+        "recursion in one",
+    ],
+)
+def test_what_was_found_inside_a_call_is_not_looked_for_again(
+    source: str, call: str, most: int, tmp_path: Path
+) -> None:
+    project = Project()
+    module = project.add(
+        str(tmp_path / "app.py"), f"{source}\ndef ask(x):\n    return {call}\n".encode()
+    )
+    function = module.functions[-1]
+    looked_at = 0
+
+    class Counting(Flow):
+        def _expression(self, node: ast.expr, use: Use, call: Call | None) -> Verdict:
+            nonlocal looked_at
+            looked_at += 1
+            return super()._expression(node, use, call)
+
+    Counting(project).verdict(function.returns[0][0], Use(function, 1 << 30, ()))
+    assert looked_at <= most
 
 
 def test_a_value_that_no_parameter_reaches_is_judged_once(tmp_path: Path) -> None:

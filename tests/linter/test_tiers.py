@@ -233,3 +233,20 @@ def test_functions_that_call_each_other_many_times_take_no_longer(check: Check) 
         '    client.chat.completions.create(messages=[{"role": "user", "content": text}])\n'
     )
     assert check(source).findings == ()  # minutes, if each path were followed
+
+
+def test_a_name_of_a_comprehension_is_none_of_a_function_that_it_calls(check: Check) -> None:
+    source = """
+RULES = "Follow the rules of the house in every answer that you give to anybody. " * 9
+def line(style):
+    item = input("What is it? ")
+    return style + item
+def ask(client):
+    parts = [line(item) for item in ("short", "plain")]
+    return client.chat.completions.create(model="m", messages=[
+        {"role": "system", "content": f"You are a helper. {''.join(parts)} Answer in one word."}])
+"""
+    (site,) = check(source).sites
+    (hole,) = site.template.holes
+    assert hole.verdict.tier is not None
+    assert hole.verdict.tier.label == "request"
