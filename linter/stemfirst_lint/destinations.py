@@ -194,16 +194,16 @@ class _Walk:
         message = message_of(call, use)
         if message is not None and message.content is node:
             self._message(call, message.role, module, calls)
-        elif callee in MESSAGE_CLASSES or (
-            keyword == "content" and any(other.arg == "role" for other in call.keywords)
-        ):
-            self._message(call, None, module, calls)
         elif (
             self.turns.are_given(call, use)
             or self.turns.is_one(call, uses)
             or self.turns.is_built_behind(call, uses)
         ):
             self._end(is_behind=True)
+        elif callee in MESSAGE_CLASSES or (
+            keyword == "content" and any(other.arg == "role" for other in call.keywords)
+        ):
+            self._message(call, None, module, calls)
         elif scopes := self._called(call, module):
             for scope in scopes:
                 self._into(node, keyword, call, module, scope, calls)

@@ -19,6 +19,7 @@ from stemfirst_lint.files import SKIPPED_FOLDERS, is_test
 from stemfirst_lint.project import Defined
 from stemfirst_lint.scopes import Bind, Scope, ScopeKind, last_name
 from stemfirst_lint.source import is_file, read_bytes
+from stemfirst_lint.unreached import is_script
 
 if TYPE_CHECKING:
     from stemfirst_lint.index import ModuleIndex
@@ -89,9 +90,10 @@ class Dormant:
         return False
 
     def _is_only_imported(self, module: ModuleIndex) -> bool:
-        """True for a module that others import, and that no package hands on."""
+        """True for a module that others import, and that no package hands on, and for a script."""
         stem = os.path.splitext(os.path.basename(module.path))[0]
-        return stem in self._imported and stem not in self._handed_on
+        runs = is_script(module) and "Fire" not in module.calls
+        return (stem in self._imported or runs) and stem not in self._handed_on
 
     # Names
 

@@ -33,6 +33,9 @@ _KEPT = pattern(
 _ADDS = pattern(
     r"^_?(append|extend|insert|push|add)(_(user|human|turn|message|msg|observation|feedback)\w*)?$"
 )
+_SENDS_TURN = pattern(r"^send_?message(_async|_stream|_streaming)?$|^predict$")
+_SESSION = pattern(r"(^|_)(chat|chat_session|session|convo|conversation|thread)$")
+"""Methods that send a turn of the object that keeps the conversation, and names of such."""
 _WITH_TURNS = frozenset(
     {"use_history", "with_history", "keep_history", "include_history", "use_memory"}
 )
@@ -81,12 +84,17 @@ class Turns:
     def is_one(self, call: ast.Call, uses: Uses) -> bool:
         """Return True for a call that adds a turn to a kept conversation: `thread.add_user(x)`."""
         function = call.func
-        return (
-            isinstance(function, ast.Attribute)
-            and _ADDS.match(function.attr) is not None
-            and _KEPT.search((last_name(function.value) or "").lower()) is not None
-            and not self.is_made_here(function.value, call, uses)
+        if not isinstance(function, ast.Attribute):
+            return False
+        receiver = (last_name(function.value) or "").lower()
+        if function.attr == "create" and receiver == "messages":
+            thread = next((k.value for k in call.keywords if k.arg == "thread_id"), None)
+            kept = thread.value if isinstance(thread, ast.Attribute) else thread
+            return kept is not None and not self.is_made_here(kept, call, uses)
+        is_turn = (_ADDS.match(function.attr) and _KEPT.search(receiver)) or (
+            _SENDS_TURN.match(function.attr) and _SESSION.search(receiver)
         )
+        return bool(is_turn) and not self.is_made_here(function.value, call, uses)
 
     def is_built_behind(self, call: ast.Call, uses: Uses) -> bool:
         """Return True for `builder.add_rules(x)` behind `builder.add_history(turns)`."""

@@ -115,7 +115,7 @@ class Unreached:
                 for binding in bindings
             )
         ]
-        if not is_imported and not _is_script(own):
+        if not is_imported and not is_script(own):
             names = [name for name in names if name.startswith("_")] and names
             if not all(name.startswith("_") for name in names):
                 return False
@@ -178,8 +178,8 @@ class Unreached:
         )
 
 
-def _is_script(module: ModuleIndex) -> bool:
-    """True for a module that runs by itself: it asks whether it is the main one."""
+def is_script(module: ModuleIndex) -> bool:
+    """Return True for a module that runs by itself: it asks whether it is the main one."""
     return any(isinstance(node, ast.If) and is_main_guard(node.test) for node in module.tree.body)
 
 

@@ -52,6 +52,15 @@ BEHIND = {
     "a turn of a thread that was there before": (
         f"def ask(thread, observation):\n    thread.add_user({FILLED})\n    return thread\n"
     ),
+    "a turn of a chat that an object keeps": (
+        "class Agent:\n"
+        f"    def ask(self, observation):\n        return self.chat.send_message({FILLED})\n"
+    ),
+    "a message of a thread that was there before": (
+        "def ask(client, thread_id, observation):\n"
+        "    client.beta.threads.messages.create(\n"
+        f'        thread_id=thread_id, role="user", content={FILLED})\n'
+    ),
     "text that another text embeds behind the question": (
         "def ask(llm, question, observation):\n"
         f"    rules = {FILLED}\n"
@@ -96,6 +105,15 @@ FIRST = {
         "class Agent:\n"
         "    def plan(self, text):\n        return self.llm.generate(text)\n"
         f"    def ask(self, observation):\n        return self.plan({FILLED})\n"
+    ),
+    "the first turn of a chat": (
+        "def ask(model, observation):\n    chat = model.start_chat()\n"
+        f"    return chat.send_message({FILLED})\n"
+    ),
+    "the first message of a thread": (
+        "def ask(client, observation):\n    thread = client.beta.threads.create()\n"
+        "    client.beta.threads.messages.create(\n"
+        f'        thread_id=thread.id, role="user", content={FILLED})\n'
     ),
     "a memory that is emptied before": (
         "class Agent:\n"
@@ -184,6 +202,19 @@ def test_a_text_that_only_idle_code_reads_is_not_reported(tmp_path: Path, title:
     (package / "agent.py").write_text(source)
     (package / "chat.py").write_text("import package.agent  # prompts\n")
     assert len(check_paths((str(package),), Config()).findings) == found
+
+
+SCRIPTS = {"nothing calls it": ("main(input())", 0), "the script calls it": ("ask(input())", 1)}
+
+
+@pytest.mark.parametrize("title", SCRIPTS)
+def test_a_function_of_a_script_is_called_there_or_nowhere(check: Check, title: str) -> None:
+    call, found = SCRIPTS[title]
+    source = (
+        f"{PROMPT}\ndef ask(observation):\n    return llm.generate({FILLED})\n\n"
+        f"def main(text):\n    return text\n\nif __name__ == '__main__':\n    {call}\n"
+    )
+    assert len(check(source).findings) == found
 
 
 def test_a_file_without_prompts_may_call_what_reads_a_text(tmp_path: Path) -> None:
