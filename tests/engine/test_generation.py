@@ -59,8 +59,8 @@ def test_a_whole_answer_is_read_once_and_is_the_streamed_one(
 ) -> None:
     engine = start_engine()
     streamed, whole = pieces(engine, is_whole=False), pieces(engine, is_whole=True)
-    assert len(streamed) > 2
-    assert sorted(piece.choice for piece in whole) == [0, 1], "one piece for each choice"
+    assert len(streamed) > 3
+    assert len(whole) <= 3, "one wake at the end of each; the first may find the other half done"
     for choice in (0, 1):
         assert said(whole, choice) == said(streamed, choice)
         assert len(said(whole, choice)[1]) == 40
