@@ -45,6 +45,8 @@ _NO_OPENING = re.compile(
 _HAPPENED = re.compile(
     r"\b(?:errors?|fail(?:ed|ure|s)?|invalid|exception|rejected|incorrect|wrong)\b", re.IGNORECASE
 )
+_TELLS = re.compile(r"\W*(?:I|we)(?:['’](?:m|ve|re|d|ll))?\s+[a-z]", re.IGNORECASE)
+"""Somebody speaks of himself, and what follows answers it."""
 _CLOSING_HEADING = re.compile(
     r"\W*(?:(?:your|current|final|now|the|model|best|next|expected|desired)\s+){0,2}"
     r"(?:output|answer|reply|response|result|feedback|action|turn|begin|start|verdict|decision"
@@ -207,6 +209,12 @@ class _Care(NewOrder):
             )
             return
         is_data = self._varies[0] and self._safety.is_data(0)
+        if is_data and _TELLS.match(lead):
+            yield Refusal(
+                f"{quoted(lead)} begins what the prompt tells and would not open it any more",
+                "say the task first, and give the value a short label",
+            )
+            return
         if is_data and not is_held and len(lead.split()) > _INTRODUCTION_WORDS:
             yield Refusal(
                 f"{quoted(lead)} says what the task is and would not open the prompt any more",

@@ -35,6 +35,9 @@ _DIALOGUE = re.compile(
 )
 _SPEAKER = re.compile(r"[\w'’-]+(?:[ \t][\w'’-]+)?", re.ASCII)
 """A label that can be read as who speaks next."""
+_REMINDS = re.compile(
+    r"\W*(?:remember|reminder|keep\s+in\s+mind|do\s+not\s+forget)\b", re.IGNORECASE
+)
 _CALL = re.compile(r"\W*(?:now\W+)?please\b", re.IGNORECASE)
 _SPEAKS_OF_FORM = re.compile(
     rf"\b(?:{_ANSWERS}|respond|return)\b|\[[^\]\n]+\]|\([^)\n]+\)|<[^>\n]+>", re.IGNORECASE
@@ -74,7 +77,7 @@ def doubts_of_places(
     yield from _cut(texts, varies, order)
     yield from _wedged(texts, varies, place)
     yield from _run_together(blocks, texts, varies, order)
-    yield from _last_word(blocks, texts, varies, order)
+    yield from _last_word(blocks, texts, varies, order, has_data=bool(data))
 
 
 def _cut(texts: Sequence[str], varies: Sequence[bool], order: Sequence[int]) -> Iterator[Refusal]:
@@ -185,7 +188,12 @@ def _is_more_of_form(form: str, value: str) -> bool:
 
 
 def _last_word(
-    blocks: Sequence[Block], texts: Sequence[str], varies: Sequence[bool], order: Sequence[int]
+    blocks: Sequence[Block],
+    texts: Sequence[str],
+    varies: Sequence[bool],
+    order: Sequence[int],
+    *,
+    has_data: bool,
 ) -> Iterator[Refusal]:
     """The form of the answer, asked for at the end, stays the end; the task alone may lead."""
     last = len(texts) - 1
@@ -198,11 +206,15 @@ def _last_word(
     end = "\n".join(texts[first:])
     paragraph = re.split(r"\n[ \t]*\n", end.strip())[-1]
     paragraph = re.sub(r"\A(?:[ \t]*#[^\n]*\n)+", "", paragraph)
+    line = paragraph.rpartition("\n")[2]
     if len(paragraph) > _FORM_CHARACTERS:
         paragraph = paragraph.partition(":\n")[0]  # what comes before a form, or a list
+    if len(paragraph) > _FORM_CHARACTERS and has_data:
+        paragraph = line
     if len(paragraph) > _FORM_CHARACTERS:
         return
-    if _FORM_OF_ANSWER.search(paragraph) or _CALL.match(paragraph):
+    is_call = _CALL.match(paragraph) or _REMINDS.match(paragraph)
+    if _FORM_OF_ANSWER.search(paragraph) or is_call:
         yield Refusal(
             f"{quoted(paragraph)} asks for the answer at the end and would not any more",
             "keep it last, and move the rest by hand",

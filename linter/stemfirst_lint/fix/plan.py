@@ -22,6 +22,7 @@ from stemfirst_lint.fix.flat import Flat, flatten
 from stemfirst_lint.fix.layout import Run, arrange, text_of
 from stemfirst_lint.fix.listings import listings_in
 from stemfirst_lint.fix.placement import doubts_of_places
+from stemfirst_lint.fix.plain import doubts_of_plainness
 from stemfirst_lint.fix.safety import Refusal, Safety
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.gain import Counter
@@ -226,6 +227,7 @@ class _Planner:
                 doubts += doubts_of_order(self._flat, self._blocks, self._safety, order)
                 doubts += doubts_of_places(self._blocks, self._safety, order)
                 doubts += doubts_of_bonds(self._flat, self._blocks, self._safety, order)
+                doubts += doubts_of_plainness(self._flat, self._blocks, self._safety, order)
                 doubts += self._unproven(order)
             is_doubtful = bool(doubts or self._doubts)
             applicability = Applicability.RISKY if is_doubtful else Applicability.REORDER

@@ -17,6 +17,38 @@ DOUBTS = {
         f"{HELP}\n\n# More rules\n{{shop_rules}}\n\n# Rules\n{RULES}",
         "holds instructions",
     ),
+    "a reminder at the end": (
+        f"{HELP}\n\nLetter: {{letter}}\n\n{RULES}\n\nRemember: never promise a refund.",
+        "asks for the answer at the end",
+    ),
+    "a last line that asks for the form": (
+        f"{HELP}\n\nLetter: {{letter}}\n\n{RULES}\n{RULES}\nReturn the number alone.",
+        "asks for the answer at the end",
+    ),
+    "somebody tells what he has": (
+        f"I have an order: {{order}}\n\nWrite to the shop. {RULES}",
+        "begins what the prompt tells",
+    ),
+    "text that opens without saying what to do": (
+        f"Letter: {{letter}}\n\nOrders of a day go out by noon. {RULES}",
+        "says neither what the model is",
+    ),
+    "a sentence that ends behind the value": (
+        f"{HELP}\nYou have these ways to send, as\nWays: {{ways}}\nWrite to the shop. {RULES}",
+        "would be parted",
+    ),
+    "a place that is named in capitals": (
+        f"{HELP}\n\nLETTER_OF_TODAY: {{letter}}\n\n{RULES} Use the LETTER_OF_TODAY above.",
+        "above",
+    ),
+    "a line that closes what a value opened": (
+        f"{HELP}\n\n< Letter begins >:\n{{letter}}\n< Letter ends >\n\n{RULES}",
+        "may close what",
+    ),
+    "lines of a form": (
+        f"{HELP}\n\nCriteria: {{criteria}}\n\n{RULES}\n\nVerdict: good or bad\nReason: one line",
+        "one more line of it",
+    ),
     "a name in brackets that nothing fills here": (
         f"{HELP}\n\n### Letter:\n{{letter}}\n\n### Policy:\n[POLICY]\n\n### Rules:\n{RULES}",
         "filled in later",
