@@ -114,7 +114,7 @@ class Bodies:
 
     def _listed(self, node: ast.expr, call: CallUse) -> Iterator[Site]:
         parts = [Grown(node, call.use)] if isinstance(node, ast.ListComp) else []
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.Name | ast.List):
             parts = grown_list(self.project, node, call.use) or []
         for part in parts:
             if isinstance(part.node, ast.ListComp):

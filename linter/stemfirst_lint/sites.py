@@ -30,11 +30,13 @@ from stemfirst_lint.messages import (
     History,
     Item,
     Message,
+    contents,
     contents_placed,
     items_of,
     message_of,
 )
 from stemfirst_lint.model import Following, Form, Location, Sink, Site, Template
+from stemfirst_lint.model_calls import texts_sent
 from stemfirst_lint.pieces import merge
 from stemfirst_lint.readers import Readers
 from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
@@ -148,6 +150,8 @@ class Finder:
             for call in module.calls.get(name, ()):
                 if call.node.args:
                     self._weak(call.node.args[0], call, Sink.CALL, None)
+        for text, call in texts_sent(module):
+            self._weak(text, call, Sink.CALL, None)
         self._behind_histories(module)
         for site in (
             *self.template_classes.sites(module),
@@ -284,7 +288,7 @@ class Finder:
                     has_history=bool(histories),
                     has_conversation=any(history.is_conversation for history in histories),
                 )
-                for template in self.reader.templates(keyword.value, call.use):
+                for template in self._templates_in(keyword.value, call.use):
                     if NOT_A_PROMPT.match(lead(template)):
                         continue
                     place = call.use.scope.module.source.place(keyword.value)
@@ -294,6 +298,12 @@ class Finder:
                 keyword.arg in ("description", "goal") and last_name(call.node.func) in _DESCRIBED
             ):
                 self._weak(keyword.value, call, Sink.KEYWORD, "user")
+
+    def _templates_in(self, node: ast.expr, use: Use) -> list[Template]:
+        """The templates of a text, or of the text parts of a list."""
+        return [
+            template for text in contents(node) for template in self.reader.templates(text, use)
+        ]
 
     def _histories(self, call: CallUse) -> list[History]:
         """The parts of a call's messages that are earlier turns."""

@@ -228,3 +228,26 @@ def test_constants_that_no_module_imports_are_sent_by_nobody(check: Check, tmp_p
     ]
     alone = check_paths((str(tmp_path / "texts" / "old.py"),), Config(root=str(tmp_path)))
     assert len(alone.findings) == 1  # who imports it was not asked for
+
+
+SENT = (
+    "ask_gpt(text)", "client.responses.create(model='m', input=text)", "get_llm_output('m', text)",
+    "Runner.run(agent, text)", "agent.print_response(text, stream=True)", "llm.batch([text])",
+    "llm_client.generate_json(text)", "chain.invoke({'input': text})",
+    "conv.append_message(conv.roles[0], text)",
+    "client.messages.create(system=[{'type': 'text', 'text': text}], messages=[])",
+    "agent.on_messages([TextMessage(content=text, source='user')], None)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("call", SENT)
+def test_what_is_called_like_a_model_is_sent_its_arguments(call: str, check: Check) -> None:
+    source = "def ask(client, agent, llm, question):\n"
+    source += f'    text = f"""{TEXT}"""\n    return {call}\n'
+    assert [finding.code for finding in check(source).findings] == ["SF301"]
+
+
+@pytest.mark.parametrize("call", ["log.info(text)", "mail.send_mail(text)", "open_file(text)"])
+def test_other_calls_are_sent_no_prompt(call: str, check: Check) -> None:
+    source = f'def ask(log, mail, question):\n    text = f"""{TEXT}"""\n    return {call}\n'
+    assert check(source).sites == ()
