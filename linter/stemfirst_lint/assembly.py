@@ -24,6 +24,7 @@ from stemfirst_lint.fillings import (
 )
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.fstrings import fields_of
+from stemfirst_lint.invoked import Invoked
 from stemfirst_lint.jinja import read_jinja
 from stemfirst_lint.literals import Field, FormatField, FormatText, Run, read_format
 from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Resolution, Template
@@ -35,6 +36,7 @@ from stemfirst_lint.pieces import (
     merged,
     name_of,
     offset_in,
+    owner_of,
     runs_of,
     text_of,
 )
@@ -63,6 +65,7 @@ class Assembler:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.origins = Origins(flow.project)
+        self.invoked = Invoked(flow)
         self.inner_texts: Callable[[ast.expr, Use, Call | None], tuple[str, ...]] = _nothing
         """What stays in a value that is a template itself; the reader tells."""
         self.tail_texts: Callable[[ast.expr, Use, Call | None], tuple[str, ...]] = _nothing
@@ -112,7 +115,7 @@ class Assembler:
         if self.reads_only:
             constant = constant_text(self.flow.project, node, use)
             return Hole(ast.unparse(node), "", location, constant_text=constant)
-        verdict = kept(self.flow.verdict(node, use, call), name_of(node))
+        verdict = kept(self.flow.verdict(node, use, call), owner_of(node))
         is_at_import = use.scope.kind is not ScopeKind.FUNCTION and not use.loops
         if is_at_import and verdict.resolution is Resolution.DAY:
             verdict = frozen_value(verdict, "at import", Tier.STATIC)
@@ -322,6 +325,8 @@ class Assembler:
             verdict = UNKNOWN
             if not is_positional and (filling.call is None or filling.given.is_open):
                 verdict = of_field(name, place)
+                if verdict.tier is None:
+                    verdict = self.invoked.field(name, filling.use)
             return Hole(part.name, part.name or "{}", place, verdict, is_positional=is_positional)
         node, use = value
         source = use.scope.module.source

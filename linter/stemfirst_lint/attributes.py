@@ -15,15 +15,20 @@ from stemfirst.tiers import Tier
 from stemfirst_lint import known, members, naming, subjects
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.containers import ORDERLESS
-from stemfirst_lint.model import UNKNOWN, Kind, Resolution, Verdict
+from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Resolution, Verdict
 from stemfirst_lint.project import Defined, External, Instance, Module, Values
 from stemfirst_lint.records import Records
 from stemfirst_lint.scopes import Binding, Use, is_own, last_name
 from stemfirst_lint.syntax import is_enum, place_of
-from stemfirst_lint.verdicts import CONFIG, CONSTANT, alternatives, named_verdict
+from stemfirst_lint.verdicts import CONFIG, CONSTANT, alternatives, named_verdict, was_passed
 
 if TYPE_CHECKING:
     from stemfirst_lint.flow import Flow
+
+
+_SENT = Verdict(
+    Tier.REQUEST, Kind.NAMED, (Evidence("a request's own data, as its framework hands it on"),)
+)
 
 
 class Attributes:
@@ -89,7 +94,7 @@ class Attributes:
             case External():
                 if meaning.dotted.startswith(known.CONFIG_PREFIXES):
                     return CONFIG
-                return UNKNOWN
+                return _SENT if meaning.dotted.startswith(known.REQUEST_PREFIXES) else UNKNOWN
             case Defined():
                 if meaning.is_bound and any(
                     last_name(d) in ("property", "cached_property")
@@ -117,6 +122,8 @@ class Attributes:
         for binding in bindings:
             verdict = self.flow.of_binding(name, binding, None)
             is_frozen = binding.use.scope.name in ("__init__", "__post_init__")
+            if is_frozen and verdict.tier is Tier.REQUEST and _is_made_for(name, verdict):
+                is_data = True
             if is_frozen and verdict.tier not in (Tier.STATIC, Tier.TENANT) and not is_data:
                 verdict = UNKNOWN
             if not is_frozen and verdict.tier is Tier.REQUEST and naming.may_be_data(name):
@@ -148,3 +155,8 @@ class Attributes:
             if tier is not None and not is_own(node):
                 return named_verdict(f"the item `{key.value}`", tier, place_of(key, use))
         return UNKNOWN
+
+
+def _is_made_for(name: str, verdict: Verdict) -> bool:
+    """True for an attribute of objects that are made for one request each: callers say so."""
+    return was_passed(verdict) and naming.may_be_data(name)

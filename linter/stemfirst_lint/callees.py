@@ -146,10 +146,8 @@ class Callees:
             return Verdict(around, Kind.ENVIRONMENT, (told,))
         if dotted in known.CONFIG_CALLS or dotted.startswith(known.CONFIG_PREFIXES):
             return CONFIG
-        if dotted == "input":
-            return Verdict(
-                Tier.REQUEST, Kind.CALL_ARGUMENT, (Evidence("`input()` asks a person", place),)
-            )
+        if known.TYPED_CALLS.match(dotted):
+            return _typed(dotted.rpartition(".")[2], place)
         if dotted in ("set", "frozenset"):
             if not node.args:
                 return CONSTANT
@@ -189,7 +187,7 @@ class Callees:
                 return receiver
             if name != "join":
                 return UNKNOWN
-        if name in known.PURE_METHODS:
+        if name in known.PURE_METHODS and not _is_body(function):
             parts = [self.flow.verdict(a, use, call) for a in arguments]
             found = join((receiver, *parts))
             if name == "get" and receiver.tier is None and arguments:
@@ -204,6 +202,8 @@ class Callees:
             return self.flow.containers.completion(node, use)
         if name in known.LISTING_METHODS and receiver.kind not in ORDERLESS:
             return self.flow.containers.listing(node, use)
+        if name in known.TYPED_METHODS or _is_body(function):
+            return _typed(name, place_of(node, use))
         if known.REQUEST_CALLS.match(name):
             looked_up = Evidence(f"`{name}()` looks it up for this request", place_of(node, use))
             return Verdict(Tier.REQUEST, Kind.RETRIEVAL, (looked_up,))
@@ -261,3 +261,17 @@ class Callees:
         ]
         found = alternatives(verdicts) if verdicts else CONSTANT
         return UNKNOWN if found.kind is Kind.ELEMENT else found  # what it looked for and found
+
+
+def _typed(name: str, place: Location | None) -> Verdict:
+    """The verdict of what a person typed or a client sent."""
+    kind = Kind.CALL_ARGUMENT if name == "input" else Kind.NAMED
+    return Verdict(Tier.REQUEST, kind, (Evidence(f"`{name}()` asks a person", place),))
+
+
+def _is_body(function: ast.Attribute) -> bool:
+    """True for `request.json()` and its like."""
+    return function.attr in ("json", "body", "form") and last_name(function.value) in (
+        "request",
+        "req",
+    )

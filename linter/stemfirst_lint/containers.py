@@ -43,6 +43,8 @@ class Containers:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.project = flow.project
+        self._handed_on: dict[int, set[str]] = {}
+        """By id of a scope: the names that it gives to calls that may write into them."""
         self.places: dict[int, SetFound] = {}
         """By id of the expression judged: where its set is."""
 
@@ -81,7 +83,23 @@ class Containers:
             if item.value is not None:
                 one = self.flow.verdict(item.value, item.use, call)
                 added.append(UNKNOWN if one.kind is Kind.ELEMENT else one)
-        return self._shuffle(name, binding) or join(added)
+        found_all = join(added)
+        if found_all.is_stable and _is_empty(value) and self._is_handed_on(name, binding):
+            found_all = UNKNOWN  # what it is handed to may fill it
+        return self._shuffle(name, binding) or found_all
+
+    def _is_handed_on(self, name: str, binding: Binding) -> bool:
+        """True if the function that makes a container gives it to a function of the project."""
+        scope = binding.use.scope
+        if id(scope) not in self._handed_on:
+            self._handed_on[id(scope)] = {
+                argument.id
+                for node in ast.walk(scope.node)
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+                for argument in (*node.args, *(k.value for k in node.keywords))
+                if isinstance(argument, ast.Name) and not _only_reads(node.func)
+            }
+        return name in self._handed_on[id(scope)]
 
     def _filled_later(self, name: str, binding: Binding) -> Verdict | None:
         """The verdict of a module's container that functions fill while the process runs."""
@@ -239,3 +257,26 @@ def _is_sorted(name: str, site: CallUse) -> bool:
         and last_name(other.node.func.value) == name
         for other in site.use.scope.module.calls.get("sort", ())
     )
+
+
+def _is_empty(node: ast.expr) -> bool:
+    """True for `[]`, `{}`, `list()` and their like."""
+    match node:
+        case ast.List(elts=[]) | ast.Dict(keys=[]) | ast.Call(args=[], keywords=[]):
+            return True
+    return False
+
+
+def _only_reads(function: ast.expr) -> bool:
+    """True for a call that puts nothing into what it is given."""
+    name = last_name(function) or ""
+    if isinstance(function, ast.Name):
+        return name in known.PURE_CALLS or name in known.ORDER_FREE_CALLS or name in _READERS
+    return name in known.PURE_METHODS or name in _READERS
+
+
+_READERS = frozenset(
+    {"print", "list", "tuple", "set", "isinstance", "append", "extend", "update", "info", "debug",
+     "warning", "error", "dumps", "dump", "chain"}
+)  # fmt: skip
+"""Calls, besides the pure ones, that leave a container as it is."""

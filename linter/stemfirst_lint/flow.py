@@ -12,20 +12,23 @@ import ast
 
 from stemfirst.tiers import Tier
 
-from stemfirst_lint import known, naming
+from stemfirst_lint import naming
 from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.attributes import Attributes
 from stemfirst_lint.callees import Callees
 from stemfirst_lint.containers import ORDERLESS, Containers, SetFound
 from stemfirst_lint.fstrings import fields_of
+from stemfirst_lint.handed import Handed
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Verdict
 from stemfirst_lint.parts import unpacked
 from stemfirst_lint.project import Defined, Project
-from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use, is_own, last_name
+from stemfirst_lint.rounds import Rounds, source_of
+from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use
 from stemfirst_lint.suppress import tier_comments
 from stemfirst_lint.syntax import is_count, is_number, place_of
 from stemfirst_lint.verdicts import (
     CONSTANT,
+    PASSED,
     alternatives,
     because,
     clock_named,
@@ -83,6 +86,8 @@ class Flow:
         self.containers = Containers(self)
         self.attributes = Attributes(self)
         self.callees = Callees(self)
+        self.rounds = Rounds(self)
+        self.handed = Handed(self)
 
     def verdict(self, node: ast.expr, use: Use, call: Call | None = None) -> Verdict:
         """Return how often an expression's value changes at a point of execution."""
@@ -266,31 +271,16 @@ class Flow:
             return told
         found = self.project.reaching(node.id, use)
         if found is None:
-            return UNKNOWN
+            return self.rounds.in_comprehension(node, use, call)
         judged = self.of_bindings(node.id, found, call)
+        if use.loops and judged.tier in (None, Tier.STATIC):
+            grown = self.rounds.grown(node, found, use)
+            judged = grown if grown.tier is not None else judged
         if judged.tier is None:
-            judged = self._in_round(node, found, use)
+            judged = self.rounds.in_loop(node, found, use)
         elif judged.kind is Kind.ELEMENT and any(b.use.loops > use.loops for b in found):
             return UNKNOWN  # what a loop looked for and left
         return self.containers.carry_from_bindings(node, found, judged)
-
-    def _in_round(self, node: ast.Name, bindings: tuple[Binding, ...], use: Use) -> Verdict:
-        """What an element is inside its own loop if nothing is known of what is looped over."""
-        for binding in bindings:
-            loop = binding.node
-            if (
-                binding.how is Bind.ELEMENT
-                and binding.use.scope is use.scope
-                and use.scope.kind is ScopeKind.FUNCTION
-                and isinstance(loop, ast.For | ast.AsyncFor)
-                and loop.body[0].lineno <= node.lineno <= (loop.body[-1].end_lineno or 0)
-                and naming.is_varied(node.id, _source_of(binding.value) or last_name(loop.iter))
-            ):
-                told = f"`{node.id}` is another one in each round of a loop"
-                return Verdict(
-                    Tier.REQUEST, Kind.ELEMENT, (Evidence(told, place_of(loop, binding.use)),)
-                )
-        return UNKNOWN
 
     def of_bindings(self, name: str, bindings: tuple[Binding, ...], call: Call | None) -> Verdict:
         """Return the verdict of a name that any of these bindings may have set."""
@@ -380,7 +370,7 @@ class Flow:
         if call is not None and call.is_asked:
             tier = naming.data_tier(name)
         else:
-            tier = naming.local_tier(name, _source_of(binding.value))
+            tier = naming.local_tier(name, source_of(binding.value))
         if tier is None:
             return UNKNOWN
         return named_verdict(f"`{name}`", tier, place_of(binding.node, binding.use))
@@ -406,7 +396,7 @@ class Flow:
                 found = self.verdict(given[0], Use(function, 0, ()))
             if given[1] and found.tier is not None and found.tier > Tier.STATIC:
                 passed = place_of(call.node, call.use)
-                found = because(found, f"`{name}` is passed here", passed)
+                found = because(found, f"`{name}` {PASSED}", passed)
             if found.tier is None:
                 return self._parameter_by_name(function, name, binding.node)
             return found
@@ -433,28 +423,29 @@ class Flow:
         return found
 
     def _parameter_of_callers(self, function: Scope, name: str, argument: ast.arg) -> Verdict:
-        given: list[Verdict] = []
+        given: list[Verdict] = list(self.handed.given(function, name))
         if isinstance(function.node, ast.Lambda):
-            return UNKNOWN
+            return kept(alternatives(given), name) if given else UNKNOWN
         for call, is_bound in self.project.calls_of(function):
-            if call.is_guarded:
-                continue  # an example at the end of a file shows one call, not all
             passed = argument_of(function, name, call.node, is_bound=is_bound)
             if passed is None:
-                given.append(UNKNOWN)
+                given.extend([] if call.is_guarded else [UNKNOWN])
                 continue
             verdict = self.verdict(passed[0], call.use if passed[1] else Use(function, 0, ()))
             if passed[1] and verdict.tier is not None and verdict.tier > Tier.STATIC:
-                verdict = because(
-                    verdict, f"`{name}` is passed here", place_of(call.node, call.use)
-                )
+                verdict = because(verdict, f"`{name}` {PASSED}", place_of(call.node, call.use))
+            if call.is_guarded and verdict.tier is not Tier.REQUEST:
+                continue  # an example at the end of a file shows one call, not all
             given.append(verdict)
         joined = kept(alternatives(given), name) if given else UNKNOWN
         if joined.tier is not None:
             if joined.tier is Tier.STATIC:
                 return Verdict(Tier.STATIC, Kind.CALL_ARGUMENT)
             return joined
-        return self._parameter_by_name(function, name, argument)
+        found = self.handed.entry(function, argument)
+        return (
+            found if found.tier is not None else self._parameter_by_name(function, name, argument)
+        )
 
     def _parameter_by_name(self, function: Scope, name: str, argument: ast.arg) -> Verdict:
         """What a parameter's name and type say where no caller does."""
@@ -483,13 +474,3 @@ def _whole(verdict: Verdict, binding: Binding) -> Verdict:
 
 def _counter(name: str, what: str, place: Location | None) -> Verdict:
     return Verdict(Tier.REQUEST, Kind.COUNTER, (Evidence(f"`{name}` {what}", place),))
-
-
-def _source_of(node: ast.expr | None) -> str | None:
-    """The name of what is called or asked for a value, or None if the value is put together."""
-    while isinstance(node, ast.Await | ast.Subscript):
-        node = node.value
-    if isinstance(node, ast.Call):
-        name = last_name(node.func)
-        return None if name in known.PURE_METHODS or name in known.PURE_CALLS else name
-    return last_name(node) if isinstance(node, ast.Attribute) and not is_own(node) else None

@@ -115,9 +115,8 @@ def _composed(
     if source.path in seen or len(seen) > _MAX_FILES:
         return None
     seen.append(source.path)
-    extends = _EXTENDS.match(source.text) if text is None else None
-    if extends is not None:
-        return _inherited(source, extends.group(1), find, seen)
+    if text is None and _EXTENDS.match(source.text) is not None:
+        return _inherited(source, find, seen)
     own = text if text is not None else source.text
     parts = read_jinja(own)
     if parts is None:
@@ -146,16 +145,28 @@ def _included(
 
 
 def _inherited(
-    source: Source, name: str, find: Callable[[Source, str], Source | None], seen: list[str]
+    source: Source, find: Callable[[Source, str], Source | None], seen: list[str]
 ) -> list[Placed] | None:
-    """The parts of the file that a template extends, with its own blocks in their places."""
-    parent = find(source, name)
-    if parent is None or _EXTENDS.match(parent.text) or "super()" in source.text:
-        return None
-    own = _blocks(source.text)
+    """The parts of the file that a template extends in the end; the nearest heir has each block."""
+    heirs: list[Source] = []
+    parent = source
+    while (extends := _EXTENDS.match(parent.text)) is not None:
+        heirs.append(parent)
+        found_file = find(parent, extends.group(1))
+        if found_file is None or found_file.path in seen or len(seen) > _MAX_FILES:
+            return None
+        parent = found_file
+        seen.append(parent.path)
+    seen.remove(parent.path)  # it is composed now
+    own: dict[str, tuple[Source, int, int]] = {}
+    for heir in reversed(heirs):
+        blocks = _blocks(heir.text)
+        if blocks is None or "super()" in heir.text:
+            return None
+        own.update({key: (heir, *span) for key, span in blocks.items()})
     theirs = _blocks(parent.text)
     parts = _composed(parent, find, seen)
-    if own is None or theirs is None or parts is None:
+    if theirs is None or parts is None:
         return None
     found: list[Placed] = []
     placed: set[str] = set()
@@ -169,7 +180,7 @@ def _inherited(
             found.append((file, part))
         elif block not in placed:
             placed.add(block)
-            found += _slice(source, *own[block])
+            found += _slice(*own[block])
     for key, (first, _) in theirs.items():  # blocks that are empty in the parent
         if key in own and key not in placed:
             behind = (
@@ -178,7 +189,7 @@ def _inherited(
                 if file is parent and part.start >= first
             )
             at = next(behind, len(found))
-            found[at:at] = _slice(source, *own[key])
+            found[at:at] = _slice(*own[key])
     return found
 
 

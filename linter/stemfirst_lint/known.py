@@ -112,6 +112,28 @@ CONFIG_CALLS = frozenset(
 CONFIG_PREFIXES = ("os.environ", "sys.platform", "sys.version", "os.sep", "os.linesep", "string.")
 """Dotted names below which everything is the same for a whole deployment."""
 
+REQUEST_PREFIXES = tuple(
+    f"{framework}.request.{part}"
+    for framework in ("flask", "quart", "bottle")
+    for part in ("json", "form", "args", "values", "data", "files", "query", "forms", "params")
+)
+"""Dotted names below which stands what one request sent."""
+
+TYPED_CALLS = pattern(
+    r"^(input|sys\.stdin\.(read|readline|readlines)|click\.(prompt|edit)|typer\.prompt|"
+    r"rich\.prompt\.Prompt\.ask|prompt_toolkit\.prompt|getpass\.getpass|"
+    r"(flask|quart)\.request\.get_(json|data)|"
+    r"streamlit\.(sidebar\.)?(text_input|text_area|chat_input|selectbox|multiselect|radio|slider|"
+    r"select_slider|number_input|date_input|file_uploader|pills))$"
+)
+"""Calls of libraries that give back what a person typed or chose."""
+
+TYPED_METHODS = frozenset(
+    {"text_input", "text_area", "chat_input", "file_uploader", "multiselect", "receive_text",
+     "receive_json", "get_json"}
+)  # fmt: skip
+"""Methods of the columns of a page, of web sockets and requests that do."""
+
 PURE_CALLS = frozenset(
     {
         "str", "repr", "int", "float", "bool", "format", "round", "abs", "ascii", "chr", "ord",
@@ -159,9 +181,14 @@ REQUEST_CALLS = pattern(
 """Callees whose result is looked up for one request."""
 
 MODEL_CALLS = pattern(
-    r"^(a?invoke|a?predict(_messages)?|a?complete|a?completion|a?generate_(content|text|response)|"
-    r"(create_|a)?chat_completion|_?aask|a?chat|get_completion|(ask|call|query|run)_(llm|model|gpt)|"
-    r"llm_call|llm_complete|call_openai)$"
+    r"^_*(a?invoke|a?predict(_messages)?|a?complete|a?completion|"
+    r"a?generate_(content|text|response|answer|completion|reply)|"
+    r"(create_|a)?chat_completion(_request)?|aask|a?chat|"
+    r"a?(get|fetch|request)_(\w+_)?(completion|response|answer)s?_(from_)?(llm|gpt\w*|openai|claude|"
+    r"model|gemini|chat\w*)|get_(llm|gpt\w*|chat\w*|model|openai)_(response|completion|answer|output)|"
+    r"get_(chat_)?completion|(ask|call|query|run|prompt|invoke|request|chat|chat_with)_"
+    r"(the_)?(llm|model|gpt\w*|chatgpt\w*|openai\w*|claude\w*|gemini\w*|anthropic|bedrock\w*|api)|"
+    r"llm_(call|complete|generate|response|chat|query|invoke|request))$"
 )
 """Callees that return what a model answered."""
 

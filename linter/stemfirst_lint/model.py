@@ -233,6 +233,7 @@ class Site:
         follows_history: True if earlier turns stand before it; order cannot matter then.
         following: what the request sends behind it.
         loop: the call that sends it, if it stands in a loop: each round pays for it.
+        rounds: how many rounds its loops have, if the source says so.
     """
 
     template: Template
@@ -243,6 +244,7 @@ class Site:
     follows_history: bool = False
     following: Following = field(default_factory=Following)
     loop: Location | None = None
+    rounds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

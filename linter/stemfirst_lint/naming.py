@@ -83,7 +83,11 @@ _REQUEST_WORDS = frozenset(
         "lyrics", "symptoms", "note", "notes", "findings", "citations", "sources",
         "requirement", "requirements", "trace", "events", "alert", "clause", "outline",
         "subtopics", "abstract", "body", "output", "outputs", "html", "dom", "msg", "resume",
-        "filename", "filenames",
+        "filename", "filenames", "issue", "issues", "itinerary", "interaction", "interactions",
+        "transcription", "subtitles", "proposal", "critique", "critiques", "rationale", "rebuttal",
+        "biography", "contract", "invoice", "solution", "solutions", "hypotheses", "excerpt",
+        "excerpts", "quote", "quotes", "insights", "reflection", "reflections", "archive",
+        "experiences", "scenario", "hunk", "hunks",
     }
 )  # fmt: skip
 _ADDRESS_WORDS = frozenset(
@@ -240,8 +244,11 @@ _REQUEST_PHRASES = pattern(
     r"(^|_)(issue|pr|pull_request|bug|ticket|email|job|product|item|event|incident|alert|patient|"
     r"movie|video|image|paper|article|book|news|document|doc|page|commit|review|chapter|"
     r"question|problem|function|file|candidate|applicant|resume|cv|meeting|report|claim|entity|"
-    r"topic|query|row|json|input|raw|case|tweet|post|message|transcript)_"
-    r"(title|body|description|info|details|text|contents?|data|summary|abstract|elements|str)$|"
+    r"topic|query|row|json|input|raw|case|tweet|post|message|transcript|company|market|business|"
+    r"competitor|person|character|scene|frame|screen|chart|figure|property|listing|order|trip|"
+    r"travel|contact|student|employee|medical|financial|interview|bug|crash|subject|solution)_"
+    r"(title|body|description|info|details|text|contents?|data|summary|abstract|elements|str|"
+    r"analysis|profile|record)$|"
     r"(^|_)(ground_truth|stack_trace|ui_elements|game_state|current_state|story_so_far|"
     r"chat_log|page_content|error_(message|text|msg|log)s?|web_page|"
     r"webpage_text|dependency_tasks_info|previous_(steps|results|tasks|attempts|actions))$"
@@ -336,7 +343,8 @@ _SETTING_NAMES = pattern(
     r"expertise|profession|dialect|currency|timezone|level|mode|strategy|strategies|model|"
     r"personality|guidelines?|rules?|instructions|examples?|tools?|version|filters?|filters_str|name|desc(ription)?s?|"
     r"(work|working|project|output|base|root|data|save)_?(dir|directory|folder|root)|work_?(space|place)|"
-    r"preferences?|config(uration)?|cfg|settings)$",
+    r"preferences?|config(uration)?|cfg|settings|temperature|iterations|timeout)$|"
+    r"^(max|min|num|top)_\w+$",
     re.IGNORECASE,
 )
 

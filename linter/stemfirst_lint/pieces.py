@@ -134,6 +134,20 @@ def name_of(node: ast.expr) -> str:
     return _name_in(node) or "value"
 
 
+def owner_of(node: ast.expr) -> str:
+    """Return the name that says what kind of thing a value is: `doc` for `doc.name`, else its own.
+
+    Whatever has a name or a description is what its owner is, a document or a setting.
+    """
+    match node:
+        case (
+            ast.Attribute(attr="name" | "stem" | "description", value=value)
+            | ast.Subscript(slice=ast.Constant(value="name" | "description"), value=value)
+        ):
+            return last_name(value) or name_of(node)
+    return name_of(node)
+
+
 def _name_in(node: ast.expr) -> str | None:
     match node:
         case ast.Name() | ast.Attribute():

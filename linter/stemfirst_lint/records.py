@@ -26,6 +26,12 @@ _SETTINGS = pattern(
     r"Prompts?|Templates?|Constants|Agent|Persona|Skill|Tool|Role|Metric|Rubric|Schema)$"
 )
 """Names of classes whose objects a deployment makes once."""
+_REQUESTS = pattern(
+    r"(Request|RequestBody|RequestModel|Payload|Body|Query|Sample|Submission|Article|"
+    r"Document|Paper|TestCase|Ticket|Issue)$"
+)
+"""Names of classes of which each request or each row of a data set makes an object."""
+_TEXTS = pattern(r"^(typing\.)?(Optional\[)?[\"']?(str|List|list|Any)\b")
 _MAX_CALLS = 24
 
 
@@ -58,6 +64,9 @@ class Records:
             if name is not None and naming.field_tier(name) is Tier.REQUEST:
                 what = f"`{name}`, which `{klass.name}` is made with,"
                 return named_verdict(what, Tier.REQUEST, place)
+        if _REQUESTS.search(klass.name) and _is_text(klass, node.attr):
+            what = f"`{klass.name}`, of which `{node.attr}` is a part,"
+            return named_verdict(what, Tier.REQUEST, place)
         return UNKNOWN
 
     def _passed(self, klass: Scope, name: str) -> tuple[ast.expr | None, ...]:
@@ -120,5 +129,16 @@ def _is_field(klass: Scope, name: str) -> bool:
         isinstance(statement, ast.AnnAssign)
         and isinstance(statement.target, ast.Name)
         and statement.target.id == name
+        for statement in getattr(klass.node, "body", ())
+    )
+
+
+def _is_text(klass: Scope, name: str) -> bool:
+    """True for a field of text by its type, whose name says no setting."""
+    return naming.may_be_data(name) and any(
+        isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and statement.target.id == name
+        and _TEXTS.match(ast.unparse(statement.annotation)) is not None
         for statement in getattr(klass.node, "body", ())
     )

@@ -39,6 +39,7 @@ from stemfirst_lint.model import Following, Form, Location, Sink, Site, Template
 from stemfirst_lint.model_calls import texts_sent
 from stemfirst_lint.pieces import merge
 from stemfirst_lint.readers import Readers
+from stemfirst_lint.repeats import rounds_of
 from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
 from stemfirst_lint.syntax import called
 from stemfirst_lint.template_classes import TemplateClasses
@@ -228,6 +229,7 @@ class Finder:
                         follows_history=follows or is_behind,
                         following=following,
                         loop=_loop(call),
+                        rounds=rounds_of(call, self.constants),
                     )
                 )
 
@@ -293,7 +295,8 @@ class Finder:
                         continue
                     place = call.use.scope.module.source.place(keyword.value)
                     site = Site(template, Sink.KEYWORD, place, "system", 0)
-                    self._add(replace(site, following=following, loop=_loop(call)))
+                    site = replace(site, following=following, loop=_loop(call))
+                    self._add(replace(site, rounds=rounds_of(call, self.constants)))
             elif keyword.arg in WEAK_KEYWORDS or (
                 keyword.arg in ("description", "goal") and last_name(call.node.func) in _DESCRIBED
             ):
@@ -322,7 +325,8 @@ class Finder:
             if is_named(template) or is_worded(template):
                 place = call.use.scope.module.source.place(node)
                 site = Site(template, sink, place, role, follows_history=self._has_turns(call))
-                self._add(replace(site, loop=_loop(call)))
+                rounds = rounds_of(call, self.constants)
+                self._add(replace(site, loop=_loop(call), rounds=rounds))
 
     def _behind_histories(self, module: ModuleIndex) -> None:
         """Texts that a call sends with the turns before them: `agent.run(prompt, history=turns)`.
@@ -419,6 +423,8 @@ class Finder:
         filled = [site for site in group if site.template.form is Form.FORMAT]
         if best.template.form is Form.FSTRING and filled:
             best = filled[0]  # an f-string whose doubled braces `format` fills
+        if best.template.form is Form.CONCAT:
+            best = _with_fields(best, group)
         others = (s for s in group if s is not best and s.template.form is best.template.form)
         template = merge([site.template for site in (best, *others)])
         template = told_together(template)
@@ -432,6 +438,15 @@ class Finder:
     def _is_shared(self, template: Template, classes: int) -> bool:
         """True unless every read of the constant's name is in a known call or template class."""
         return self.readers.reads(template) > len(template.calls) + classes
+
+
+def _with_fields(best: Site, group: list[Site]) -> Site:
+    """The site of a sum with its fields read, where another one read it as it is written."""
+    most = max(group, key=lambda site: len(site.template.pieces) * site.template.is_shared)
+    is_read = most.template.is_shared and not best.template.is_shared
+    if most.sink is Sink.NAME and best.sink is not Sink.NAME:
+        return best  # sent as it is written, braces and all
+    return replace(best, template=most.template) if is_read else best
 
 
 def varies_by_request(template: Template) -> bool:

@@ -363,6 +363,9 @@ class Reader:
                 found = self.assembler.filled(literal, filling) or self.assembler.constant(literal)
             elif isinstance(part, ast.JoinedStr):
                 found = self.assembler.refilled(part, origin.use, None, filling)
+            elif isinstance(part, ast.Name | ast.Attribute) and filling.call is not None:
+                texts = self._literals(part, origin.use)
+                found = self.assembler.filled(texts[0], filling) if len(texts) == 1 else None
             pieces.extend(found.pieces if found else self.assembler.operand(part, origin.use, None))
         if not any(isinstance(piece, Hole) and piece.constant_text is None for piece in pieces):
             return None
@@ -392,6 +395,11 @@ class Reader:
         holds the values that it was made with.
         """
         return self._filled(node, use, Filling(form, given or Given(), None, use, None))
+
+    def unfilled_sum(self, node: ast.BinOp, use: Use) -> Template | None:
+        """Return the template of a sum of constants whose fields are filled out of sight."""
+        filling = Filling(Form.FORMAT, Given(), None, use, None)
+        return self._filled_sum(Origin(node, use, None), filling)
 
     def _replaced(
         self, node: ast.Call, use: Use, call: Call | None, name: str | None, hops: int

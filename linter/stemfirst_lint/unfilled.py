@@ -16,12 +16,14 @@ from stemfirst_lint.literals import FormatField, read_format
 from stemfirst_lint.model import Form, Location, Sink, Site
 from stemfirst_lint.patterns import pattern
 from stemfirst_lint.scopes import Bind, ScopeKind, Use, last_name
-from stemfirst_lint.templates import Reader
+from stemfirst_lint.templates import Reader, summands
 from stemfirst_lint.wording import is_worded
 
 _LEAST_CHARACTERS = 300
 _JINJA = pattern(r"\{\{-?\s*[A-Za-z_][\w.]*\s*(\|[^{}]*)?-?\}\}|\{%")
 _DOLLAR = pattern(r"\$\{[a-z_]\w*\}")
+_SPEC = pattern(r"([^{}]?[<>=^])?[-+ ]?#?0?\d*[,_]?(\.\d+)?[a-zA-Z%]?$|%")
+"""How a value is formatted; `{title: a short name}` is prose."""
 _FIELD_NAME = pattern(r"[A-Za-z_]\w*([.\[].*)?$")
 
 
@@ -37,6 +39,9 @@ def unfilled_sites(
         far_markers: fills the markers that code replaces somewhere else.
     """
     for value, use in _constants(module):
+        if isinstance(value, ast.BinOp):
+            yield from _of_sum(reader, value, use)
+            continue
         node = _text_of(value)
         text = str(node.value) if node is not None else ""
         if node is None or len(text) < _LEAST_CHARACTERS:
@@ -51,6 +56,24 @@ def unfilled_sites(
         for template in templates:
             if template.location not in seen and is_worded(template):
                 yield Site(template, Sink.NAME, template.location)
+
+
+def _of_sum(reader: Reader, value: ast.BinOp, use: Use) -> Iterator[Site]:
+    """Yield a site for a sum of constants, some of which have fields."""
+    parts = list(summands(value))
+    texts = [
+        str(part.value)
+        for part in parts
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    is_constant = all(isinstance(part, ast.Constant | ast.Name | ast.Attribute) for part in parts)
+    if not is_constant or not any(_is_format(text) for text in texts):
+        return
+    if any("{" in text and not _is_format(text) and read_format(text) is None for text in texts):
+        return
+    template = reader.unfilled_sum(value, use)
+    if template is not None and is_worded(template):
+        yield Site(template, Sink.NAME, template.location)
 
 
 def _constants(module: ModuleIndex) -> Iterator[tuple[ast.expr, Use]]:
@@ -132,4 +155,6 @@ def _form_of(text: str) -> Form | None:
 def _is_format(text: str) -> bool:
     parts = read_format(text)
     fields = [part for part in parts or () if isinstance(part, FormatField)]
-    return bool(fields) and all(_FIELD_NAME.match(part.name) for part in fields)
+    return bool(fields) and all(
+        _FIELD_NAME.match(part.name) and _SPEC.match(part.format_spec or "") for part in fields
+    )

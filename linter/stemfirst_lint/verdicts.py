@@ -19,6 +19,9 @@ _MAX_EVIDENCE = 12
 CONSTANT = Verdict(Tier.STATIC, Kind.CONSTANT)
 CONFIG = Verdict(Tier.STATIC, Kind.CONFIG)
 
+PASSED = "is passed here"
+"""The end of the step of evidence that a caller passes a value."""
+
 
 def join(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the verdict of a value that is made of parts: as lively as its liveliest part."""
@@ -108,6 +111,11 @@ def frozen_value(verdict: Verdict, when: str, tier: Tier) -> Verdict:
     if verdict.kind in (Kind.CLOCK, Kind.RANDOM):
         return Verdict(tier, Kind.CONSTANT, (*verdict.evidence, Evidence(f"computed {when}")))
     return verdict
+
+
+def was_passed(verdict: Verdict) -> bool:
+    """Return True if a known caller passes the value: more than a name speaks."""
+    return any(step.text.endswith(PASSED) for step in verdict.evidence)
 
 
 def because(verdict: Verdict, text: str, place: Location | None) -> Verdict:

@@ -385,6 +385,35 @@ def test_a_prompt_that_a_loop_sends_says_so(check: Check) -> None:
     assert all("loop" not in step.text for step in report.findings[0].evidence)
 
 
+@pytest.mark.parametrize(
+    ("loop", "rounds"),
+    [
+        ("for _ in range(3)", 3),
+        ("for step in STEPS", 2),
+        ("for step in ('a', 'b', 'c', 'd')", 4),
+        ("for step in STEPS:\n      for _ in range(2, 5)", 6),
+        ("for step in load()", None),
+        ("for step in STEPS:\n      while question", None),
+        ("for step in STEPS:\n        if step: break\n        if True", None),
+    ],
+)
+def test_a_loop_of_known_length_multiplies_the_loss(
+    loop: str, rounds: int | None, check: Check
+) -> None:
+    source = (
+        f"STEPS = ['plan', 'write']\n\ndef ask(client, question):\n    {loop}:\n"
+        f'            text = f"{{question}} {RULES}"\n            {SEND.strip()}\n'
+    )
+    found = check(source).findings[0]
+    told = found.evidence[-1].text
+    if rounds is None:
+        assert told == "it is sent in a loop, and each round reads it again"
+    else:
+        tokens = f"{found.forfeited_tokens * rounds:,}"
+        assert told.startswith(f"it is sent in a loop of {rounds} rounds")
+        assert tokens in told
+
+
 def test_each_caller_of_a_helper_has_a_prompt_of_its_own(check: Check) -> None:
     callers = "".join(
         f'def ask_{number}(client):\n    say(client, f"{{datetime.now()}} LONG_TEXT {number}")\n\n'

@@ -248,6 +248,17 @@ JINJA_FILES = {
         "base.j2": "{% block data %}Q: {{ question }}{% endblock %}\n"
         "{% block rules %}none{% endblock rules %}",
     },
+    "blocks of two generations": {
+        "ask.j2": "{% extends 'middle.j2' %}{% block data %}Q: {{ question }}{% endblock %}",
+        "middle.j2": "{% extends 'base.j2' %}{% block data %}none{% endblock %}"
+        "{% block rules %}" + RULES + "{% endblock %}",
+        "base.j2": "Be kind.\n{% block data %}{% endblock %}\n{% block rules %}{% endblock %}",
+    },
+    "a grandparent's text": {
+        "ask.j2": "{% extends 'middle.j2' %}{% block data %}Q: {{ question }}{% endblock %}",
+        "middle.j2": "{% extends 'base.j2' %}",
+        "base.j2": "Be kind.\n{% block data %}{% endblock %}\n" + RULES,
+    },
     "raw text": {"ask.j2": "{{ question }}\n{% raw %}Write {{ x }}. " + RULES + "{% endraw %}"},
     "macros that are set aside": {
         "ask.j2": "{% macro item(x) -%}- {{ x }}{%- endmacro %}{% from 'm.j2' import y %}"
@@ -282,6 +293,12 @@ def test_jinja_is_read_over_files(files: dict[str, str], check: Check, tmp_path:
         {"ask.j2": "{% include 'rules.j2' %}{{ question }}", "rules.j2": RULES},
         {"ask.j2": "{{ question }}{% include 'ask.j2' %}"},
         {"ask.j2": "{% extends 'ask.j2' %}"},
+        {"ask.j2": "{% extends 'b.j2' %}", "b.j2": "{% extends 'ask.j2' %}{{ question }}" + RULES},
+        {
+            "ask.j2": "{% extends 'b.j2' %}{% block x %}{{ question }}{% endblock %}",
+            "b.j2": "{% extends 'c.j2' %}",
+            "c.j2": RULES + "{% block x %}{% endblock %}",
+        },
         {"ask.j2": "{% extends 'none.j2' %}{% block a %}{{ question }}" + RULES + "{% endblock %}"},
         {"ask.j2": "{{ question }}{% filter upper %}" + RULES + "{% endfilter %}"},
     ],
@@ -342,3 +359,39 @@ def test_a_number_that_was_made_of_sets_has_no_order_to_lose(check: Check) -> No
         '    text = f"{found} LONG_TEXT"\n' + SEND
     )
     assert "SF201" not in [finding.code for finding in check(source).findings]
+
+
+WORDS = "You are given a question. Answer in JSON only. " + RULES
+SUMS = {
+    "fields before a named constant": ('"{question}\\n" + WORDS', 1),
+    "fields behind": ('WORDS + "{question}"', 0),
+    "a JSON example": ('"Write {title: a short name}. " + WORDS', 0),
+}
+
+
+@pytest.mark.parametrize(("made", "finds"), SUMS.values(), ids=SUMS)
+def test_a_sum_of_constants_is_filled_out_of_sight(made: str, finds: int, check: Check) -> None:
+    report = check(
+        prompts=f'WORDS = "{WORDS}"\nASK_PROMPT = {made}\n',
+        app="import prompts\n\n\ndef ask(client, values):\n    client.go(prompts.ASK_PROMPT)\n",
+    )
+    assert len(report.findings) == finds
+
+
+def test_a_sum_with_fields_in_a_named_constant_is_filled_as_a_whole(check: Check) -> None:
+    report = check(
+        f'WORDS = "{WORDS}"\nHEAD = "Q: {{question}}\\n"\nASK_PROMPT = HEAD + WORDS\n\n'
+        + ASK
+        + "    text = ASK_PROMPT.format(question=question)\n"
+        + SEND
+    )
+    assert [finding.code for finding in report.findings] == ["SF301"]
+
+
+def test_a_sum_that_is_sent_as_it_is_written_has_no_fields(check: Check) -> None:
+    report = check(
+        f'WORDS = "{WORDS}"\nASK_PROMPT = "Write {{question}}. " + WORDS\n\n'
+        "def ask(client):\n"
+        '    client.create(messages=[{"role": "user", "content": ASK_PROMPT}])\n'
+    )
+    assert report.findings == ()

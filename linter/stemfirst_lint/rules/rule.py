@@ -102,7 +102,7 @@ class Rule:
             forfeited_is_estimate=count is not None and count.is_estimate,
             evidence=(
                 *(about.verdict.evidence if about is not None else ()),
-                *(repeated(site) if site is not None else ()),
+                *(repeated(site, count) if site is not None else ()),
             ),
             template=site.template if site is not None else None,
             site=site,
@@ -119,7 +119,7 @@ class Rule:
             location=hole.location,
             forfeited_tokens=count.tokens,
             forfeited_is_estimate=count.is_estimate,
-            evidence=(*hole.verdict.evidence, *repeated(site)),
+            evidence=(*hole.verdict.evidence, *repeated(site, count)),
             template=site.template,
             hole=hole,
             site=site,
@@ -154,10 +154,14 @@ class Rule:
                 yield hole, count
 
 
-def repeated(site: Site) -> tuple[Evidence, ...]:
+def repeated(site: Site, count: Count | None) -> tuple[Evidence, ...]:
     """Return the step of evidence that tells of the loop in which a prompt is sent."""
     if site.loop is None:
         return ()
+    if site.rounds and count is not None and count.tokens:
+        whole = Count(count.tokens * site.rounds, is_estimate=count.is_estimate)
+        told = f"it is sent in a loop of {site.rounds:,} rounds, which read {whole} tokens again"
+        return (Evidence(told, site.loop),)
     return (Evidence("it is sent in a loop, and each round reads it again", site.loop),)
 
 
