@@ -1,5 +1,6 @@
-"""What git ignores: `.gitignore` files from the repository's root down, and `.git/info/exclude`.
+"""What git ignores: the user's own patterns, `.git/info/exclude`, and `.gitignore` files downwards.
 
+Does not know which files git tracks: one that is tracked although a pattern names it is left out.
 Knows where such files lie and which one wins. Leaves their syntax to pathspec, which is imported
 when there is one.
 """
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
     Chain = tuple[tuple[str, GitIgnoreSpec], ...]
+
+
+_EXCLUDES_FILE = re.compile(
+    r'^[ \t]*\[core\](?:[^\[]*\n)??[ \t]*excludesfile[ \t]*=[ \t]*(?:"([^"\n]+)"|([^"\s#;]'
+    r"[^\n#;]*?))[ \t]*(?:[#;][^\n]*)?$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class Ignored:
@@ -62,10 +70,29 @@ class Ignored:
                 return ()
             folder = parent
             folders.append(folder)
-        chain = _read(folder, os.path.join(folder, ".git", "info", "exclude"))
+        chain = _read(folder, _users_own())
+        chain = (*chain, *_read(folder, os.path.join(folder, ".git", "info", "exclude")))
         for each in reversed(folders):
             chain = (*chain, *_read(each, os.path.join(each, ".gitignore")))
         return chain
+
+
+def _users_own() -> str:
+    """Return the file with the user's own patterns, for all repositories: it need not exist.
+
+    Source: gitignore(5), `core.excludesFile`.
+    """
+    home = os.path.expanduser("~")
+    folder = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "git")
+    for settings in (os.path.join(home, ".gitconfig"), os.path.join(folder, "config")):
+        try:
+            text = read_bytes(settings).decode("utf-8", "replace")
+        except UnreadableFile:
+            continue
+        named = _EXCLUDES_FILE.search(text)
+        if named:
+            return os.path.expanduser(named[1] or named[2])
+    return os.path.join(folder, "ignore")
 
 
 def _read(folder: str, path: str) -> Chain:

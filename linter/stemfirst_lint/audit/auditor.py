@@ -84,6 +84,7 @@ class Auditor:
         self.timed = 0
         self.out_of_order = 0
         self.partly_recorded = 0
+        self.misreported = 0
         self.scaled = 0
         self.unpriced: dict[str, int] = {}
         self._templates = Templates()
@@ -221,7 +222,11 @@ class Auditor:
             written_tokens=expected.written_tokens,
             best_tokens=verdict.best_tokens,
         )
-        has_reported = usage.prompt_tokens is not None and usage.cached_tokens is not None
+        prompt_reported, cached = usage.prompt_tokens, usage.cached_tokens
+        has_reported = prompt_reported is not None and cached is not None
+        if prompt_reported is not None and cached is not None and cached > prompt_reported:
+            self.misreported += 1  # no such bill was ever written
+            has_reported = False
         if has_reported:
             sums.reported = 1
             sums.reported_prompt_tokens = usage.prompt_tokens or 0

@@ -139,6 +139,11 @@ def _notes(auditor: Auditor, total: Sums) -> Iterator[str]:
             f"{auditor.partly_recorded:,} requests report a prompt far from the recorded one in "
             "length (a stored conversation, images, hidden text): theirs are our counts"
         )
+    if auditor.misreported:
+        yield (
+            f"{auditor.misreported:,} responses report more cached tokens than prompt tokens: "
+            "their reports are left out"
+        )
     if auditor.prefixes.has_forgotten:
         yield (
             "more distinct text than fits the memory bound: what was used longest ago was "

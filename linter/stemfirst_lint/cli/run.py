@@ -120,6 +120,7 @@ class Request:
         import json
 
         yield f"# settings from {self.config.source or 'no pyproject.toml: these are defaults'}"
+        yield "[tool.stemfirst]"
         for setting in fields(self.config):
             value = getattr(self.config, setting.name)
             if setting.name in _IN_TABLES or value is None:
@@ -136,7 +137,7 @@ class Request:
         }
         for key, table in tables.items():
             if table:
-                yield f"\n[{key}]"
+                yield f"\n[tool.stemfirst.{key}]"
                 for name, value in table.items():
                     yield f"{json.dumps(name)} = {json.dumps(value)}"
 

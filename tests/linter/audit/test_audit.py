@@ -92,6 +92,15 @@ def test_a_call_that_failed_lost_nothing(tmp_path: Path) -> None:
     assert "1 call failed, read nothing and lost nothing: left out" in report["notes"]
 
 
+def test_a_report_of_more_cached_tokens_than_the_prompt_has_is_left_out(tmp_path: Path) -> None:
+    details = {"prompt_tokens_details": {"cached_tokens": 9_000}}
+    said = {"usage": {"prompt_tokens": 900, "completion_tokens": 1, **details}}
+    lines = [record(chat(POLICY, "Where?"), response=said) for _ in range(2)]
+    report = as_json(write(tmp_path / "a.jsonl", lines))
+    assert report["totals"]["reported_cached_tokens"] is None
+    assert any("more cached tokens than prompt tokens" in note for note in report["notes"])
+
+
 def test_exit_zero_is_obeyed(recording: Path) -> None:
     assert audit(recording, "--exit-zero").returncode == 0
 

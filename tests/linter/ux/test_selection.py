@@ -1,5 +1,6 @@
 """What is checked and what is reported: files, rules, comments, settings."""
 
+import os
 import subprocess
 import tomllib
 
@@ -87,6 +88,34 @@ def test_git_agrees_about_what_is_ignored(stemfirst, tree) -> None:
     assert files(stemfirst) == [f"./{name}" for name in sorted(listed) if name.endswith(".py")]
 
 
+OWN_PATTERNS = {
+    "the place where git looks": ("", ".config/git/ignore"),
+    "a named file": ("[user]\n\tname = a\n[core]\n\texcludesFile = ~/mine # all\n", "mine"),
+    "a quoted one": ('[core]\n  autocrlf = input\n  excludesfile = "~/my own"\n', "my own"),
+    "a key of another section": ("[core]\n[other]\nexcludesfile = ~/mine\n", ".config/git/ignore"),
+}
+
+
+@pytest.mark.parametrize(("settings", "name"), OWN_PATTERNS.values(), ids=OWN_PATTERNS)
+def test_the_users_own_patterns_hold_in_every_repository(
+    stemfirst, tree, tmp_path_factory, settings: str, name: str
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    (home / name).parent.mkdir(parents=True, exist_ok=True)
+    (home / name).write_text("sub/\n")
+    (home / ".gitconfig").write_text(settings)
+    environment = {"HOME": str(home), "XDG_CONFIG_HOME": ""}
+    subprocess.run(["git", "init", "-q", str(tree)], check=True)
+    git = subprocess.run(
+        ["git", "-C", str(tree), "check-ignore", "sub/kept.py"],
+        capture_output=True, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    listed = stemfirst("check", "--show-files", **environment).stdout.split()
+    assert git.stdout == "sub/kept.py\n"
+    assert "./kept.py" in listed
+    assert "./sub/kept.py" not in listed
+
+
 def test_a_test_that_is_named_is_checked_unless_forced(stemfirst, sources, tree) -> None:
     (tree / "app_test.py").write_text(sources.bad)
     assert stemfirst("check").returncode == 0
@@ -116,16 +145,15 @@ def test_settings_are_shown_as_toml_with_where_they_come_from(stemfirst, tmp_pat
     )
     shown = stemfirst("check", "--show-settings", "--extend-select", "SF3").stdout
     assert shown.startswith(f"# settings from {tmp_path / 'pyproject.toml'}\n")
-    settings = tomllib.loads(shown)
+    settings = tomllib.loads(shown)["tool"]["stemfirst"]
     assert settings["min-gain"] == 7
     assert settings["extend-select"] == ["SF3"]
     assert "# off unless select or extend-select names them in full: SF204, SF303, SF405\n" in shown
     assert settings["tiers"] == {"region": "tenant"}
     assert settings["per-file-ignores"] == {"a.py": ["SF1"]}
-    (tmp_path / "pyproject.toml").write_text(
-        "[tool.stemfirst]\n" + "".join(f"{line}\n" for line in shown.split("\n\n")[0].splitlines())
-    )
-    assert stemfirst("check", "--show-settings").returncode == 0, "what is shown can be set"
+    (tmp_path / "pyproject.toml").write_text(shown)
+    again = stemfirst("check", "--show-settings").stdout
+    assert again.partition("\n")[2] == shown.partition("\n")[2], "what is shown can be set"
 
 
 def test_a_comment_that_silences_nothing_is_reported(stemfirst, sources, tmp_path) -> None:
