@@ -37,6 +37,7 @@ from stemfirst_lint.messages import (
 )
 from stemfirst_lint.model import Following, Form, Location, Sink, Site, Template
 from stemfirst_lint.model_calls import texts_sent
+from stemfirst_lint.patterns import pattern
 from stemfirst_lint.pieces import merge
 from stemfirst_lint.readers import Readers
 from stemfirst_lint.repeats import rounds_of
@@ -53,6 +54,8 @@ from stemfirst_lint.wording import NOT_A_PROMPT, is_named, is_worded, lead, stab
 STRONG_KEYWORDS = frozenset(
     {"system", "system_prompt", "system_message", "system_instruction", "instructions"}
 )
+_SYSTEM_KIND = pattern(r"system_(message|prompt)_(?!\w*(path|file|name|id|key|dir)$)\w+$")
+"""Keywords of one system message of several."""
 WEAK_KEYWORDS = frozenset(
     {
         "prompt", "backstory", "user_prompt", "prompt_template", "user_message", "task", "message",
@@ -281,14 +284,16 @@ class Finder:
 
     def _keywords(self, call: CallUse) -> None:
         for keyword in call.node.keywords:
-            if keyword.arg in STRONG_KEYWORDS:
+            if keyword.arg in STRONG_KEYWORDS or _SYSTEM_KIND.match(keyword.arg or ""):
                 names = {k.arg for k in call.node.keywords}
                 histories = self._histories(call)
+                is_chat = (last_name(call.node.func) or "").endswith("Conversation")
                 following = Following(
                     tools=self._tools(_keyword(call.node, "tools"), call.use),
                     has_tools="tools" in names,
-                    has_history=bool(histories),
-                    has_conversation=any(history.is_conversation for history in histories),
+                    has_history=is_chat or bool(histories),
+                    has_conversation=is_chat
+                    or any(history.is_conversation for history in histories),
                 )
                 for template in self._templates_in(keyword.value, call.use):
                     if NOT_A_PROMPT.match(lead(template)):

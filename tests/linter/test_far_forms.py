@@ -251,3 +251,14 @@ def test_what_is_called_like_a_model_is_sent_its_arguments(call: str, check: Che
 def test_other_calls_are_sent_no_prompt(call: str, check: Check) -> None:
     source = f'def ask(log, mail, question):\n    text = f"""{TEXT}"""\n    return {call}\n'
     assert check(source).sites == ()
+
+
+def test_a_date_that_is_put_into_a_chats_system_message_later_is_told(check: Check) -> None:
+    source = (
+        "from datetime import date\n\n"
+        'register(Conversation(name="m", system_message_vision='
+        f'"""Today is {{{{currentDate}}}}. {RULES}"""))\n\n'
+        'def ask(client, conversation):\n    now = date.today().strftime("%d %B %Y")\n'
+        '    text = conversation.system().replace("{{currentDate}}", now)\n' + SEND
+    )
+    assert [finding.code for finding in check(source).findings] == ["SF102"]
