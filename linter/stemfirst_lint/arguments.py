@@ -95,3 +95,20 @@ def argument_of(
 
 def _is_static_method(node: ast.AST) -> bool:
     return any(last_name(d) == "staticmethod" for d in getattr(node, "decorator_list", ()))
+
+
+def parameter_of(function: Scope, call: ast.Call, node: ast.AST) -> str | None:
+    """Return the name of the parameter that takes a positional argument, if that can be told."""
+    at = next((i for i, argument in enumerate(call.args) if argument is node), None)
+    if at is None or any(isinstance(argument, ast.Starred) for argument in call.args[:at]):
+        return None
+    names = [argument.arg for argument in all_arguments(function.function.args)]
+    if function.owner is not None and names[:1] in (["self"], ["cls"]):
+        names = names[1:]
+    return names[at] if at < len(names) else None
+
+
+def is_static(function: Scope) -> bool:
+    """Return True for a method that takes no object."""
+    decorators = getattr(function.node, "decorator_list", ())
+    return any(last_name(decorator) == "staticmethod" for decorator in decorators)

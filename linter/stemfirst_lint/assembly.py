@@ -23,11 +23,12 @@ from stemfirst_lint.fillings import (
     read_percent,
 )
 from stemfirst_lint.flow import Flow
+from stemfirst_lint.frozen import Frozen
 from stemfirst_lint.fstrings import fields_of
 from stemfirst_lint.invoked import Invoked
 from stemfirst_lint.jinja import read_jinja
 from stemfirst_lint.literals import Field, FormatField, FormatText, Run, read_format
-from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Resolution, Template
+from stemfirst_lint.model import UNKNOWN, Form, Hole, Kind, Location, Piece, Template
 from stemfirst_lint.model import Text as TextPiece
 from stemfirst_lint.origins import Origins
 from stemfirst_lint.pieces import (
@@ -40,9 +41,15 @@ from stemfirst_lint.pieces import (
     runs_of,
     text_of,
 )
-from stemfirst_lint.scopes import ScopeKind, Use, is_own
+from stemfirst_lint.scopes import Use, is_own
 from stemfirst_lint.serialised import unsorted_json
-from stemfirst_lint.verdicts import frozen_value, kept, named_verdict, of_field, with_format_spec
+from stemfirst_lint.verdicts import (
+    in_all_rounds,
+    kept,
+    named_verdict,
+    of_field,
+    with_format_spec,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class Assembler:
         self.flow = flow
         self.origins = Origins(flow.project)
         self.invoked = Invoked(flow)
+        self.frozen = Frozen(flow.project)
         self.inner_texts: Callable[[ast.expr, Use, Call | None], tuple[str, ...]] = _nothing
         """What stays in a value that is a template itself; the reader tells."""
         self.tail_texts: Callable[[ast.expr, Use, Call | None], tuple[str, ...]] = _nothing
@@ -116,9 +124,7 @@ class Assembler:
             constant = constant_text(self.flow.project, node, use)
             return Hole(ast.unparse(node), "", location, constant_text=constant)
         verdict = kept(self.flow.verdict(node, use, call), owner_of(node))
-        is_at_import = use.scope.kind is not ScopeKind.FUNCTION and not use.loops
-        if is_at_import and verdict.resolution is Resolution.DAY:
-            verdict = frozen_value(verdict, "at import", Tier.STATIC)
+        verdict = self.frozen.verdict(verdict, use, call)
         set_location: Location | None = None
         if verdict.kind is Kind.SET and id(node) in self.flow.containers.places:
             found = self.flow.containers.places[id(node)]
@@ -166,8 +172,11 @@ class Assembler:
         source = use.scope.module.source
         start, end = source.span(node)
         hole = self.hole(node, use, call, source.place(node))
-        if hole.verdict.kind is Kind.ELEMENT:
-            hole = replace(hole, verdict=UNKNOWN)  # all rounds together hold every element
+        if hole.verdict.kind in (Kind.ELEMENT, Kind.COUNTER):
+            values = node.values if isinstance(node, ast.JoinedStr) else ()
+            parts = [v.value for v in values if isinstance(v, ast.FormattedValue)]
+            told = in_all_rounds(self.flow.verdict(part, use, call) for part in parts)
+            hole = replace(hole, verdict=told)
         return replace(
             hole, source=source.text[start:end], constant_text=None, inner_texts=(), tail_texts=()
         )

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from stemfirst.tiers import Tier
 
 from stemfirst_lint import known
-from stemfirst_lint.arguments import Call
+from stemfirst_lint.arguments import Call, is_static, parameter_of
 from stemfirst_lint.messages import MESSAGE_CLASSES, contents_placed, message_of
+from stemfirst_lint.model import Sink
 from stemfirst_lint.project import Defined
 from stemfirst_lint.reads import Reads
-from stemfirst_lint.scopes import Scope, ScopeKind, all_arguments, last_name
+from stemfirst_lint.scopes import Scope, ScopeKind, last_name
 from stemfirst_lint.turns import Calls, Turns
 from stemfirst_lint.wording import is_behind_turns
 
@@ -42,6 +43,7 @@ _SENDS = frozenset(
 )  # fmt: skip
 """Callees beside those of `known` that send what they are given."""
 _SHOWS = frozenset({"print", "debug", "info", "warning", "error", "log", "critical", "exception"})
+_WRITES = frozenset({"write", "write_text", "writelines"})
 
 
 class Way(Enum):
@@ -49,6 +51,7 @@ class Way(Enum):
 
     FIRST = "nothing that varies is known to stand before it"
     BEHIND = "behind earlier turns or text that differs in every request"
+    FILE = "to a file"
 
 
 class Destinations:
@@ -60,7 +63,10 @@ class Destinations:
         self.turns = Turns(flow)
 
     def is_behind(self, site: Site) -> bool:
-        """Return True if every way of a text that could be followed leads behind what varies."""
+        """Return True if every way of a text that could be followed leads behind what varies.
+
+        Or into a file, where no call says that it is a prompt.
+        """
         holes = site.template.holes
         varies = any((hole.verdict.tier or Tier.STATIC) > Tier.STATIC for hole in holes)
         if site.follows_history or site.role == "system" or not varies:
@@ -77,6 +83,8 @@ class Destinations:
             return False
         walk = _Walk(self)
         walk.follow(node, module, ())
+        if site.sink is Sink.NAME and walk.ways == {Way.FILE}:
+            return True  # it is text of another kind
         return walk.ways == {Way.BEHIND}
 
 
@@ -212,6 +220,8 @@ class _Walk:
         elif callee == "append" and isinstance(call.func, ast.Attribute):
             if self.turns.parts_vary(call.func.value, use, calls):
                 self._end(is_behind=True)
+        elif callee in _WRITES:
+            self.ways.add(Way.FILE)
         elif callee not in _SHOWS and (
             known.MODEL_CALLS.match(callee) or callee in _SENDS or keyword in ("content", "prompt")
         ):
@@ -244,13 +254,13 @@ class _Walk:
             function.node, ast.FunctionDef | ast.AsyncFunctionDef
         ):
             return
-        name = keyword or _parameter(function, call, node)
+        name = keyword or parameter_of(function, call, node)
         if name is None or any(function is one.function for one in calls):
             return
         if len(calls) == _MAX_CALLS:
             return
         use = self.reads.uses(module).use(call)
-        is_bound = function.owner is not None and not _is_static(function)
+        is_bound = function.owner is not None and not is_static(function)
         outer = calls[-1] if calls and use.scope is calls[-1].function else None
         inner = (*calls, Call.inside(outer, call, function, use, is_bound=is_bound))
         for read in self.reads.uses(function.module).reads(name, function)[:_MAX_READS]:
@@ -381,19 +391,3 @@ class _Walk:
                 isinstance(node, ast.Call) and self.turns.is_made_here(listed, node, uses)
             )
         self._end(is_behind=is_behind)
-
-
-def _parameter(function: Scope, call: ast.Call, node: ast.AST) -> str | None:
-    """The name of the parameter that takes a positional argument."""
-    at = next((i for i, argument in enumerate(call.args) if argument is node), None)
-    if at is None or any(isinstance(argument, ast.Starred) for argument in call.args[:at]):
-        return None
-    names = [argument.arg for argument in all_arguments(function.function.args)]
-    if function.owner is not None and names[:1] in (["self"], ["cls"]):
-        names = names[1:]
-    return names[at] if at < len(names) else None
-
-
-def _is_static(function: Scope) -> bool:
-    decorators = getattr(function.node, "decorator_list", ())
-    return any(last_name(decorator) == "staticmethod" for decorator in decorators)

@@ -289,9 +289,20 @@ class RequestFinder:
                 and isinstance(call.node.args[0], ast.Constant)
                 and call.node.args[0].value in (0, 1)
                 and call.use.path
+                and not _takes_system(call)
             ):
                 place = call.use.scope.module.source.place(call.node)
                 yield Window(place, f"`{ast.unparse(call.node)}` drops the oldest message")
+
+
+def _takes_system(call: CallUse) -> bool:
+    """True where the first message is taken out because it is the system message."""
+    return any(
+        isinstance(node, ast.If)
+        and "system" in ast.unparse(node.test)
+        and any(inner is call.node for inner in ast.walk(node))
+        for node in ast.walk(call.use.scope.node)
+    )
 
 
 def _items(node: ast.Dict) -> dict[object, ast.expr]:

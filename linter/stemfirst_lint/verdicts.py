@@ -39,6 +39,17 @@ def join(verdicts: Iterable[Verdict]) -> Verdict:
     return liveliest
 
 
+def in_all_rounds(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict of what all rounds of a loop add: its every number and element."""
+    whole = (Kind.ELEMENT, Kind.COUNTER)
+    varies = [
+        verdict
+        for verdict in verdicts
+        if verdict.kind not in whole and verdict.tier is not None and verdict.tier > Tier.STATIC
+    ]
+    return join(varies) if varies else UNKNOWN
+
+
 def alternatives(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the verdict of a value that is one of several.
 

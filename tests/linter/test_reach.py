@@ -13,6 +13,10 @@ SEND = 'client.chat.completions.create(messages=[{"role": "user", "content": tex
 RULES = "You must answer politely. Never promise what the given policy does not grant. " * 16
 
 VARIES = {
+    "data that a loop writes with its numbers": (
+        'def ask(client, docs):\n    text = ""\n    for i, doc in enumerate(docs):\n'
+        f'        text += f"[{{i}}] {{doc}}"\n    text += "RULES"\n    {SEND}'
+    ),
     "a value that the next round of a loop sees": (
         'def work(client, llm):\n    last = ""\n    for step in steps():\n'
         '        text = f"{last} RULES"\n'
@@ -121,6 +125,20 @@ def test_idioms_of_libraries_are_read(check: Check, title: str) -> None:
 CHAT = "from langchain_core.prompts import *\n\nASK = ChatPromptTemplate.from_messages([\n"
 
 STAYS = {
+    "the numbers of what a loop writes": (
+        'def ask(client, tools):\n    text = ""\n    for i, tool in enumerate(tools):\n'
+        f'        text += f"{{i}}. {{tool.description}}"\n    text += "RULES"\n    {SEND}'
+    ),
+    "the system message that is taken out of a history": (
+        'def ask(client, messages):\n    if messages[0]["role"] == "system":\n'
+        '        system = messages.pop(0)["content"]\n'
+        "    return client.messages.create(system=system, messages=messages)\n"
+    ),
+    "a file that is written": (
+        "def save(question, path):\n"
+        '    prompt = f"You are a judge. Question: {question} RULES"\n'
+        "    with open(path, 'w') as file:\n        file.write(prompt)\n"
+    ),
     "a template behind the place of a conversation": (
         CHAT
         + '    ("system", "Be terse."), MessagesPlaceholder("chat_history"),\n'
