@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from stemfirst_lint.constants import constant_text
@@ -206,7 +206,7 @@ class TemplateClasses:
             if is_function or (isinstance(meaning, External) and meaning.dotted in CLOCKS):
                 made = ast.copy_location(ast.Call(value, [], []), value)
                 self._made.append(made)
-                return made, use
+                return made, replace(use, loops=use.loops + 1)  # again and again, as in a loop
         return value, use
 
 
