@@ -74,4 +74,6 @@ def _note(node: ast.Dict, use: Use, found: dict[str, list[tuple[ast.expr, Use]]]
 
 def _imports(module: ModuleIndex, other: ModuleIndex) -> bool:
     stem = os.path.splitext(os.path.basename(other.path))[0]
-    return any(dotted.rpartition(".")[2] == stem for dotted, _ in module.imports)
+    return stem in module.scope.bindings or any(
+        dotted.rpartition(".")[2] == stem for dotted, _ in module.imports
+    )

@@ -129,3 +129,25 @@ def test_what_is_handed_on_is_data(source: str, evidence: str, check: Check) -> 
 @pytest.mark.parametrize("source", SILENT.values(), ids=SILENT)
 def test_what_stays_is_left_alone(source: str, check: Check) -> None:
     assert not check(PROMPT + source).findings
+
+
+PASSED = {
+    "a keyword": ("chain.run(blob=thing)", 1),
+    "a dict": ('chain.invoke({"blob": thing})', 1),
+    "another name": ("chain.run(other=thing)", 0),
+    "a constant": ('chain.run(blob="the same")', 0),
+}
+
+
+@pytest.mark.parametrize(("call", "finds"), PASSED.values(), ids=PASSED)
+def test_a_field_is_what_calls_pass_by_its_name(call: str, finds: int, check: Check) -> None:
+    report = check(
+        texts=(
+            "ASK_PROMPT = 'Item: {blob}. You are given an item. Answer in JSON only. LONG_TEXT'\n"
+        ),
+        app="import texts\n\n\ndef main(make, found):\n    chain = make(texts.ASK_PROMPT)\n"
+        f"    for thing in found:\n        {call}\n",
+    )
+    assert len(report.findings) == finds
+    for finding in report.findings:
+        assert finding.evidence[-1].text == "`blob` is passed by this name"
