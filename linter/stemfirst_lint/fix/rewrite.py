@@ -17,6 +17,7 @@ from stemfirst_lint.fix.changes import RANK, Approve, Done, Left, Rewrite
 from stemfirst_lint.fix.clocks import is_restless
 from stemfirst_lint.fix.edges import above_statement, check_edges, comments_above, with_comments
 from stemfirst_lint.fix.listings import listings_in
+from stemfirst_lint.fix.message_order import in_another_place
 from stemfirst_lint.fix.plan import MIN_GAIN, Forfeit, Plan, plan_for
 from stemfirst_lint.fix.prove import (
     Edit,
@@ -42,7 +43,6 @@ from stemfirst_lint.fix.surroundings import doubts_of_surroundings
 from stemfirst_lint.fix.swap import swapped
 from stemfirst_lint.fix.tags import white_space_control
 from stemfirst_lint.fix.text_files import is_text_file
-from stemfirst_lint.fix.turns import in_the_newest_turn
 from stemfirst_lint.gain import Counter
 from stemfirst_lint.model import Applicability, Finding, Form, Location, Template
 from stemfirst_lint.source import Source
@@ -270,13 +270,12 @@ class _FileRewriter:
         plan = found = self._plan(told, role=role, doubts=doubts)
         control = white_space_control(self._text[start:end])
         if template.form is Form.JINJA and control is not None and plan.applicability is not None:
-            plan = replace(
-                plan, applicability=Applicability.RISKY, refusals=(control, *plan.refusals)
-            )
+            refusals = (control, *plan.refusals)
+            plan = replace(plan, applicability=Applicability.RISKY, refusals=refusals)
         by_hand = None
         if plan.applicability is not None and template.form is not Form.JINJA:
             by_hand = reordered(told, plan)
-        if plan.applicability is None and self._leaves(findings, told):
+        if plan.applicability is None and self._leaves(findings, told, role):
             return
         if plan.applicability is None or RANK[plan.applicability] > RANK[self._allow]:
             self._refuse(
@@ -325,19 +324,20 @@ class _FileRewriter:
             self._edits.append(Edit(start, end, new))
             self._done.append(done)
 
-    def _leaves(self, findings: list[Finding], template: Template) -> bool:
-        """Move a clock to the newest user message; False if that cannot be done."""
-        clock = next((f for f in findings if is_restless(f)), None)
-        if clock is None or clock.site is None or clock.site.location.path != self._path:
+    def _leaves(self, findings: list[Finding], template: Template, role: str | None) -> bool:
+        """Move a message behind those that stay, or its clock to the newest user message."""
+        site = findings[0].site
+        if site is None or site.location.path != self._path:
             return False
-        try:
-            made = in_the_newest_turn(self._text, template, clock.site)
-        except (LintError, SyntaxError):
+        clock = next((f for f in findings if is_restless(f)), None)
+        plan, has_clock = partial(self._plan, role=role), clock is not None
+        made = in_another_place(self._text, template, site, plan, has_clock=has_clock)
+        if made is None:
             return False
         edits = (*self._edits, *self._call_edits)
         if any(a.start < b.end and b.start < a.end for a in made.edits for b in edits):
             return False
-        self._take(clock, made)
+        self._take(clock or findings[0], made)
         return True
 
     def _swap(

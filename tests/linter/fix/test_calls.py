@@ -135,7 +135,7 @@ def test_the_marker_stays_with_the_text_that_stays(tmp_path: Path) -> None:
 def test_a_named_constant_is_text_that_stays(tmp_path: Path) -> None:
     source = f"RULES = {RULES!r}\n" + BLOCK.replace("TEXT", 'f"{RULES}\\n\\nTime: {time.time()}"')
     new, outcome = fixed(tmp_path, source)
-    assert not outcome.remaining
+    assert "SF503" not in [finding.code for finding in outcome.remaining]
     assert '"text": f"{RULES}\\n\\n",' in new
     assert '"text": f"Time: {time.time()}"}' in new
 

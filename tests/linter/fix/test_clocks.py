@@ -256,3 +256,38 @@ NO_TURN = {
 def test_a_clock_stays_in_the_system_message_with(source: str, tmp_path: Path) -> None:
     new, _ = fixed(tmp_path, source, "move", is_risky=True)
     assert new == source
+
+
+STAYS = "You answer letters to a shop. " + RULES
+TWO = (
+    HEAD + f'RULES = "{STAYS}"\n\n\n' + "def ask(client, history, question):\n"
+    "    messages = [\n"
+    '        {"role": "system", "content": f"Time: {datetime.now()}"},\n'
+    '        {"role": "system", "content": RULES},\n'
+    "    ] + history\n"
+    "    return client.chat.completions.create(messages=messages)\n"
+)
+
+
+def test_a_message_goes_behind_the_messages_that_stay(tmp_path: Path) -> None:
+    new, outcome = fixed(tmp_path, TWO, "move")
+    (done,) = outcome.rewrites[0].done
+    assert new.index("RULES}") < new.index("Time: ")
+    assert sorted(new.splitlines()) == sorted(TWO.splitlines())
+    assert done.applicability is Applicability.REORDER
+    assert done.verb == "put behind the messages that stay"
+
+
+OTHER_MESSAGES = {
+    "another role": TWO.replace('"system", "content": RULES', '"user", "content": RULES'),
+    "text that points back": TWO.replace("You answer", "Mind the time above. You answer"),
+    "text that is found at run time": TWO.replace(f'RULES = "{STAYS}"', "RULES = load()"),
+    "a name of two texts": TWO.replace("\n\ndef ask", '\nRULES = RULES + "a"\n\n\ndef ask'),
+    "a comment between them": TWO.replace('"},\n        {', '"},  # now\n        {', 1),
+}
+
+
+@pytest.mark.parametrize("source", OTHER_MESSAGES.values(), ids=OTHER_MESSAGES)
+def test_a_message_stays_in_front_of(source: str, tmp_path: Path) -> None:
+    new, _ = fixed(tmp_path, source, "move")
+    assert new == source
