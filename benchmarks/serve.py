@@ -34,7 +34,9 @@ from stemfirst_server.model.demo import demo_model_folder
 NEW_TOKENS = 16
 DECODE_TOKENS = 128
 VOCAB = range(16, 4000)
-COST_ROUNDS = 31
+# Pairs with and without cache: until so many are done, or so much time is used and a few are.
+COST_ROUNDS, LEAST_COST_ROUNDS = 41, 9
+COST_S = 180.0
 # Our page; of transformers' batching: page, most tokens in a batch, most requests in it; of
 # llama.cpp's server: slots, one buffer.
 OUR_PAGES = (16, 4)
@@ -226,7 +228,10 @@ def cost_at_no_hits(given: argparse.Namespace, folder: Path) -> None:
             warm_up(server)
             fill.seconds(server)
             workloads(given.scale, seed=998)[3].seconds(server)
+        began = time.monotonic()
         for number in range(COST_ROUNDS):
+            if number >= LEAST_COST_ROUNDS and time.monotonic() - began > COST_S:
+                break
             took: dict[str, tuple[float, float]] = {}
             # Who goes first changes, so that a drift of the machine falls on both.
             for name in sorted(servers, reverse=bool(number % 2)):
@@ -236,7 +241,12 @@ def cost_at_no_hits(given: argparse.Namespace, folder: Path) -> None:
                 took[name] = wall, servers[name].processor_s() - before
             for kind, on, off in zip(ratios, took["on"], took["off"], strict=True):
                 ratios[kind].append(on / off)
-            print(f"  cache on {took['on'][0]:.3f} s, off {took['off'][0]:.3f} s", flush=True)
+            (on_s, on_cpu_s), (off_s, off_cpu_s) = took["on"], took["off"]
+            print(
+                f"  cache on {on_s:.3f} s (processor {on_cpu_s:.3f}), "
+                f"off {off_s:.3f} s ({off_cpu_s:.3f})",
+                flush=True,
+            )
     finally:
         for server in servers.values():
             server.close()
