@@ -107,7 +107,7 @@ class Dormant:
                 if spelled not in module.loads and spelled not in module.attribute_loads:
                     continue
                 uses = self.reads.uses(module)
-                for read in (*uses.names.get(spelled, ()), *uses.attributes.get(spelled, ())):
+                for read in (*uses.names(spelled), *uses.attributes(spelled)):
                     if inside is not None and (
                         _is_inside(read, module, inside) or self._is_of_another(read, uses, inside)
                     ):

@@ -62,7 +62,7 @@ class Reads:
         """The reads of a module's name in the modules that import it, or the module."""
         for module in self._others(own):
             if name in module.attribute_loads:
-                for read in self.uses(module).attributes.get(name, ()):
+                for read in self.uses(module).attributes(name):
                     if self._is_module(read.value, own, module):
                         yield read, module
             for bound, bindings in module.scope.bindings.items():
@@ -94,7 +94,7 @@ class Reads:
         for module in [module for module in self.project.modules.values() if module is not None]:
             is_read = name in module.attribute_loads
             if is_read and (module is owner.module or self._knows(module, owner)):
-                for read in self.uses(module).attributes.get(name, ()):
+                for read in self.uses(module).attributes(name):
                     yield read, module
 
     def _knows(self, module: ModuleIndex, owner: Scope) -> bool:
