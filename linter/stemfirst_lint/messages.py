@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from stemfirst_lint.arguments import Call
 from stemfirst_lint.patterns import pattern
 from stemfirst_lint.project import Defined, Project, Values
-from stemfirst_lint.scopes import Bind, ScopeKind, Use, last_name
+from stemfirst_lint.scopes import Bind, CallUse, ScopeKind, Use, last_name
 
 _MAX_HOPS = 6
 
@@ -92,10 +92,12 @@ class History:
     """Earlier turns, or messages that cannot be read.
 
     `is_conversation` tells that the code names them so. Rounds that a loop adds are none: what was
-    sent before its first round stays through all of them.
+    sent before its first round stays through all of them. `is_own` tells that the loop that sends
+    the list added them to what was made before it.
     """
 
     is_conversation: bool = False
+    is_own: bool = False
 
 
 Item = Message | History
@@ -300,15 +302,31 @@ def _named(project: Project, name: str, use: Use, hops: int) -> list[Item]:
     for tick, loops, added, is_first in sorted(grows, key=lambda grow: grow[0]):
         if tick >= use.tick:
             if use.loops > base.use.loops and loops > base.use.loops:
-                found.append(History())  # the next round of the loop sends it again
+                found.append(History(is_own=True))  # the next round of the loop sends it again
                 break
             continue
         if loops > base.use.loops:
             added = [History() if isinstance(item, History) else item for item in added]
-            rounds = History()
+            rounds = History(is_own=use.loops > base.use.loops)
             added = [rounds, *added] if use.loops <= base.use.loops else [*added, rounds]
         found = [*added, *found] if is_first else [*found, *added]
     return found
+
+
+def is_made_before(project: Project, node: ast.expr, use: Use, call: CallUse) -> bool:
+    """Return True for a text that is made before the loop in which a call sends it.
+
+    Its rounds all send the same text, and what they add behind it loses nothing by it.
+    """
+    if use.scope is not call.use.scope or not call.use.loops:
+        return False
+    if use.loops < call.use.loops:
+        return True
+    bindings = project.reaching(node.id, use) if isinstance(node, ast.Name) else None
+    return bool(bindings) and all(
+        binding.use.scope is use.scope and binding.use.loops < call.use.loops
+        for binding in bindings or ()
+    )
 
 
 def _unread(node: ast.expr) -> History:

@@ -32,6 +32,7 @@ from stemfirst_lint.messages import (
     Message,
     contents,
     contents_placed,
+    is_made_before,
     items_of,
     message_of,
 )
@@ -206,6 +207,7 @@ class Finder:
                 continue
             self._seen_messages.add(id(item.node))
             before, behind = items[:index], items[index + 1 :]
+            is_kept = is_made_before(self.project, item.content, item.use, call)
             following = Following(
                 texts=tuple(
                     piece
@@ -215,7 +217,10 @@ class Finder:
                 ),
                 tools=tools_text,
                 has_tools=tools is not None,
-                has_history=any(isinstance(other, History) for other in behind),
+                has_history=any(
+                    isinstance(other, History) and not (is_kept and other.is_own)
+                    for other in behind
+                ),
                 has_conversation=any(
                     isinstance(other, History) and other.is_conversation for other in behind
                 ),
@@ -231,7 +236,7 @@ class Finder:
                         index=index,
                         follows_history=follows or is_behind,
                         following=following,
-                        loop=_loop(call),
+                        loop=_loop(call) if not is_kept else None,
                         rounds=rounds_of(call, self.constants),
                     )
                 )
@@ -286,7 +291,8 @@ class Finder:
         for keyword in call.node.keywords:
             if keyword.arg in STRONG_KEYWORDS or _SYSTEM_KIND.match(keyword.arg or ""):
                 names = {k.arg for k in call.node.keywords}
-                histories = self._histories(call)
+                is_kept = is_made_before(self.project, keyword.value, call.use, call)
+                histories = [h for h in self._histories(call) if not (is_kept and h.is_own)]
                 is_chat = (last_name(call.node.func) or "").endswith("Conversation")
                 following = Following(
                     tools=self._tools(_keyword(call.node, "tools"), call.use),
@@ -300,7 +306,8 @@ class Finder:
                         continue
                     place = call.use.scope.module.source.place(keyword.value)
                     site = Site(template, Sink.KEYWORD, place, "system", 0)
-                    site = replace(site, following=following, loop=_loop(call))
+                    loop = _loop(call) if not is_kept else None
+                    site = replace(site, following=following, loop=loop)
                     self._add(replace(site, rounds=rounds_of(call, self.constants)))
             elif keyword.arg in WEAK_KEYWORDS or (
                 keyword.arg in ("description", "goal") and last_name(call.node.func) in _DESCRIBED

@@ -86,3 +86,34 @@ def test_a_clock_in_a_text_that_is_made_once_is_no_clock(source: str, check: Che
 @pytest.mark.parametrize("source", AGAIN.values(), ids=AGAIN)
 def test_a_clock_in_a_text_that_is_made_again_is_found(source: str, check: Check) -> None:
     assert "SF101" in {finding.code for finding in check(HEAD + source).findings}
+
+
+LOOP = """
+def chat(client, tools):
+    messages = [{"role": "system", "content": f"Be kind. It is {datetime.now()}."}]
+    while True:
+        messages.append({"role": "user", "content": input()})
+        answer = client.chat.completions.create(messages=messages)
+        messages.append({"role": "assistant", "content": answer.choices[0].message.content})
+"""
+IN_THE_LOOP = LOOP.replace("messages=messages", "messages=[NEW, *messages]").replace(
+    "NEW", '{"role": "system", "content": f"It is {datetime.now()}."}'
+)
+FROM_ELSEWHERE = LOOP.replace("tools)", "tools, turns)").replace(
+    "    while", "    messages += turns\n    while"
+)
+
+
+def test_what_a_loop_adds_loses_nothing_by_a_text_that_is_made_before_it(check: Check) -> None:
+    assert check(HEAD + LOOP).findings == ()
+    assert [finding.code for finding in check(HEAD + IN_THE_LOOP).findings] == ["SF101"]
+    assert [finding.code for finding in check(HEAD + FROM_ELSEWHERE).findings] == ["SF101"]
+
+
+def test_no_round_is_said_to_read_a_text_again_that_was_made_before_the_loop(check: Check) -> None:
+    source = LOOP.replace("messages=messages", "messages=messages, tools=tools")
+    (finding,) = check(HEAD + source).findings
+    assert "conversation" not in finding.message
+    assert not any("round" in step.text for step in finding.evidence)
+    (finding,) = check(HEAD + IN_THE_LOOP).findings
+    assert any("round" in step.text for step in finding.evidence)
