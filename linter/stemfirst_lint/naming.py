@@ -132,6 +132,7 @@ _KEPT_DATA = (
 )
 """Words that make data of what stays for a user at least: `location_data`."""
 _PLAIN_TYPES = pattern(r"^(Optional\[)?(int|float|bool)\b")
+_CHOICE = pattern(r"^(Optional\[)?(\w+\.)?Literal\[")
 _WORD = pattern(r"[a-z]+|[A-Z][a-z]*|\d+")
 
 
@@ -145,6 +146,11 @@ _DATA_TYPES = pattern(
 )
 
 
+def is_choice(annotation: str | None) -> bool:
+    """Return True for a type that spells all that a value can be: `Literal["a", "b"]`."""
+    return annotation is not None and _CHOICE.match(annotation) is not None
+
+
 def parameter_tier(name: str, annotation: str | None) -> Tier | None:
     """Return the tier that a parameter's name or type speaks for, or None if neither does.
 
@@ -155,6 +161,8 @@ def parameter_tier(name: str, annotation: str | None) -> Tier | None:
         words.pop()  # `context_str` is a context
     if (words and words[0] in _QUALIFIERS) or (annotation and _PLAIN_TYPES.match(annotation)):
         return None
+    if words and words[0] in ("system", "sys", "developer"):
+        return None  # a `system_message` is whatever callers say it is
     if _REQUEST_PHRASES.search(name.lower()):
         return Tier.REQUEST
     if _is_made_before(words) or (subjects.SUBJECTS.search(name) and name != "project"):

@@ -151,3 +151,16 @@ def test_a_field_is_what_calls_pass_by_its_name(call: str, finds: int, check: Ch
     assert len(report.findings) == finds
     for finding in report.findings:
         assert finding.evidence[-1].text == "`blob` is passed by this name"
+
+
+def test_a_helper_s_system_message_is_not_data_by_its_name(check: Check) -> None:
+    report = check(
+        "def send(client, prompt, system_message='Be kind.'):\n"
+        "    return client.create(messages=[\n"
+        "        {'role': 'system', 'content': system_message},\n"
+        "        {'role': 'user', 'content': prompt}])\n\n"
+        "def review(client, source_text, target_lang):\n"
+        "    told = f'You translate into {target_lang}.'\n"
+        "    send(client, f'Text: {source_text}. LONG_TEXT', told)\n"
+    )
+    assert [finding.code for finding in report.findings] == ["SF301"]
