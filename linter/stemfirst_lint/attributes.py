@@ -18,7 +18,7 @@ from stemfirst_lint.containers import ORDERLESS
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Resolution, Verdict
 from stemfirst_lint.project import Defined, External, Instance, Module, Values
 from stemfirst_lint.records import Records
-from stemfirst_lint.scopes import Binding, Use, is_own, last_name
+from stemfirst_lint.scopes import Binding, ScopeKind, Use, is_own, last_name
 from stemfirst_lint.syntax import is_enum, place_of
 from stemfirst_lint.verdicts import CONFIG, CONSTANT, alternatives, named_verdict, was_passed
 
@@ -71,6 +71,8 @@ class Attributes:
             return UNKNOWN  # an attribute of a set or constant is a method or an object's state
         is_named = base.kind in (Kind.PARAMETER, Kind.NAMED)
         if base.tier is None or (is_named and last_name(node.value) in naming.CARRIER_NAMES):
+            if naming.data_tier(node.attr) is None and self._is_command_line(node.value, use):
+                return CONFIG
             owner = None if is_named else last_name(node.value)
             tier = members.member_tier(owner, node.attr)
             if tier is None and is_named:
@@ -133,6 +135,16 @@ class Attributes:
         if joined.is_stable or joined.tier is Tier.TENANT or joined.kind in ORDERLESS:
             return joined
         return joined if is_data and joined.tier is Tier.REQUEST else UNKNOWN
+
+    def _is_command_line(self, node: ast.expr, use: Use) -> bool:
+        """True for what a module reads of its command line: one for all that the process sends."""
+        found = self.project.reaching(node.id, use) if isinstance(node, ast.Name) else None
+        return bool(found) and all(
+            binding.use.scope.kind is ScopeKind.MODULE
+            and isinstance(binding.value, ast.Call)
+            and last_name(binding.value.func) in known.COMMAND_LINES
+            for binding in found or ()
+        )
 
     def subscript(self, node: ast.Subscript, use: Use, call: Call | None) -> Verdict:
         """Return how often an item or a slice changes."""

@@ -109,6 +109,9 @@ CONFIG_CALLS = frozenset(
 )
 """Calls that answer the same for a whole deployment."""
 
+COMMAND_LINES = frozenset({"parse_args", "parse_known_args", "parse_args_into_dataclasses"})
+"""Methods that read a process's command line."""
+
 CONFIG_PREFIXES = ("os.environ", "sys.platform", "sys.version", "os.sep", "os.linesep", "string.")
 """Dotted names below which everything is the same for a whole deployment."""
 

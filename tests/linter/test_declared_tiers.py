@@ -80,3 +80,19 @@ def test_a_comment_can_say_that_a_value_varies(check: Check) -> None:
 def test_only_comments_declare_and_only_tiers_that_exist() -> None:
     text = 'a = "# stemfirst: tier[static]"\nb = 1  # stemfirst: tier[often]\n'
     assert tier_comments(text) == {}
+
+
+def test_a_module_reads_its_command_line_once(check: Check) -> None:
+    source = """
+import argparse, openai
+parser = argparse.ArgumentParser()
+args = parser.parse_args()
+def ask(client, history):
+    return client.chat.completions.create(messages=[
+        {"role": "user", "content": f"Write of {args.topic}. LONG_TEXT"}])
+for line in open("q.txt"):
+    ask(openai.OpenAI(), line)
+"""
+    assert check(source).findings == ()
+    found = check(source.replace("args.topic", "args.question")).findings
+    assert [finding.code for finding in found] == ["SF301"]
