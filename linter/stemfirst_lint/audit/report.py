@@ -112,7 +112,8 @@ def report_of(
         problems=problems,
         problem_count=problem_count,
         notes=tuple(_notes(auditor, total)),
-        unread_tokens=int(auditor.prefixes.unread_tokens),
+        # each is rounded in its own way: no more can be unread than was written
+        unread_tokens=min(int(auditor.prefixes.unread_tokens), int(total.written_tokens)),
         is_estimate=auditor.counts.is_estimate,
         is_scaled=auditor.scaled > 0,
         min_gain=auditor.min_gain,
