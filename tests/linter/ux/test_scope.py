@@ -196,6 +196,26 @@ def test_add_ignore_writes_a_comment_where_one_can_stand(
     assert app.read_bytes() == again
 
 
+def test_add_ignore_writes_nothing_into_a_template_file(stemfirst, sources, tmp_path) -> None:
+    (tmp_path / "app.py").write_text(
+        "from jinja2 import Environment, FileSystemLoader\n"
+        'env = Environment(loader=FileSystemLoader("prompts"))\n'
+        "def ask(client, document):\n"
+        '    text = env.get_template("judge.j2").render(document=document)\n'
+        '    client.create(messages=[{"role": "user", "content": text}])\n'
+    )
+    (tmp_path / "prompts").mkdir()
+    template = tmp_path / "prompts" / "judge.j2"
+    template.write_text(f"Document: {{{{ document }}}}\n\nThe user's words:\n{sources.long}\n")
+    before = template.read_bytes()
+    done = stemfirst("check", "--add-ignore", "measured")
+    assert "judge.j2: such comments are read in Python only" in done.stderr, done.stderr
+    assert "per-file-ignores" in done.stderr
+    assert "SF301" in done.stdout
+    assert done.returncode == 1
+    assert template.read_bytes() == before
+
+
 def test_watch_checks_again_when_a_file_changes(sources, tmp_path) -> None:
     (tmp_path / "app.py").write_text(sources.bad)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'sdk'}{os.pathsep}{ROOT / 'linter'}",
