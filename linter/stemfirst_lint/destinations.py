@@ -43,7 +43,7 @@ _SENDS = frozenset(
 )  # fmt: skip
 """Callees beside those of `known` that send what they are given."""
 _SHOWS = frozenset({"print", "debug", "info", "warning", "error", "log", "critical", "exception"})
-_WRITES = frozenset({"write", "write_text", "writelines"})
+_WRITES = frozenset({"write", "write_text", "writelines", "sendmail"})
 
 
 class Way(Enum):
@@ -51,7 +51,7 @@ class Way(Enum):
 
     FIRST = "nothing that varies is known to stand before it"
     BEHIND = "behind earlier turns or text that differs in every request"
-    FILE = "to a file"
+    FILE = "to a file or into a mail"
 
 
 class Destinations:

@@ -392,6 +392,7 @@ class _Builder:
             self.index.format_calls.append(call)
         else:
             self.index.calls.setdefault(callee, []).append(call)
+        self.texts.add_shown(callee, node)
         if callee in _MUTATORS:
             self.texts.add_parts(node.args)
             self.mutation(call)

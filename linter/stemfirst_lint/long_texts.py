@@ -1,6 +1,7 @@
 """Collects the long strings of a module that begin a text of their own.
 
-Knows what adds one string to another. Knows nothing of what the words say.
+Knows what adds one string to another, and what only shows one to people. Knows nothing of what the
+words say.
 """
 
 from __future__ import annotations
@@ -9,6 +10,14 @@ import ast
 from collections.abc import Iterable
 
 from stemfirst_lint.scopes import Use
+
+_SHOW = frozenset(
+    {"critical", "debug", "error", "exception", "info", "log", "print", "trace", "warn", "warning"}
+)
+_HELP = frozenset(
+    {"ArgumentParser", "add_argument", "add_argument_group", "add_parser", "Option", "option"}
+)
+_HELP_KEYWORDS = frozenset({"description", "epilog", "help", "usage"})
 
 LONG = 160
 """Characters of a string that may be a prompt by itself."""
@@ -24,6 +33,13 @@ class LongTexts:
     def add_parts(self, nodes: Iterable[ast.expr]) -> None:
         """Note strings that are added to other text."""
         self._parts.update(id(node) for node in nodes if _may_be_found(node))
+
+    def add_shown(self, callee: str, node: ast.Call) -> None:
+        """Note strings that a call shows to people: a line of a log, a command's help."""
+        if callee in _SHOW:
+            self.add_parts(node.args)
+        elif callee in _HELP:
+            self.add_parts(k.value for k in node.keywords if k.arg in _HELP_KEYWORDS)
 
     def constant(self, node: ast.Constant, use: Use) -> None:
         """Take a long constant, unless it is a part."""

@@ -62,6 +62,17 @@ SILENT = {
     ),
     "data behind the rules": f'RAW_ITEM = """{RULES}\\nQuestion: {{question}}"""\n',
     "a field that says a setting": f'RAW_ITEM = """{{language}}\\n{RULES}"""\n',
+    "a line of a log": (
+        f'def work(question, log):\n    log.info(f"""Question: {{question}}\\n{RULES}""")\n'
+    ),
+    "a command's help": (
+        "def work(question, argparse):\n"
+        f'    argparse.ArgumentParser(description=f"""Question: {{question}}\\n{RULES}""")\n'
+    ),
+    "a mail": (
+        f'def work(question, smtp):\n    template = f"""Question: {{question}}\\n{RULES}"""\n'
+        "    smtp.sendmail('a', 'b', template)\n"
+    ),
     "formulas in braces": f'SHOTS = """\\\\frac{{x}}{{y}} {RULES} {JSON}"""\n',
 }
 
