@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import anthropic
 import httpx
 import openai
 import pytest
+from stemfirst_server.api.service import Service
+from stemfirst_server.engine.request import GenerationRequest
 
 MODEL = "stemfirst-demo"
 PAGE = 16
@@ -173,3 +176,22 @@ def test_another_tenants_answer_is_unknown(guarded: Any) -> None:
         assert ask("globex-1", **options)["prompt_cache_diagnostics"]["type"] == (
             "comparison_response_not_found"
         )
+
+
+@pytest.mark.parametrize("is_deterministic", [False, True])
+def test_deterministic_mode_reads_a_text_as_if_nobody_had_written_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch, is_deterministic: bool
+) -> None:
+    config = replace(service.config, is_deterministic=is_deterministic)
+    monkeypatch.setattr(service, "config", config)
+    namespace = f"written {is_deterministic}"
+    vocabulary = service.vocabulary
+    by_bytes = {vocabulary.bytes_of(token): token for token in range(300)}
+    # One token a byte: no tokenizer would spell it so.
+    spelled = [by_bytes[bytes([byte])] for byte in b"order"]
+    opening = service._encoder.encode("<|im_start|>").token_ids
+    service.remember(GenerationRequest("r", opening, namespace=namespace), spelled)
+    text = "<|im_start|>order<|im_end|>"
+    found = service._encoder.encode(text, namespace=namespace).token_ids.tolist()
+    anew = service._encoder.encode(text, namespace="another").token_ids.tolist()
+    assert (found == anew) is is_deterministic

@@ -277,8 +277,12 @@ class Service:
             raise
 
     def remember(self, request: GenerationRequest, output: Sequence[int]) -> None:
-        """Remember an answer's own tokens for when its text comes back in a conversation."""
-        if self.vocabulary.is_byte_level:
+        """Remember an answer's own tokens for when its text comes back in a conversation.
+
+        Not in deterministic mode: it caches no answers, and there a text's tokens may not depend on
+        what was answered before.
+        """
+        if self.vocabulary.is_byte_level and not self.config.is_deterministic:
             self._encoder.remember_written(
                 request.token_ids, output, self.vocabulary.bytes_of, request.namespace
             )
