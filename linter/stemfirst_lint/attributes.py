@@ -20,7 +20,14 @@ from stemfirst_lint.project import Defined, External, Instance, Module, Values
 from stemfirst_lint.records import Records
 from stemfirst_lint.scopes import Binding, ScopeKind, Use, is_own, last_name
 from stemfirst_lint.syntax import is_enum, place_of
-from stemfirst_lint.verdicts import CONFIG, CONSTANT, alternatives, named_verdict, was_passed
+from stemfirst_lint.verdicts import (
+    CONFIG,
+    CONSTANT,
+    alternatives,
+    coarser,
+    named_verdict,
+    was_passed,
+)
 
 if TYPE_CHECKING:
     from stemfirst_lint.flow import Flow
@@ -29,6 +36,9 @@ if TYPE_CHECKING:
 _SENT = Verdict(
     Tier.REQUEST, Kind.NAMED, (Evidence("a request's own data, as its framework hands it on"),)
 )
+
+
+_DAY_WIDTH, _MINUTE_WIDTH = len("2026-11-24"), len("2026-11-24T08:30")
 
 
 class Attributes:
@@ -53,7 +63,7 @@ class Attributes:
         if meaning is not None:
             found = self.of_meaning(meaning, node.attr, base=node.value, use=use)
             if isinstance(meaning, Values):
-                found = self.flow.containers.carry_from_bindings(node, meaning.bindings, found)
+                found = self.flow.containers.carry_from_bindings(node, meaning.bindings, found, use)
             if found.tier is not None or not isinstance(meaning, External):
                 return found
         root = node.value
@@ -152,6 +162,9 @@ class Attributes:
         if isinstance(meaning, External) and meaning.dotted.startswith(known.CONFIG_PREFIXES):
             return CONFIG
         base = self.flow.verdict(node.value, use, call)
+        if base.kind is Kind.CLOCK:
+            resolution = _cut_to(node) if base.resolution is not None else None
+            return coarser(base, resolution) if resolution is not None else base
         if base.kind in ORDERLESS:
             if isinstance(node.slice, ast.Slice):
                 return self.flow.containers.carry(node, node.value, base)  # list(a_set)[:n]
@@ -172,3 +185,24 @@ class Attributes:
 def _is_made_for(name: str, verdict: Verdict) -> bool:
     """True for an attribute of objects that are made for one request each: callers say so."""
     return was_passed(verdict) and naming.may_be_data(name)
+
+
+def _cut_to(node: ast.Subscript) -> Resolution | None:
+    """How finely `now.isoformat()[:10]` and `str(now).split(" ")[0]` move, else None."""
+    match node:
+        case ast.Subscript(
+            value=ast.Call(func=func),
+            slice=ast.Slice(lower=None, upper=ast.Constant(value=int(width))),
+        ) if last_name(func) in ("isoformat", "str"):
+            if width <= _DAY_WIDTH:
+                return Resolution.DAY
+            return Resolution.MINUTE if width <= _MINUTE_WIDTH else None
+        case ast.Subscript(
+            value=ast.Call(
+                func=ast.Attribute(value=ast.Call(func=func), attr="split" | "partition"),
+                args=[ast.Constant(value="T" | " "), *_],
+            ),
+            slice=ast.Constant(value=0),
+        ) if last_name(func) in ("isoformat", "str"):
+            return Resolution.DAY
+    return None

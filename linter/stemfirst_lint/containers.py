@@ -180,9 +180,11 @@ class Containers:
         return verdict
 
     def carry_from_bindings(
-        self, node: ast.expr, bindings: tuple[Binding, ...], verdict: Verdict
+        self, node: ast.expr, bindings: tuple[Binding, ...], verdict: Verdict, use: Use
     ) -> Verdict:
         """Remember where `sorted` goes: around the name of a set, or where text was made of one."""
+        if verdict.kind in ORDERLESS and _was_sorted(node, use):
+            return UNKNOWN
         if len(bindings) == 1 and bindings[0].how is Bind.IMPORT:
             meaning = self.project.of_bindings(bindings, 0)
             bindings = meaning.bindings if isinstance(meaning, Values) else bindings
@@ -280,3 +282,15 @@ _READERS = frozenset(
      "warning", "error", "dumps", "dump", "chain"}
 )  # fmt: skip
 """Calls, besides the pure ones, that leave a container as it is."""
+
+
+def _was_sorted(node: ast.expr, use: Use) -> bool:
+    """True for a list that `node.sort()` put in order before."""
+    return isinstance(node, ast.Name) and any(
+        call.use.scope is use.scope
+        and call.use.tick < use.tick
+        and isinstance(call.node.func, ast.Attribute)
+        and isinstance(call.node.func.value, ast.Name)
+        and call.node.func.value.id == node.id
+        for call in use.scope.module.calls.get("sort", ())
+    )

@@ -27,6 +27,7 @@ from stemfirst_lint.scopes import Bind, Binding, Scope, ScopeKind, Use
 from stemfirst_lint.suppress import tier_comments
 from stemfirst_lint.syntax import is_count, is_number, place_of
 from stemfirst_lint.verdicts import (
+    CONFIG,
     CONSTANT,
     PASSED,
     alternatives,
@@ -280,7 +281,7 @@ class Flow:
             judged = self.rounds.in_loop(node, found, use)
         elif judged.kind is Kind.ELEMENT and any(b.use.loops > use.loops for b in found):
             return UNKNOWN  # what a loop looked for and left
-        return self.containers.carry_from_bindings(node, found, judged)
+        return self.containers.carry_from_bindings(node, found, judged, use)
 
     def of_bindings(self, name: str, bindings: tuple[Binding, ...], call: Call | None) -> Verdict:
         """Return the verdict of a name that any of these bindings may have set."""
@@ -451,6 +452,8 @@ class Flow:
         """What a parameter's name and type say where no caller does."""
         place = place_of(argument, Use(function, 0, ()))
         annotation = ast.unparse(argument.annotation) if argument.annotation else None
+        if naming.is_choice(annotation):
+            return CONFIG
         told = naming.identity_tier(name)
         if told is not None:
             reason = f"`{name}` is a parameter of `{function.name}`, and its name says {says(told)}"

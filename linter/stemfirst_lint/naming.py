@@ -72,7 +72,7 @@ _REQUEST_WORDS = frozenset(
         "contents", "text", "texts", "sentence", "sentences", "paragraph", "paragraphs", "code",
         "diff", "patch", "claim", "claims", "statement", "statements", "topic", "review",
         "observation", "observations", "feedback", "prediction", "generation", "page", "pages",
-        "result", "results", "retrieved", "request", "goal", "problem", "url", "summary",
+        "result", "results", "retrieved", "request", "goal", "problem", "url", "summary", "references",
         "summaries", "reference", "hypothesis", "candidate", "task", "command", "stderr", "stdout",
         "traceback", "error", "errors", "scratchpad", "evidence", "facts", "premise", "nodes",
         "reply", "replies", "draft", "essay", "report", "story", "logs", "trajectory",

@@ -125,6 +125,10 @@ def test_idioms_of_libraries_are_read(check: Check, title: str) -> None:
 CHAT = "from langchain_core.prompts import *\n\nASK = ChatPromptTemplate.from_messages([\n"
 
 STAYS = {
+    "a context of which the annotation spells all": (
+        'def ask(client, context: Literal["shop", "club"]):\n'
+        f'    text = f"{{context}} RULES"\n    {SEND}'
+    ),
     "the numbers of what a loop writes": (
         'def ask(client, tools):\n    text = ""\n    for i, tool in enumerate(tools):\n'
         f'        text += f"{{i}}. {{tool.description}}"\n    text += "RULES"\n    {SEND}'
