@@ -15,6 +15,7 @@ from dataclasses import replace
 from stemfirst.tiers import Tier
 
 from stemfirst_lint import naming
+from stemfirst_lint.as_written import AsWritten
 from stemfirst_lint.bodies import Bodies
 from stemfirst_lint.constants import Constants, NotConstant
 from stemfirst_lint.constructors import constructed
@@ -100,6 +101,7 @@ class Finder:
         self.reader = Reader(flow)
         self.constants = Constants(flow.project)
         self.readers = Readers(flow.project)
+        self.as_written = AsWritten(self.readers)
         self.template_classes = TemplateClasses(self.reader)
         self.frameworks = Frameworks(self.reader)
         self.bodies = Bodies(self.reader)
@@ -121,6 +123,7 @@ class Finder:
         for site in self._sites:
             grouped.setdefault(site.template.location, []).append(site)
         found = [self._one(group) for group in grouped.values()]
+        found = [site for site in found if not self.as_written.holds(site)]
         if not self.has_constants:
             unreached, unimported = Unreached(self.project), Unimported(self.project)
             found = [site for site in found if not unimported.holds(site)]
@@ -206,6 +209,7 @@ class Finder:
             if not isinstance(item, Message):
                 continue
             self._seen_messages.add(id(item.node))
+            self.as_written.note(item, call, read[index])
             before, behind = items[:index], items[index + 1 :]
             is_kept = is_made_before(self.project, item.content, item.use, call)
             following = Following(

@@ -1,0 +1,38 @@
+"""Braces of a constant that a request spells as a message are text, if nobody else reads it."""
+
+from collections.abc import Callable
+
+import pytest
+from stemfirst_lint.check import Report
+
+Check = Callable[..., Report]
+
+RULES = "You must answer politely. Never promise what the given policy does not grant. " * 16
+SYSTEM = f'SYSTEM_PROMPT = """Write a function that takes {{document}}. {RULES}"""\n'
+SENT = (
+    "def ask(client, question):\n"
+    "    return client.chat.completions.create(messages=[\n"
+    '        {"role": "system", "content": SYSTEM_PROMPT},\n'
+    '        {"role": "user", "content": question}])\n'
+)
+
+
+def test_a_constant_that_is_sent_as_it_is_has_no_fields(check: Check) -> None:
+    assert check(SYSTEM + SENT).findings == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "def other(fill, document):\n    return fill(SYSTEM_PROMPT, document=document)\n",
+        "import app\ndef other(fill, document):\n    return fill(app.SYSTEM_PROMPT, document)\n",
+    ],
+)
+def test_what_other_code_reads_may_be_filled_there(check: Check, other: str) -> None:
+    files = {"app": SYSTEM + SENT, "other": "from app import SYSTEM_PROMPT\n" + other}
+    assert [finding.code for finding in check(**files).findings] == ["SF301"]
+
+
+def test_what_may_change_on_its_way_may_be_filled_there(check: Check) -> None:
+    later = SENT.replace("messages=[", "messages=turns(").replace("}])", "}))")
+    assert [finding.code for finding in check(SYSTEM + later).findings] == ["SF301"]
