@@ -6,6 +6,7 @@ Knows the terminal. Knows nothing of how a change is made or proven.
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterator
 from itertools import compress
 
@@ -73,10 +74,18 @@ def _head(done: Done) -> None:
     codes = ", ".join(dict.fromkeys(finding.code for finding in done.findings))
     click.secho(f"{done.location}: {codes} [{done.applicability.value}]", bold=True)
     for finding in done.findings:
-        click.echo(f"  {finding.message}")
-    if done.applicability is Applicability.RISKY:
-        for note in done.notes:
-            click.secho(f"  look at it: {note}", fg="yellow")
+        click.echo(_wrapped(finding.message))
+    for note in done.notes:
+        is_risky = done.applicability is Applicability.RISKY
+        click.secho(_wrapped(f"look at it: {note}" if is_risky else str(note)), fg="yellow")
+
+
+def _wrapped(text: str) -> str:
+    """Return a sentence in lines of at most 80 columns, as `check` and `fix` write them."""
+    return textwrap.fill(
+        text, 80, initial_indent="  ", subsequent_indent="    ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _both(done: Done, *, is_whole: bool) -> None:

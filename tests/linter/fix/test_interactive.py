@@ -121,6 +121,7 @@ def test_only_what_moves_is_shown_until_the_whole_is_asked_for(folder: Path) -> 
     assert "… " not in whole
     assert "+ Time: {now}" in folded
     assert "- Clock: {now}" in other
+    assert all(len(line) <= 80 for line in folded.split("--- before")[0].splitlines())
 
 
 def test_diff_and_interactive_exclude_each_other(folder: Path) -> None:
