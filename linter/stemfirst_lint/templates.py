@@ -32,6 +32,8 @@ _MAX_STEPS = 1_000
 _MAX_VARIANTS = 6
 _MAX_CALLERS = 100
 _MAX_REFILLS = 3
+_MAX_AGAIN = 12
+"""Texts filled step by step that one question follows: a loop of them leads to each other."""
 _DOLLAR_METHODS = frozenset({"substitute", "safe_substitute"})
 
 
@@ -46,7 +48,7 @@ class Reader:
         self.files = DataFiles(self.origins)
         self.values = DataValues(self.files)
         self._steps = 0
-        self._refills = 0
+        self._refills = self._again = 0
         inner = InnerTexts(self)
         self.assembler.inner_texts, self.assembler.tail_texts = inner.of, inner.tail
 
@@ -60,7 +62,7 @@ class Reader:
     ) -> list[Template]:
         """Return the templates that an expression may hold; empty if that cannot be told."""
         if hops == 0:
-            self._steps = 0
+            self._steps = self._again = 0
         self._steps += 1
         if hops > _MAX_HOPS or self._steps > _MAX_STEPS:
             return []
@@ -342,9 +344,11 @@ class Reader:
             or filling.call is None
             or not is_put_together
             or self._refills >= _MAX_REFILLS
+            or self._again >= _MAX_AGAIN
         ):
             return []
         self._refills += 1
+        self._again += 1
         try:
             found = self.templates(node, use, filling.outer, hops=2)
         finally:
@@ -411,7 +415,7 @@ class Reader:
         if markers:
             given = Given(named=markers)
             found = self._filled(receiver, use, Filling(Form.REPLACE, given, node, use, call))
-        if found or self._refills >= _MAX_REFILLS:
+        if found or self._refills >= _MAX_REFILLS or self._again >= _MAX_AGAIN:
             return found
         return self.templates(receiver, use, call, name, hops + 1)  # nothing that we know of
 
