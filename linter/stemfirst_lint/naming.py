@@ -72,7 +72,7 @@ _REQUEST_WORDS = frozenset(
         "contents", "text", "texts", "sentence", "sentences", "paragraph", "paragraphs", "code",
         "diff", "patch", "claim", "claims", "statement", "statements", "topic", "review",
         "observation", "observations", "feedback", "prediction", "generation", "page", "pages",
-        "result", "results", "retrieved", "request", "goal", "problem", "url", "summary", "references",
+        "result", "results", "retrieved", "request", "goal", "problem", "url", "summary",
         "summaries", "reference", "hypothesis", "candidate", "task", "command", "stderr", "stdout",
         "traceback", "error", "errors", "scratchpad", "evidence", "facts", "premise", "nodes",
         "reply", "replies", "draft", "essay", "report", "story", "logs", "trajectory",
@@ -87,7 +87,7 @@ _REQUEST_WORDS = frozenset(
         "transcription", "subtitles", "proposal", "critique", "critiques", "rationale", "rebuttal",
         "biography", "contract", "invoice", "solution", "solutions", "hypotheses", "excerpt",
         "excerpts", "quote", "quotes", "insights", "reflection", "reflections", "archive",
-        "experiences", "scenario", "hunk", "hunks",
+        "experiences", "scenario", "hunk", "hunks", "references",
     }
 )  # fmt: skip
 _ADDRESS_WORDS = frozenset(
