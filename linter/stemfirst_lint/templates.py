@@ -32,7 +32,7 @@ _MAX_STEPS = 1_000
 _MAX_VARIANTS = 6
 _MAX_CALLERS = 100
 _MAX_REFILLS = 3
-_MAX_AGAIN = 12
+_MAX_AGAIN = 4
 """Texts filled step by step that one question follows: a loop of them leads to each other."""
 _DOLLAR_METHODS = frozenset({"substitute", "safe_substitute"})
 
