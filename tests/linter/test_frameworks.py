@@ -16,17 +16,20 @@ FAULTS = {
     "DSPy, instructions of a signature": (
         "SF101",
         NOW + "import dspy\n\n"
-        'qa = dspy.Signature("question -> answer", f"Now: {datetime.now()}. RULES")\n',
+        "def answerer():\n"
+        '    return dspy.Signature("question -> answer", f"Now: {datetime.now()}. RULES")\n',
     ),
     "DSPy, instructions by name": (
         "SF101",
         NOW + "import dspy\n\n"
-        'qa = dspy.Signature("question -> answer", instructions=f"At {datetime.now()}. RULES")\n',
+        "def answerer():\n    return dspy.Signature(\n"
+        '        "question -> answer", instructions=f"At {datetime.now()}. RULES")\n',
     ),
     "DSPy, instructions put in later": (
         "SF101",
         NOW + "import dspy\n\nclass QA(dspy.Signature):\n    question: str = dspy.InputField()\n\n"
-        'made = QA.with_instructions(f"At {datetime.now()}. RULES")\n',
+        "def answerer():\n"
+        '    return QA.with_instructions(f"At {datetime.now()}. RULES")\n',
     ),
     "pydantic-ai, instructions of an agent": (
         "SF101",
