@@ -56,6 +56,11 @@ class Attributes:
         )
         if told is not None:
             return told
+        owner = use.scope.owner if isinstance(node.value, ast.Name) and is_own(node) else None
+        for binding in owner.attributes.get(node.attr, ()) if owner is not None else ():
+            told = self.flow.commented(node.attr, binding)
+            if told is not None:
+                return told  # before it is found to be another name for a parameter
         field = self.records.field(node, use)
         if field is not None:
             return field
@@ -83,8 +88,8 @@ class Attributes:
         if base.tier is None or (is_named and last_name(node.value) in naming.CARRIER_NAMES):
             if naming.data_tier(node.attr) is None and self._is_command_line(node.value, use):
                 return CONFIG
-            owner = None if is_named else last_name(node.value)
-            tier = members.member_tier(owner, node.attr)
+            holder = None if is_named else last_name(node.value)
+            tier = members.member_tier(holder, node.attr)
             if tier is None and is_named:
                 tier = naming.field_tier(node.attr)
             if tier is None and isinstance(node.value, ast.Name):

@@ -89,6 +89,11 @@ class Callees:
         if again is not None:  # it calls itself: what it returns stays unknown
             self.flow.leans_on(again)
             return UNKNOWN
+        scope = meaning.scope
+        lines = [getattr(scope.node, "lineno", 0)]
+        told = self.flow.commented_on(f"{scope.name}()", lines, scope.node, Use(scope, 0, ()))
+        if told is not None:
+            return told
         inner = self.flow.inside(call, node, meaning, use)
         around = self.flow.locals
         self.flow.locals = []  # the function stands outside the comprehensions around its call

@@ -252,16 +252,21 @@ class Flow:
         """Return what the user declared for a name in the module of a place, or None."""
         return self.declared_at(name, use.scope.module.path) if self.declared else None
 
-    def _commented(self, name: str, binding: Binding) -> Verdict | None:
-        """What a comment on the binding's line declares: `# stemfirst: tier[static]`."""
-        module = binding.use.scope.module
+    def commented(self, name: str, binding: Binding) -> Verdict | None:
+        """What a comment on the first or last line of a binding declares: `tier[static]`."""
+        lines = [getattr(binding.node, "lineno", 0)]
+        if binding.how in (Bind.ASSIGN, Bind.AUGMENT, Bind.UNPACK) and binding.value is not None:
+            lines.append(binding.value.end_lineno or 0)
+        return self.commented_on(name, lines, binding.node, binding.use)
+
+    def commented_on(self, name: str, lines: list[int], node: ast.AST, use: Use) -> Verdict | None:
+        """What a comment on one of some lines declares of a name that a node binds there."""
+        module = use.scope.module
         if module.path not in self._comments:
             self._comments[module.path] = tier_comments(module.source.text)
         comments = self._comments[module.path]
-        line = getattr(binding.node, "lineno", 0)
-        if not comments or line not in comments:
-            return None
-        return declared(name, comments[line], place_of(binding.node, binding.use))
+        line = next((line for line in lines if line in comments), None) if comments else None
+        return declared(name, comments[line], place_of(node, use)) if line is not None else None
 
     def _name(self, node: ast.Name, use: Use, call: Call | None) -> Verdict:
         for names in reversed(self.locals):
@@ -307,7 +312,7 @@ class Flow:
 
     def _of_binding(self, name: str, binding: Binding, call: Call | None) -> Verdict:
         inner_call = call if call and binding.use.scope is call.function else None
-        told = self._commented(name, binding)
+        told = self.commented(name, binding)
         if told is not None:
             return told
         match binding.how:

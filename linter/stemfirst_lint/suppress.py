@@ -68,8 +68,8 @@ def suppressions(path: str, text: str, cells: tuple[Cell, ...] = ()) -> tuple[Su
 def tier_comments(text: str) -> dict[int, Tier]:
     """Return the tiers that comments declare for what their line binds, by line.
 
-    `# stemfirst: tier[static]` behind an assignment, a parameter or a loop; tiers that do not exist
-    declare nothing.
+    `# stemfirst: tier[static]` behind an assignment, a parameter, a loop or a `def`, or on its own
+    line above; tiers that do not exist declare nothing.
     """
     if _TIER_MARK not in text:
         return {}
@@ -83,7 +83,8 @@ def tier_comments(text: str) -> dict[int, Tier]:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             match = _TIER.search(token.string) if token.type == tokenize.COMMENT else None
             if match is not None and match.group(1) in _TIERS:
-                found[token.start[0]] = Tier.parse(match.group(1))
+                line, column = token.start
+                found[line + (not token.line[:column].strip())] = Tier.parse(match.group(1))
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return found
     return found

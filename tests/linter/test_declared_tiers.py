@@ -58,6 +58,16 @@ COMMENTED = {
     f'    text = f"{{question}} RULES"\n{SEND}',
     "a loop": "def ask(client):\n    for question in load():  # MARK\n"
     f'        text = f"{{question}} RULES"\n    {SEND}',
+    "an assignment's last line": "def ask(client):\n    question = load(\n    )  # MARK\n"
+    f'    text = f"{{question}} RULES"\n{SEND}',
+    "the line above": "def ask(client):\n  # MARK\n    question = load()\n"
+    f'    text = f"{{question}} RULES"\n{SEND}',
+    "an attribute": "class A:\n  def __init__(self, question):\n"
+    "    self.question = question  # MARK\n  def ask(self, client):\n"
+    f'    text = f"{{self.question}} RULES"\n{SEND}',
+    "a function": "def load(question):  # MARK\n    return question.upper()\n"
+    "def ask(client, question):\n"
+    f'    text = f"{{load(question)}} RULES"\n{SEND}',
 }
 
 
