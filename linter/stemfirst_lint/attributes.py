@@ -87,7 +87,7 @@ class Attributes:
         is_named = base.kind in (Kind.PARAMETER, Kind.NAMED)
         if base.tier is None or (is_named and last_name(node.value) in naming.CARRIER_NAMES):
             if naming.data_tier(node.attr) is None and self._is_command_line(node.value, use):
-                return CONFIG
+                return UNKNOWN  # a setting, but what is read from a file that it names is data
             holder = None if is_named else last_name(node.value)
             tier = members.member_tier(holder, node.attr)
             if tier is None and is_named:
@@ -114,7 +114,12 @@ class Attributes:
                 return _SENT if meaning.dotted.startswith(known.REQUEST_PREFIXES) else UNKNOWN
             case Defined():
                 if meaning.is_bound and any(
-                    last_name(d) in ("property", "cached_property")
+                    last_name(d) == "cached_property"
+                    for d in getattr(meaning.scope.node, "decorator_list", ())
+                ):
+                    return UNKNOWN  # read once an object
+                if meaning.is_bound and any(
+                    last_name(d) == "property"
                     for d in getattr(meaning.scope.node, "decorator_list", ())
                 ):
                     found = self.flow.callees.returns(meaning.scope, None)

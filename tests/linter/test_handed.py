@@ -164,3 +164,13 @@ def test_a_helper_s_system_message_is_not_data_by_its_name(check: Check) -> None
         "    send(client, f'Text: {source_text}. LONG_TEXT', told)\n"
     )
     assert [finding.code for finding in report.findings] == ["SF301"]
+
+
+def test_rows_of_a_file_that_the_command_line_names_are_data(check: Check) -> None:
+    report = check(
+        f"{PROMPT}args = argparse.ArgumentParser().parse_args()\n\n"
+        "def load(path):\n    return [json.loads(line) for line in open(path)]\n\n"
+        "def judge(client, question):\n    client.complete(PROMPT.format(value=question))\n\n"
+        "def main(client):\n    for row in load(args.file):\n        judge(client, row['x'])\n"
+    )
+    assert [finding.code for finding in report.findings] == ["SF301"]
