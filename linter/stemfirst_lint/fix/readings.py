@@ -61,6 +61,9 @@ class Reading:
         by_place = sum(hole.is_positional for hole in template.holes)
         if template.form is Form.PERCENT and by_place > 1:
             raise LiteralError("its fields are filled by their place")
+        later = _filled_later(template, text[start:end])
+        if later is not None:
+            raise LiteralError(f"it is filled in two steps, `{later}` in the second")
         if is_yaml(path):
             indent = indent_of(text, start)
         elif path.endswith(".json"):
@@ -134,6 +137,18 @@ class Reading:
         if self.is_text:
             return take_apart_text(source, is_format=is_format, marks=marks, indent=self.indent)
         return take_apart(source, is_format=is_format, marks=marks)
+
+
+def _filled_later(template: Template, source: str) -> str | None:
+    """Return the first field as it is written that another `.format` than the first one fills."""
+    if template.form is not Form.FORMAT:
+        return None
+    for hole in template.holes:
+        field = rf"\{{{re.escape(hole.name)}[^{{}}]*\}}"
+        later = re.search(rf"(?<!\{{)\{{{field}\}}(?!\}})", source)
+        if later is not None and not re.search(rf"(?<!\{{){field}(?!\}})", source):
+            return later.group()
+    return None
 
 
 def _markers_of(template: Template) -> tuple[str, ...]:

@@ -127,6 +127,11 @@ HOSTILE: dict[str, tuple[str, bool | str]] = {
         "    text = text.format(question=question)\n" + SEND,
         False,
     ),
+    "a constant that is formatted twice": (
+        'P = "Context: {context}\\n\\n§\\n\\nQuestion: {{question}}"\n\n\n' + ASK
+        + "    half = P.format(context=context)\n    text = half.format(question=question)\n" + SEND,
+        "filled in two steps, `{{question}}` in the second",
+    ),
 }  # fmt: skip
 
 
