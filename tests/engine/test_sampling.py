@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stemfirst_server.engine.request import SamplingParams
 from stemfirst_server.engine.sampling import Sampler
-from stemfirst_server.errors import InvalidRequestError
+from stemfirst_server.errors import InvalidRequestError, RequestFailedError
 
 NO_PROMPT = np.empty(0, dtype=np.int32)
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0])
@@ -44,6 +44,11 @@ def test_draws_follow_the_distribution() -> None:
         ({"min_p": 0.3}, {0, 1}),
         ({"min_p": 1.0}, {0}),
         ({"temperature": 0.01}, {0}),
+        ({"temperature": 1e-37}, {0}),
+        ({"temperature": 1e-45}, {0}),
+        ({"temperature": 5e-324}, {0}),
+        ({"temperature": 5e-324, "top_p": 0.5}, {0}),
+        ({"temperature": 1e-300, "top_k": 2}, {0}),
         # top_k leaves 0.73 and 0.27, of which top_p needs only the first.
         ({"top_k": 2, "top_p": 0.7}, {0}),
     ],
@@ -88,6 +93,13 @@ def test_rounding_moves_a_draw_no_further_than_to_a_neighbour(params: dict[str, 
             for values in (logits, swapped)
         ]
         assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_penalty_beyond_all_numbers_fails_its_request(temperature: float) -> None:
+    sampler = Sampler(SamplingParams(temperature=temperature, repetition_penalty=1e-300))
+    with pytest.raises(RequestFailedError, match="milder repetition_penalty than 1e-300"):
+        sampler.choose(LOGITS, prompt=np.array([0], dtype=np.int32), output=[])
 
 
 def test_penalties_move_what_was_said() -> None:

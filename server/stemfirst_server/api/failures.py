@@ -211,11 +211,12 @@ def from_server_error(error: ServerError) -> ApiError:
 
 def from_validation(errors: Sequence[Any]) -> ApiError:
     """Return the answer to a body that is not JSON or not of the right shape."""
-    first = errors[0]
+    first = _nearest(errors)
     kind = str(first.get("type", ""))
     if kind == "json_invalid":
         return ApiError(400, "The body is not valid JSON", code="invalid_json")
-    place = ".".join(str(step) for step in first.get("loc", ()) if step != "body") or None
+    steps = [str(step) for step in first.get("loc", ()) if step != "body"]
+    place = ".".join(step for step in steps if not _is_type(step)) or None
     if kind == "missing" and place is None:
         return ApiError(400, "The body is missing: send a JSON object", code="invalid_json")
     if place is None and isinstance(first.get("input"), bytes):
@@ -229,6 +230,29 @@ def from_validation(errors: Sequence[Any]) -> ApiError:
     if kind != "missing":
         message += f", got {shortened(first.get('input'))}"
     return ApiError(400, f"{place or 'body'}: {message}", parameter=place)
+
+
+def _nearest(errors: Sequence[Any]) -> Any:
+    """Return the error to tell: of a field that may be of several types, in the one that was meant.
+
+    That is the one which was read furthest before something did not fit.
+    """
+    places = [tuple(error.get("loc", ())) for error in errors]
+    field = places[0][:2]
+    first_of_type: dict[str, int] = {}
+    for index, place in enumerate(places):
+        if place[:2] == field and len(place) > 2 and _is_type(str(place[2])):
+            first_of_type.setdefault(str(place[2]), index)
+
+    def how_far(index: int) -> tuple[int, ...]:
+        return tuple(step for step in places[index] if isinstance(step, int))
+
+    return errors[max(first_of_type.values(), key=how_far, default=0)]
+
+
+def _is_type(step: str) -> bool:
+    """Whether a step of a place names one of several types, which no client sent."""
+    return step in ("str", "int", "float", "bool") or "[" in step
 
 
 def shortened(value: object) -> str:

@@ -76,7 +76,14 @@ class Sampler:
                 f"logprobs must be at most the vocabulary of {len(logits)} tokens, "
                 f"got {params.logprobs}"
             )
-        moved = self._moved(logits, prompt, output) if params.changes_logits else logits
+        moved = logits
+        if params.changes_logits:
+            moved = self._moved(logits, prompt, output)
+            if not moved.max().isfinite():
+                raise RequestFailedError(
+                    "the penalties leave numbers that are not finite; use a milder "
+                    f"repetition_penalty than {params.repetition_penalty:g}"
+                )
         if self._state is not None:
             moved = _masked(moved, self._state.allowed())
         token_id = int(moved.argmax()) if params.is_greedy else self._draw(moved)
@@ -123,13 +130,14 @@ class Sampler:
         likely would change places by rounding, and another one would be drawn.
         """
         params = self.params
-        scaled = logits / params.temperature
+        # The best at 0: divided by the smallest temperatures, others would be infinite, and it too.
+        below = logits - logits.max()
         candidates: torch.Tensor | None = None
-        if 0 < params.top_k < len(scaled):
-            scaled, candidates = scaled.topk(params.top_k)
+        if 0 < params.top_k < len(below):
+            below, candidates = below.topk(params.top_k)
         elif params.top_p < 1.0:
-            scaled, candidates = scaled.sort(descending=True, stable=True)
-        weights = scaled.softmax(-1, dtype=torch.float64)
+            below, candidates = below.sort(descending=True, stable=True)
+        weights = (below.double() / params.temperature).softmax(-1)
         if params.top_p < 1.0:
             # A candidate stays if what stands before it is still below top_p: the best always.
             before = weights.cumsum(-1) - weights
