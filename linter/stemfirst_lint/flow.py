@@ -464,6 +464,10 @@ class Flow:
             reason = f"`{name}` is a parameter of `{function.name}`, and its name says {says(told)}"
             return Verdict(told, Kind.IDENTITY, (Evidence(reason, place),))
         if name in naming.CLOCK_PARAMETERS:
+            default = argument_of(function, name, ast.Call(ast.Name(name), [], []), is_bound=False)
+            of_default = self.verdict(default[0], Use(function, 0, ())) if default else UNKNOWN
+            if of_default.kind is Kind.CLOCK:
+                return UNKNOWN  # read once, when the function is defined
             return clock_named(name, place)
         tier = naming.parameter_tier(name, annotation)
         if naming.is_sent_prompt(name, function.name):

@@ -48,7 +48,8 @@ class Frozen:
             return None
         scope = use.scope
         if scope.kind is not ScopeKind.FUNCTION:
-            return Tier.STATIC
+            is_notebook = scope.module.path.endswith(".ipynb")
+            return None if is_notebook else Tier.STATIC  # cells are run again and again
         if scope.name in _MADE_BY and scope.owner is not None:
             return None if _is_given_data(scope) else Tier.SESSION
         if not depth or isinstance(scope.node, ast.Lambda):

@@ -43,6 +43,15 @@ ONCE = {
         'agent = Agent("m", system_prompt=f"Since {datetime.now()}. LONG_TEXT")\n'
         "def ask(question):\n    return agent.run_sync(question)\n"
     ),
+    "a default": (
+        "def ask(client, history, now=datetime.now()):\n"
+        '    prompt = f"Since {now}. LONG_TEXT"\n    ' + SEND.replace("SYSTEM", "prompt")
+    ),
+    "a property that is cached": (
+        "from functools import cached_property\nclass Bot:\n    @cached_property\n"
+        "    def since(self):\n        return datetime.now()\n"
+        + METHOD.replace("self.prompt", 'f"Since {self.since}. LONG_TEXT"')
+    ),
     "a template's variable at import": (
         'prompt = PromptTemplate(template="Since {time}. LONG_TEXT {q}", input_variables=["q"],\n'
         '    partial_variables={"time": datetime.now().isoformat()})\n'
@@ -68,6 +77,15 @@ AGAIN = {
     "an object that is made for a question": (
         "class Job:\n    def __init__(self, question):\n        self.question = question\n"
         '        self.prompt = f"Since {datetime.now()}. LONG_TEXT"\n' + METHOD
+    ),
+    "a default that says nothing": (
+        "def ask(client, history, now=None):\n"
+        '    prompt = f"Since {now}. LONG_TEXT"\n    ' + SEND.replace("SYSTEM", "prompt")
+    ),
+    "a property": (
+        "class Bot:\n    @property\n"
+        "    def since(self):\n        return datetime.now()\n"
+        + METHOD.replace("self.prompt", 'f"Since {self.since}. LONG_TEXT"')
     ),
     "a function that fills a template's variable": (
         'prompt = PromptTemplate(template="Since {time}. LONG_TEXT {q}", input_variables=["q"],\n'
