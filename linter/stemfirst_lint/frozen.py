@@ -13,7 +13,7 @@ from stemfirst.tiers import Tier
 
 from stemfirst_lint import naming
 from stemfirst_lint.arguments import Call
-from stemfirst_lint.model import UNKNOWN, Kind, Verdict
+from stemfirst_lint.model import UNKNOWN, Kind, Resolution, Verdict
 from stemfirst_lint.project import Project
 from stemfirst_lint.scopes import Scope, ScopeKind, Use, all_arguments
 from stemfirst_lint.verdicts import frozen_value
@@ -39,6 +39,9 @@ class Frozen:
         tier = self._kept_for(use, call, _MAX_CALLERS_DEEP)
         if tier is None:
             return found
+        is_of_builder = tier is not Tier.STATIC and use.scope.name not in _MADE_BY
+        if is_of_builder and found.resolution is Resolution.DAY:
+            return found  # it moves between sessions as it would between requests
         frozen = frozen_value(found, "at import", Tier.STATIC)
         return frozen if tier is Tier.STATIC else replace(UNKNOWN, evidence=frozen.evidence[:-1])
 
