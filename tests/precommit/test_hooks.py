@@ -124,7 +124,7 @@ def test_the_fix_hook_changes_a_template_in_a_file_that_was_not_passed(
     first = project.precommit("--files", "app.py")
     assert first.returncode == 1, first.stdout + first.stderr
     assert "files were modified by this hook" in first.stdout
-    assert "prompts.py:1:10: SF101 reordered" in first.stdout
+    assert "prompts.py:1:19: SF101 reordered" in first.stdout
     assert (project.path / "prompts.py").read_text() == f"PROMPT = {FIXED}"
     project.git("add", "--all")
     second = project.precommit("--all-files")

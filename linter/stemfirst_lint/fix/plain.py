@@ -21,7 +21,7 @@ from stemfirst_lint.fix.safety import Refusal, Safety, quoted
 from stemfirst_lint.fix.words import HOLE
 
 _ROLE = re.compile(
-    r"\b(?:you\s+are|you['’]re|you\s+(?:will|have|must|should|can|work|help|act|need)\b"
+    r"\A\W*you\s|\b(?:you\s+are|you['’]re|you\s+(?:will|have|must|should|can|work|help|act|need)\b"
     r"|act\s+as|your\s+(?:task|job|role|goal|objective|mission)|this\s+is\s+an?\b|as\s+an?\b"
     r"|the\s+(?:task|goal|objective)\b|(?:this|our)\s+task\b|task\s*:|role\s*:)",
     re.IGNORECASE,
@@ -51,7 +51,8 @@ _HEADING = re.compile(
 _PLACES = re.compile(
     r"\b(?:above|aforementioned|foregoing|preceding|below|underneath|hereafter"
     r"|(?:earlier|previously)\s+(?:mentioned|given|provided|shown|described|listed|stated))\b"
-    r"(?!\s*(?:\d|zero|all\b|average))",
+    r"(?!\s*(?:[$€£]|\d|(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty"
+    r"|thirty|forty|fifty|sixty|hundred|a\s+hundred|all|half|average|and\s+beyond)\b))",
     re.IGNORECASE,
 )
 _FIELD_LINE = re.compile(r"[ \t]*[-*#>]*[ \t]*[*_]{0,2}[A-Za-z][\w /'’()-]{0,40}[*_]{0,2}:")
