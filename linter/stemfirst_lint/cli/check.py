@@ -56,6 +56,9 @@ CODES = "CODES"
     help="For people, or for programs.",
 )
 @click.option("-o", "--output-file", type=click.Path(), metavar="FILE", help="Write there.")
+@click.option(
+    "--explain", "is_explained", is_flag=True, help="Print all evidence; `full` always does."
+)
 @click.option("--statistics", is_flag=True, help="Count findings by rule, and prompts.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 also when something is found.")
 @click.option("--show-files", is_flag=True, help="List the files that would be checked.")

@@ -80,6 +80,7 @@ def _show(outcome: Outcome, options: Options, shown: list[str] | None = None) ->
             report,
             options.output_format,
             fixed=outcome.fixed,
+            is_explained=options.is_explained,
             is_coloured=options.output_file is None and wants_colour(sys.stdout),
         )
     if outcome.rewritten is not None:  # standard output is for the source

@@ -42,6 +42,7 @@ class Options:
     write_baseline: str | None = None
     output_format: str = "full"
     output_file: str | None = None
+    is_explained: bool = False
     statistics: bool = False
     exit_zero: bool = False
     show_files: bool = False

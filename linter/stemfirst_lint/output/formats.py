@@ -10,7 +10,14 @@ if TYPE_CHECKING:
 FORMATS = ("full", "concise", "json", "sarif", "github", "gitlab", "junit")
 
 
-def rendered(report: Report, format_name: str, *, fixed: int = 0, is_coloured: bool = False) -> str:
+def rendered(
+    report: Report,
+    format_name: str,
+    *,
+    fixed: int = 0,
+    is_coloured: bool = False,
+    is_explained: bool = False,
+) -> str:
     """Return a report in one of `FORMATS`, without a line end at the end.
 
     Args:
@@ -18,6 +25,7 @@ def rendered(report: Report, format_name: str, *, fixed: int = 0, is_coloured: b
         format_name: one of `FORMATS`.
         fixed: findings that were mended and are not in the report.
         is_coloured: use ANSI colours, where the format is for people.
+        is_explained: print the evidence also where the format prints one line a finding.
     """
     match format_name:
         case "full":
@@ -27,7 +35,7 @@ def rendered(report: Report, format_name: str, *, fixed: int = 0, is_coloured: b
         case "concise":
             from stemfirst_lint.output.concise import concise_lines
 
-            return "\n".join(concise_lines(report, fixed=fixed))
+            return "\n".join(concise_lines(report, fixed=fixed, is_explained=is_explained))
         case "github":
             from stemfirst_lint.output.github import github_lines
 

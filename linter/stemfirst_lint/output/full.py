@@ -29,14 +29,19 @@ def full_lines(report: Report, *, fixed: int = 0, is_coloured: bool = False) -> 
         yield from rest
         for line in excerpts.lines(finding.location):
             yield _coloured_excerpt(line) if is_coloured else line
-        for evidence in finding.evidence:
-            yield from _indented("- " + _evidence(evidence, finding))
-        if finding.money is not None:
-            yield from _indented("- " + money_line(finding.money))
-        if finding.applicability is None and finding.remedy:
-            yield from _indented(f"- not fixable: {finding.remedy}")
+        yield from explained(finding)
     line = summary(report, fixed=fixed)
     yield paint(line, _BOLD) if is_coloured else line
+
+
+def explained(finding: Finding) -> Iterator[str]:
+    """Yield the steps of a finding's evidence, what it costs, and what a person can do."""
+    for evidence in finding.evidence:
+        yield from _indented("- " + _evidence(evidence, finding))
+    if finding.money is not None:
+        yield from _indented("- " + money_line(finding.money))
+    if finding.applicability is None and finding.remedy:
+        yield from _indented(f"- not fixable: {finding.remedy}")
 
 
 def money_line(money: Money) -> str:

@@ -113,6 +113,15 @@ def test_concise_is_one_line_a_finding(stemfirst, project) -> None:
     assert last.startswith("Found 2 findings in 2 files")
 
 
+def test_explain_prints_all_evidence_in_either_format_for_people(stemfirst, project) -> None:
+    full = stemfirst("check").stdout
+    assert stemfirst("check", "--explain").stdout == full
+    concise = stemfirst("check", "--explain", "--output-format", "concise").stdout.splitlines()
+    steps = [line for line in full.splitlines() if line.startswith("    - ")]
+    assert steps
+    assert [line for line in concise if line.startswith("    - ")] == steps
+
+
 def test_json_is_what_its_schema_promises(stemfirst, project) -> None:
     found = json.loads(stemfirst("check", "--output-format", "json").stdout)
     assert len(found) == 2
