@@ -302,7 +302,7 @@ def _unsuppressed(
     findings: list[Finding], project: Project, config: Config, folders: tuple[str, ...]
 ) -> list[Finding]:
     """The findings that no comment silences, and those about the comments themselves."""
-    from stemfirst_lint.suppress import about_comments, silencing, suppressions
+    from stemfirst_lint.suppress import about_comments, about_tiers, silencing, suppressions
 
     sources = {m.path: m.source for m in project.modules.values() if m is not None}
     comments = {path: suppressions(path, s.text, s.cells) for path, s in sources.items()}
@@ -320,6 +320,7 @@ def _unsuppressed(
         # Of a file that is named by itself, the callers may not have been named.
         is_whole = any(is_below(path, folder) for folder in folders)
         kept += about_comments(comments[path], silenced, config, is_whole=is_whole)
+        kept += about_tiers(path, sources[path].text, sources[path].cells, config)
     return kept
 
 

@@ -12,11 +12,13 @@ from stemfirst_lint.rules import RULES, Rule
 UNKNOWN_CODE_PAGE = """\
 # SF902 `unknown-code`
 
-A `# stemfirst: ignore[...]` comment names a code that no rule has.
+A `# stemfirst: ignore[...]` comment names a code that no rule has, or a `# stemfirst: tier[...]` comment
+a tier that does not exist.
 
-Why: such a comment silences nothing, and whoever wrote it believes that it does.
+Why: such a comment silences or declares nothing, and whoever wrote it believes that it does.
 
-Fix: correct the code, or remove the comment. `stemfirst rule --all` lists the codes.
+Fix: correct the word, or remove the comment. `stemfirst rule --all` lists the codes; tiers are
+`static`, `tenant`, `session`, `request` and `volatile`.
 """
 """SF902 judges comments, not prompts, and so it is no `Rule`."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MARK = "stemfirst:"
 _TIER_MARK = "stemfirst: tier["
-_TIER = re.compile(r"#\s*stemfirst: tier\[(\w+)\]")
+_TIER = re.compile(r"#\s*stemfirst: tier\[([^\]]*)\]")
 _TIERS = ("static", "tenant", "session", "request", "volatile")
 _COMMENT = re.compile(r"#\s*stemfirst:\s*ignore(?:\[([^\]]*)\])?")
 
@@ -73,18 +73,42 @@ def tier_comments(text: str) -> dict[int, Tier]:
     """
     if _TIER_MARK not in text:
         return {}
+    from stemfirst.tiers import Tier
+
+    return {
+        line + is_own_line: Tier.parse(name)
+        for name, line, _, is_own_line in _declarations(text)
+        if name in _TIERS
+    }
+
+
+def about_tiers(path: str, text: str, cells: tuple[Cell, ...], config: Config) -> list[Finding]:
+    """Return a finding for each comment of a file that declares a tier that does not exist."""
+    if _TIER_MARK not in text or not config.wants_at("SF902", path):
+        return []
+    found: list[Finding] = []
+    for name, line, column, _ in _declarations(text):
+        if name not in _TIERS:
+            told = f"`{name}` is no tier, so this comment declares nothing; tiers are "
+            told += f"{', '.join(_TIERS[:-1])} and {_TIERS[-1]}"
+            place = Location(path, line, column, line, column, cell_at(cells, line))
+            found.append(Finding("SF902", "unknown-code", told, place))
+    return found
+
+
+def _declarations(text: str) -> list[tuple[str, int, int, bool]]:
+    """The comments that declare: the tier's name, line, column, and whether it stands alone."""
     import io
     import tokenize
 
-    from stemfirst.tiers import Tier
-
-    found: dict[int, Tier] = {}
+    found: list[tuple[str, int, int, bool]] = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             match = _TIER.search(token.string) if token.type == tokenize.COMMENT else None
-            if match is not None and match.group(1) in _TIERS:
+            if match is not None:
                 line, column = token.start
-                found[line + (not token.line[:column].strip())] = Tier.parse(match.group(1))
+                is_own_line = not token.line[:column].strip()
+                found.append((match.group(1).strip(), line, column + 1, is_own_line))
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return found
     return found

@@ -106,3 +106,15 @@ for line in open("q.txt"):
     assert check(source).findings == ()
     found = check(source.replace("args.topic", "args.question")).findings
     assert [finding.code for finding in found] == ["SF301"]
+
+
+def test_a_tier_that_does_not_exist_is_told(check: Check) -> None:
+    source = COMMENTED["an assignment"].replace("RULES", RULES)
+    found = check(source.replace("MARK", "stemfirst: tier[statik] one a deployment")).findings
+    assert sorted(finding.code for finding in found) == ["SF301", "SF902"]
+    (told,) = [finding for finding in found if finding.code == "SF902"]
+    assert told.message.startswith("`statik` is no tier")
+    assert told.location.line == 2
+    quiet = Config(ignore=("SF902",))
+    (only,) = check(source.replace("MARK", "stemfirst: tier[statik]"), config=quiet).findings
+    assert only.code == "SF301"
