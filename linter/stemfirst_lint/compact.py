@@ -51,7 +51,48 @@ class keyword(ast.keyword):  # noqa: N801 `ast` calls it so, and visitors go by 
     __slots__ = ("arg", "col_offset", "end_col_offset", "end_lineno", "lineno", "value")
 
 
+class arg(ast.arg):  # noqa: N801 as above
+    """A parameter without a type, as `ast` has it."""
+
+    __slots__ = ("arg", "col_offset", "end_col_offset", "end_lineno", "lineno")
+
+
+class TypedArg(ast.arg):
+    """A parameter with a type; no comment tells it."""
+
+    __slots__ = ("annotation", "arg", "col_offset", "end_col_offset", "end_lineno", "lineno")
+
+
+TypedArg.__name__ = "arg"  # visitors go by the name
+
+
+class Assign(ast.Assign):
+    """An assignment, as `ast` has it; it has no comment that tells its type."""
+
+    __slots__ = ("col_offset", "end_col_offset", "end_lineno", "lineno", "targets", "value")
+
+
+class Expr(ast.Expr):
+    """An expression that is a statement, as `ast` has it."""
+
+    __slots__ = ("col_offset", "end_col_offset", "end_lineno", "lineno", "value")
+
+
+class Return(ast.Return):
+    """A `return`, as `ast` has it."""
+
+    __slots__ = ("col_offset", "end_col_offset", "end_lineno", "lineno", "value")
+
+
+class If(ast.If):
+    """An `if`, as `ast` has it."""
+
+    __slots__ = ("body", "col_offset", "end_col_offset", "end_lineno", "lineno", "orelse", "test")
+
+
 _new = ast.AST.__new__
+_NONE: list[Any] = []
+"""Stands for every empty list of a compact node; nothing is ever put into it."""
 
 
 def compact_name(node: ast.Name, line: int) -> Name:
@@ -110,8 +151,8 @@ def compact_call(node: ast.Call, line: int) -> Call:
     """Return a call that takes less memory, as `compact_name` does."""
     small = _new(Call)
     small.func = node.func
-    small.args = node.args
-    small.keywords = node.keywords
+    small.args = node.args or _NONE
+    small.keywords = node.keywords or _NONE
     own, end = node.lineno, node.end_lineno
     small.lineno = own = line if own == line else own
     small.end_lineno = own if end == own else end
@@ -127,6 +168,80 @@ def compact_keyword(node: ast.keyword, line: int) -> keyword:
     small.value = node.value
     own, end = node.lineno, node.end_lineno
     small.lineno = own = line if own == line else own
+    small.end_lineno = own if end == own else end
+    small.col_offset = node.col_offset
+    small.end_col_offset = node.end_col_offset
+    return small
+
+
+def compact_arg(node: ast.arg) -> ast.arg:
+    """Return a parameter that takes less memory, and its annotation."""
+    small: ast.arg = _new(arg if node.annotation is None else TypedArg)
+    small.arg = node.arg
+    small.lineno = own = node.lineno
+    end = node.end_lineno
+    small.end_lineno = own if end == own else end
+    small.col_offset = node.col_offset
+    small.end_col_offset = node.end_col_offset
+    if node.annotation is not None:
+        small.annotation = node.annotation
+        replace_all(small, "annotation", own)
+    return small
+
+
+def compact_arguments(arguments: ast.arguments) -> None:
+    """Put parameters that take less memory in the place of a function's."""
+    for listed in (arguments.posonlyargs, arguments.args, arguments.kwonlyargs):
+        listed[:] = map(compact_arg, listed)
+    if arguments.vararg is not None:
+        arguments.vararg = compact_arg(arguments.vararg)
+    if arguments.kwarg is not None:
+        arguments.kwarg = compact_arg(arguments.kwarg)
+
+
+def _compact_assign(node: ast.Assign) -> Assign:
+    small = _new(Assign)
+    small.targets = node.targets
+    small.value = node.value
+    return small
+
+
+def _compact_expr(node: ast.Expr) -> Expr:
+    small = _new(Expr)
+    small.value = node.value
+    return small
+
+
+def _compact_return(node: ast.Return) -> Return:
+    small = _new(Return)
+    small.value = node.value
+    return small
+
+
+def _compact_if(node: ast.If) -> If:
+    small = _new(If)
+    small.test = node.test
+    small.body = node.body
+    small.orelse = node.orelse or _NONE
+    return small
+
+
+_STATEMENTS: dict[type[ast.stmt], Callable[[Any], ast.stmt]] = {
+    ast.Assign: _compact_assign,
+    ast.Expr: _compact_expr,
+    ast.Return: _compact_return,
+    ast.If: _compact_if,
+}
+
+
+def compact_statement(node: ast.stmt) -> ast.stmt:
+    """Return a statement that takes less memory; one of a rare kind is returned as it is."""
+    made = _STATEMENTS.get(type(node))
+    if made is None or (type(node) is ast.Return and node.value is None):
+        return node
+    small = made(node)
+    small.lineno = own = node.lineno
+    end = node.end_lineno
     small.end_lineno = own if end == own else end
     small.col_offset = node.col_offset
     small.end_col_offset = node.end_col_offset
@@ -157,6 +272,22 @@ def replace_whole(node: ast.AST, field: str, line: int) -> ast.expr:
     small = made(whole, line)  # type: ignore[arg-type]
     setattr(node, field, small)
     return small  # type: ignore[return-value]
+
+
+def replace_all(node: ast.AST, field: str, line: int) -> None:
+    """Put an expression that takes less memory in a field, down to its last name: a type."""
+    uncounted: dict[str, int] = {}
+    stack: list[ast.AST] = [replace_whole(node, field, line)]
+    while stack:
+        inner = stack.pop()
+        for name in inner._fields:
+            value = getattr(inner, name, None)
+            if value.__class__ is list:
+                for at, item in enumerate(value):
+                    if isinstance(item, ast.AST):
+                        value[at] = part(item, line, uncounted, stack)
+            elif isinstance(value, ast.expr):
+                setattr(inner, name, part(value, line, uncounted, stack))
 
 
 def part(node: ast.AST, line: int, loads: dict[str, int], stack: list[ast.AST]) -> ast.AST:

@@ -11,9 +11,13 @@ import ast
 from stemfirst_lint.compact import (
     Attribute,
     Call,
+    Expr,
     Subscript,
+    compact_arguments,
+    compact_statement,
     keyword,
     part,
+    replace_all,
     replace_names,
     replace_whole,
 )
@@ -126,9 +130,10 @@ class _Builder:
     # Statements
 
     def body(self, statements: list[ast.stmt]) -> None:
-        for statement in statements:
+        for at, statement in enumerate(statements):
+            statements[at] = small = compact_statement(statement)
             self.tick += 1
-            self.statement(statement)
+            self.statement(small)
 
     def arm(self, compound: int, arm: int, statements: list[ast.stmt], *, loop: int = 0) -> None:
         if not statements:
@@ -141,7 +146,7 @@ class _Builder:
         self.path = before
 
     def statement(self, node: ast.stmt) -> None:
-        if type(node) is ast.Expr:  # the most frequent, and the last that `match` would try
+        if type(node) is Expr:  # the most frequent, and the last that `match` would try
             if type(node.value) is not ast.Constant:  # a docstring
                 self.expression(replace_whole(node, "value", node.lineno))
             return
@@ -152,8 +157,10 @@ class _Builder:
                 for target in node.targets:
                     self.target(target, Bind.ASSIGN, node.value, node)
             case ast.AnnAssign():
+                replace_all(node, "annotation", node.lineno)
+                replace_whole(node, "target", node.lineno)
                 if node.value is not None:
-                    self.expression(node.value)
+                    self.expression(replace_whole(node, "value", node.lineno))
                     self.target(node.target, Bind.ASSIGN, node.value, node)
             case ast.AugAssign():
                 self.texts.add_parts([node.value])
@@ -172,7 +179,7 @@ class _Builder:
                     if self.scope.kind is ScopeKind.FUNCTION:
                         self.scope.returns.append((node.value, self.use()))
             case ast.If():
-                self.expression(node.test)
+                self.expression(replace_whole(node, "test", node.lineno))
                 self.compounds += 1
                 compound = self.compounds
                 was_guarded = self.is_guarded
@@ -259,6 +266,7 @@ class _Builder:
             case ast.Name():
                 self.bind(target.id, Binding(how, value, self.use(), node))
             case ast.Tuple() | ast.List():
+                replace_names(target.elts, target.lineno)
                 pairs: list[ast.expr | None] = [None] * len(target.elts)
                 if (
                     how is Bind.ASSIGN
@@ -300,10 +308,11 @@ class _Builder:
         self.index.functions.append(scope)
         before = (self.scope, self.path, self.loops)
         self.scope, self.path, self.loops = scope, (), 0
+        compact_arguments(arguments)
         for argument in all_arguments(arguments):
             self.bind(argument.arg, Binding(Bind.PARAMETER, None, self.use(), argument))
-            if argument.annotation is not None:
-                replace_whole(argument, "annotation", argument.lineno)
+        if not isinstance(node, ast.Lambda) and node.returns is not None:
+            replace_all(node, "returns", node.lineno)
         if isinstance(node, ast.Lambda):
             self.expression(node.body)
             scope.returns.append((node.body, self.use()))

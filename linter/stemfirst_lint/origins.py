@@ -39,9 +39,19 @@ class Origins:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._steps = 0
+        self._known: dict[tuple[int, str | None], tuple[ast.expr, Use, tuple[Origin, ...]]] = {}
 
-    def of(self, node: ast.expr, use: Use, name: str | None = None) -> list[Origin]:
+    def of(self, node: ast.expr, use: Use, name: str | None = None) -> tuple[Origin, ...]:
         """Return the expressions that may give the value, at most `MAX_VARIANTS`."""
+        key = (id(node), name)
+        known = self._known.get(key)
+        if known is not None and known[0] is node and known[1] is use:
+            return known[2]
+        found = tuple(self._of(node, use, name))
+        self._known[key] = (node, use, found)
+        return found
+
+    def _of(self, node: ast.expr, use: Use, name: str | None) -> list[Origin]:
         self._steps = 0
         found: list[Origin] = []
         for origin in self._follow(node, use, name, 0):

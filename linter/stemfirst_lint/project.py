@@ -92,6 +92,8 @@ class Project:
         self._calls_named: dict[str, list[CallUse]] | None = None
         self._imported: dict[tuple[str, str, int], ModuleIndex | None] = {}
         self._children: dict[int, list[Scope]] | None = None
+        self._meanings: dict[int, tuple[ast.expr, Use, Meaning | None]] = {}
+        """By id of an expression: itself, the last point that it was asked for at, the answer."""
 
     def add(self, path: str, data: bytes) -> ModuleIndex:
         """Index a module from its bytes and return it.
@@ -114,6 +116,7 @@ class Project:
             self._caller_paths.add(key)
             self.callers.append(known)
             self._calls_named = None
+            self._meanings.clear()
         return known
 
     def at(self, path: str) -> ModuleIndex | None:
@@ -196,8 +199,16 @@ class Project:
 
     def meaning(self, node: ast.expr, use: Use, hops: int = 0) -> Meaning | None:
         """Return what a name or attribute stands for, or None if that cannot be told."""
-        if hops > _MAX_HOPS:
-            return None
+        if hops:
+            return self._meaning(node, use, hops) if hops <= _MAX_HOPS else None
+        known = self._meanings.get(id(node))
+        if known is not None and known[0] is node and known[1] is use:
+            return known[2]
+        found = self._meaning(node, use, 0)
+        self._meanings[id(node)] = (node, use, found)
+        return found
+
+    def _meaning(self, node: ast.expr, use: Use, hops: int) -> Meaning | None:
         match node:
             case ast.Name():
                 owner = use.scope.owner

@@ -22,7 +22,7 @@ _SIGNS = re.compile(
     rb"""|backstory|You (?:are|must|should|will|need|have|can) |You're |Respond """
     rb"""|[Yy]our (?:task|job|goal|role)|Answer the|Given (?:the|an?) |\["content"\]"""
     rb"""|initiate_chat|generate_content|\b(?:a?invoke|complete|llm|LLM|chat|ask|generate)\("""
-    rb"""|content=f|chat_template|CHAT_TEMPLATE|CrewBase|stemfirst"""
+    rb"""|content=f|chat_template|CHAT_TEMPLATE|CrewBase|google\.adk|stemfirst"""
 )
 """All signs in one expression: what the quick look must agree with."""
 
@@ -47,6 +47,16 @@ def test_most_inner_nodes_have_no_table_of_attributes() -> None:
     parser_s = ast.parse("f(a)").body[0].value.args[0]  # type: ignore[attr-defined]
     smallest = min(slim, key=sys.getsizeof)
     assert sys.getsizeof(smallest) < sys.getsizeof(parser_s) + sys.getsizeof(parser_s.__dict__)
+
+
+def test_most_statements_and_parameters_have_no_table_of_attributes() -> None:
+    text = "def f(a: dict[str, int], b) -> None:\n    if a:\n        x = f(a)\n        f(x)\n"
+    tree = ast.parse(text + "    return a, b\n")
+    ModuleIndex("app.py", Source("app.py", text), tree)
+    kinds = (ast.arg, ast.Assign, ast.Expr, ast.If, ast.Return, ast.Subscript)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    assert len(nodes) == 7
+    assert all(hasattr(type(node), "lineno") for node in nodes)
 
 
 _pieces = st.sampled_from(
