@@ -57,7 +57,9 @@ def _in_file(path: str, findings: list[Finding], reason: str) -> tuple[int, list
         raise UnreadableFile(path, "comments are not written into notebooks; add them in the cells")
     if not path.endswith((".py", ".pyi")):
         raise UnreadableFile(
-            path, "such comments are read in Python only; name the file in per-file-ignores"
+            path,
+            "such comments are written into Python only; see docs/linter.md for other files, or "
+            "name the file in per-file-ignores",
         )
     data = read_bytes(path)
     new, left = commented(path, decode(path, data), findings, reason)

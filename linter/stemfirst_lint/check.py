@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stemfirst_lint.errors import LintError, UnreadableFile
-from stemfirst_lint.files import is_below
 from stemfirst_lint.scan import Parsed, find_sites, parsed, scan
 from stemfirst_lint.workers import in_processes, processes_for
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from stemfirst_lint.model import Finding, Site
     from stemfirst_lint.project import Project
     from stemfirst_lint.scan import Candidate, OnProgress
-    from stemfirst_lint.suppress import Suppression
 
 
 _WORTH_PROCESSES_BYTES = 2_000_000
@@ -269,6 +267,7 @@ def _judged(
     from stemfirst_lint.plugins import rules_of
     from stemfirst_lint.requests import RequestFinder
     from stemfirst_lint.rules import Limits
+    from stemfirst_lint.suppress import unsuppressed
 
     limits = Limits(Counter(config.model), config.min_gain)
     rules = [rule() for rule in rules_of(config) if config.wants(rule.code)]
@@ -289,39 +288,13 @@ def _judged(
         for rule in rules
         for finding in rule.check_template(template)
     ]
-    kept = _unsuppressed(found, project, config, folders)
+    kept = unsuppressed(found, project, config, folders)
     planned = [
         _priced(_planned(finding, config, limits.counter, project), limits.counter)
         for finding in kept
     ]
     planned.sort(key=lambda finding: (finding.location, finding.code))
     return tuple(planned)
-
-
-def _unsuppressed(
-    findings: list[Finding], project: Project, config: Config, folders: tuple[str, ...]
-) -> list[Finding]:
-    """The findings that no comment silences, and those about the comments themselves."""
-    from stemfirst_lint.suppress import about_comments, about_tiers, silencing, suppressions
-
-    sources = {m.path: m.source for m in project.modules.values() if m is not None}
-    comments = {path: suppressions(path, s.text, s.cells) for path, s in sources.items()}
-    kept: list[Finding] = []
-    silenced: list[tuple[Finding, Suppression]] = []
-    for finding in findings:
-        path = finding.location.path
-        if not config.wants_at(finding.code, path):
-            continue
-        by = silencing(finding, comments.get(path, ()))
-        silenced += [(finding, comment) for comment in by]
-        if not by:
-            kept.append(finding)
-    for path in (module.path for module in project.callers):
-        # Of a file that is named by itself, the callers may not have been named.
-        is_whole = any(is_below(path, folder) for folder in folders)
-        kept += about_comments(comments[path], silenced, config, is_whole=is_whole)
-        kept += about_tiers(path, sources[path].text, sources[path].cells, config)
-    return kept
 
 
 def _planned(finding: Finding, config: Config, counter: Counter, project: Project) -> Finding:

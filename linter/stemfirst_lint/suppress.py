@@ -3,7 +3,8 @@
 A comment silences findings on its line and on the lines of the statement's text that begins or
 ends there: a finding counts as silenced if a comment stands on the finding's own line, on the
 first or last line of the template, or on a line of its own directly above either. Comments that
-declare tiers, `# stemfirst: tier[static]`, are read here, too; what they mean is `flow`'s.
+declare tiers, `# stemfirst: tier[static]`, are read here, too; what they mean is `flow`'s. In files
+of prompts a comment is one that is not sent: `{# ... #}` of Jinja, and `# ...` of YAML and TOML.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 
     from stemfirst_lint.config import Config
     from stemfirst_lint.places import Cell
+    from stemfirst_lint.project import Project
 
 _MARK = "stemfirst:"
 _TIER_MARK = "stemfirst: tier["
 _TIER = re.compile(r"#\s*stemfirst: tier\[([^\]]*)\]")
 _TIERS = ("static", "tenant", "session", "request", "volatile")
 _COMMENT = re.compile(r"#\s*stemfirst:\s*ignore(?:\[([^\]]*)\])?")
+_JINJA_COMMENT = re.compile(r"\{#-?\s*stemfirst:\s*ignore(?:\[([^\]]*)\])?.*?#\}")
+_DATA_COMMENT = re.compile(r"(?<!\S)#\s*stemfirst:\s*ignore(?:\[([^\]]*)\])?.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,37 @@ def suppressions(path: str, text: str, cells: tuple[Cell, ...] = ()) -> tuple[Su
             found.append(Suppression(codes, place, not token.line[:column].strip()))
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return tuple(found)  # the parser has said what is wrong with the file
+    return tuple(found)
+
+
+def suppressions_in_file(path: str) -> tuple[Suppression, ...]:
+    """Return the suppressing comments of a file of prompts, none if it cannot be read any more."""
+    from stemfirst_lint.errors import UnreadableFile
+    from stemfirst_lint.source import decode, read_bytes
+
+    try:
+        return suppressions_in_text(path, decode(path, read_bytes(path)))
+    except UnreadableFile:
+        return ()
+
+
+def suppressions_in_text(path: str, text: str) -> tuple[Suppression, ...]:
+    """Return the suppressing comments of a file of prompts, which are not sent.
+
+    One behind a key of YAML, whose text begins on the next line, holds for that line, too.
+    """
+    if _MARK not in text:
+        return ()
+    of_data = path.endswith((".yaml", ".yml", ".toml"))
+    found: list[Suppression] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        match = (_DATA_COMMENT if of_data else _JINJA_COMMENT).search(line)
+        if match is None:
+            continue
+        codes = tuple(c.strip() for c in (match.group(1) or "").split(",") if c.strip())
+        place = Location(path, number, match.start() + 1, number, match.end() + 1)
+        rest = f"{line[: match.start()]}{'' if of_data else line[match.end() :]}".strip()
+        found.append(Suppression(codes, place, not rest or (of_data and rest[-1] in "|>-+:")))
     return tuple(found)
 
 
@@ -112,6 +147,36 @@ def _declarations(text: str) -> list[tuple[str, int, int, bool]]:
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return found
     return found
+
+
+def unsuppressed(
+    findings: list[Finding], project: Project, config: Config, folders: tuple[str, ...]
+) -> list[Finding]:
+    """Return the findings that no comment silences, and those about the comments themselves."""
+    from stemfirst_lint.files import is_below
+
+    sources = {m.path: m.source for m in project.modules.values() if m is not None}
+    comments = {path: suppressions(path, s.text, s.cells) for path, s in sources.items()}
+    kept: list[Finding] = []
+    silenced: list[tuple[Finding, Suppression]] = []
+    for finding in findings:
+        path = finding.location.path
+        if not config.wants_at(finding.code, path):
+            continue
+        if path not in comments:
+            comments[path] = suppressions_in_file(path)
+        by = silencing(finding, comments[path])
+        silenced += [(finding, comment) for comment in by]
+        if not by:
+            kept.append(finding)
+    for path in (module.path for module in project.callers):
+        # Of a file that is named by itself, the callers may not have been named.
+        is_whole = any(is_below(path, folder) for folder in folders)
+        kept += about_comments(comments[path], silenced, config, is_whole=is_whole)
+        kept += about_tiers(path, sources[path].text, sources[path].cells, config)
+    for path in sorted(comments.keys() - sources.keys()):
+        kept += about_comments(comments[path], silenced, config, is_whole=False)
+    return kept
 
 
 def silencing(finding: Finding, comments: tuple[Suppression, ...]) -> list[Suppression]:

@@ -209,7 +209,7 @@ def test_add_ignore_writes_nothing_into_a_template_file(stemfirst, sources, tmp_
     template.write_text(f"Document: {{{{ document }}}}\n\nThe user's words:\n{sources.long}\n")
     before = template.read_bytes()
     done = stemfirst("check", "--add-ignore", "measured")
-    assert "judge.j2: such comments are read in Python only" in done.stderr, done.stderr
+    assert "judge.j2: such comments are written into Python only" in done.stderr, done.stderr
     assert "per-file-ignores" in done.stderr
     assert "SF301" in done.stdout
     assert done.returncode == 1
