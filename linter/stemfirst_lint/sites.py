@@ -12,8 +12,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 
-from stemfirst.tiers import Tier
-
 from stemfirst_lint import naming
 from stemfirst_lint.as_written import AsWritten
 from stemfirst_lint.bodies import Bodies
@@ -31,8 +29,6 @@ from stemfirst_lint.messages import (
     History,
     Item,
     Message,
-    contents,
-    contents_placed,
     is_made_before,
     items_of,
     message_of,
@@ -47,6 +43,7 @@ from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
 from stemfirst_lint.syntax import called
 from stemfirst_lint.template_classes import TemplateClasses
 from stemfirst_lint.templates import Reader
+from stemfirst_lint.text_blocks import Contents, Placed, variants, varies_by_request
 from stemfirst_lint.unfilled import unfilled_sites
 from stemfirst_lint.unimported import Unimported
 from stemfirst_lint.unnamed import unnamed_sites
@@ -99,6 +96,7 @@ class Finder:
         self.has_constants = has_constants
         self.project = flow.project
         self.reader = Reader(flow)
+        self.contents = Contents(self.reader)
         self.constants = Constants(flow.project)
         self.readers = Readers(flow.project)
         self.as_written = AsWritten(self.readers)
@@ -192,30 +190,27 @@ class Finder:
         self._messages(items, call, tools)
 
     def _messages(self, items: list[Item], call: CallUse, tools: ast.expr | None) -> None:
-        placed = [
-            [
-                (template, is_behind)
-                for part, is_behind in contents_placed(item.content)
-                for template in self.reader.templates(part, item.use, item.call)
-            ]
-            if isinstance(item, Message)
-            else []
+        placed: list[list[Placed]] = [
+            self.contents.of(item.content, item.use, item.call) if isinstance(item, Message) else []
             for item in items
         ]
-        read = [[template for template, _ in templates] for templates in placed]
-        varies = [bool(templates) and all(map(varies_by_request, templates)) for templates in read]
+        read = [variants(parts) for parts in placed]
+        varies = [
+            any(all(map(varies_by_request, templates)) for templates in blocks) for blocks in read
+        ]
         tools_text = self._tools(tools, call.use)
         for index, item in enumerate(items):
             if not isinstance(item, Message):
                 continue
             self._seen_messages.add(id(item.node))
-            self.as_written.note(item, call, read[index])
+            self.as_written.note(item, call, [one.template for one in placed[index]])
             before, behind = items[:index], items[index + 1 :]
             is_kept = is_made_before(self.project, item.content, item.use, call)
             following = Following(
                 texts=tuple(
                     piece
-                    for templates in read[index + 1 :]
+                    for blocks in read[index + 1 :]
+                    for templates in blocks
                     if len(templates) == 1
                     for piece in stable_texts(templates[0])
                 ),
@@ -230,16 +225,16 @@ class Finder:
                 ),
             )
             follows = any(isinstance(other, History) for other in before) or any(varies[:index])
-            for template, is_behind in placed[index]:
+            for one in placed[index]:
                 self._add(
                     Site(
-                        template,
+                        one.template,
                         Sink.MESSAGE,
-                        item.use.scope.module.source.place(item.node),
+                        one.location or item.use.scope.module.source.place(item.node),
                         role=item.role,
                         index=index,
-                        follows_history=follows or is_behind,
-                        following=following,
+                        follows_history=follows or one.is_behind,
+                        following=replace(following, texts=(*one.texts, *following.texts)),
                         loop=_loop(call) if not is_kept else None,
                         rounds=rounds_of(call, self.constants),
                     )
@@ -248,17 +243,17 @@ class Finder:
     def _lone_message(self, message: Message) -> None:
         self._seen_messages.add(id(message.node))
         follows = self._is_appended(message)
-        for part, is_behind in contents_placed(message.content):
-            for template in self.reader.templates(part, message.use):
-                self._add(
-                    Site(
-                        template,
-                        Sink.MESSAGE,
-                        message.use.scope.module.source.place(message.node),
-                        role=message.role,
-                        follows_history=follows or is_behind,
-                    )
+        for one in self.contents.of(message.content, message.use):
+            self._add(
+                Site(
+                    one.template,
+                    Sink.MESSAGE,
+                    one.location or message.use.scope.module.source.place(message.node),
+                    role=message.role,
+                    follows_history=follows or one.is_behind,
+                    following=Following(texts=one.texts),
                 )
+            )
 
     def _is_appended(self, message: Message) -> bool:
         """True if the message goes to the end of a list that held earlier turns before."""
@@ -305,24 +300,18 @@ class Finder:
                     has_conversation=is_chat
                     or any(history.is_conversation for history in histories),
                 )
-                for template in self._templates_in(keyword.value, call.use):
-                    if NOT_A_PROMPT.match(lead(template)):
+                for one in self.contents.of(keyword.value, call.use):
+                    if NOT_A_PROMPT.match(lead(one.template)):
                         continue
-                    place = call.use.scope.module.source.place(keyword.value)
-                    site = Site(template, Sink.KEYWORD, place, "system", 0)
+                    place = one.location or call.use.scope.module.source.place(keyword.value)
+                    site = Site(one.template, Sink.KEYWORD, place, "system", 0, one.is_behind_text)
                     loop = _loop(call) if not is_kept else None
-                    site = replace(site, following=following, loop=loop)
+                    site = replace(site, following=replace(following, texts=one.texts), loop=loop)
                     self._add(replace(site, rounds=rounds_of(call, self.constants)))
             elif keyword.arg in WEAK_KEYWORDS or (
                 keyword.arg in ("description", "goal") and last_name(call.node.func) in _DESCRIBED
             ):
                 self._weak(keyword.value, call, Sink.KEYWORD, "user")
-
-    def _templates_in(self, node: ast.expr, use: Use) -> list[Template]:
-        """The templates of a text, or of the text parts of a list."""
-        return [
-            template for text in contents(node) for template in self.reader.templates(text, use)
-        ]
 
     def _histories(self, call: CallUse) -> list[History]:
         """The parts of a call's messages that are earlier turns."""
@@ -463,11 +452,6 @@ def _with_fields(best: Site, group: list[Site]) -> Site:
     if most.sink is Sink.NAME and best.sink is not Sink.NAME:
         return best  # sent as it is written, braces and all
     return replace(best, template=most.template) if is_read else best
-
-
-def varies_by_request(template: Template) -> bool:
-    """Return True if a hole of a template differs in every request."""
-    return any((hole.verdict.tier or Tier.STATIC) >= Tier.REQUEST for hole in template.holes)
 
 
 def _is_system(function: Scope) -> bool:
