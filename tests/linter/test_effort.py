@@ -1,6 +1,7 @@
 """Judging costs little where code calls itself, and what was shown once is not shown again."""
 
 import ast
+import gc
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from stemfirst_lint.arguments import Call
+from stemfirst_lint.cli.checking import check_plainly
 from stemfirst_lint.flow import Flow
 from stemfirst_lint.model import Verdict
 from stemfirst_lint.patterns import pattern
@@ -153,3 +155,21 @@ def test_a_check_loads_nothing_that_starts_processes(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_run_looks_for_no_cycles_in_what_lives_until_its_end(tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("import click\n" + "PROMPT = [f'You are {x}', {1: (2, [3])}]\n" * 2_000)
+    collected: list[str] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        collected.append(phase)
+
+    assert gc.isenabled()
+    gc.callbacks.append(note)
+    try:
+        assert check_plainly([str(app)]) == 0
+    finally:
+        gc.callbacks.remove(note)
+    assert not collected
+    assert gc.isenabled()

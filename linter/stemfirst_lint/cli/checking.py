@@ -28,6 +28,9 @@ def check_plainly(arguments: list[str]) -> int | None:
 
 def run_check(asked: Options) -> int:
     """Do what was asked for, and return the exit code."""
+    was_enabled = gc.isenabled()
+    if not asked.is_watch:
+        gc.disable()  # what was made lives until the end: there is nothing to collect
     try:
         with Tracing() as trace:
             request = Request.of(asked)
@@ -56,6 +59,9 @@ def run_check(asked: Options) -> int:
     except LintError as error:
         say(f"error: {error}")
         return 2
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _notes(outcome: Outcome) -> list[str]:
