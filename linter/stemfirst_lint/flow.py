@@ -66,8 +66,9 @@ class Flow:
         self._of_callers: dict[int, Verdict] = {}
         self._of_call: dict[tuple[int, int], tuple[Verdict, int, Call]] = {}
         self._calls: dict[tuple[int, int], Call] = {}
-        self._cut_short: dict[tuple[int, int], tuple[Verdict, int, int]] = {}
-        """Answers within one question that a limit cut short, and how deep they were asked."""
+        self._cut_short: dict[tuple[int, int], tuple[Verdict, int, int, Call | None]] = {}
+        """Answers within one question that a limit cut short, how deep they were asked, and the
+        call, so that its id stays its own."""
         self._active: dict[tuple[int, int], int] = {}
         """What is being judged -> its level on the stack of questions."""
         self._level = 0
@@ -111,7 +112,7 @@ class Flow:
             self._locals_asked = self.locals
             self._cut_short.clear()
         elif key in self._cut_short and not has_locals:
-            found, lowest, depth = self._cut_short[key]
+            found, lowest, depth, _ = self._cut_short[key]
             if len(self._active) >= depth:  # it would be cut short no later
                 self._cut_at = -1
                 self._lowest = min(self._lowest, lowest)
@@ -141,7 +142,7 @@ class Flow:
             self._lowest = min(lowest, lowest_before)
         if not has_locals:
             if is_limited:
-                self._cut_short[key] = (found, lowest, len(self._active))
+                self._cut_short[key] = (found, lowest, len(self._active), call)
             if is_free and is_whole:
                 self._memory[id(node)] = found
             elif call is not None:
