@@ -36,7 +36,13 @@ from stemfirst_lint.scopes import (
     last_name,
 )
 from stemfirst_lint.source import Source
-from stemfirst_lint.syntax import is_body, is_content, is_main_guard, is_message
+from stemfirst_lint.syntax import (
+    is_body,
+    is_content,
+    is_first_message,
+    is_main_guard,
+    is_message,
+)
 
 _MUTATORS = frozenset({"append", "extend", "insert", "add", "update", "setdefault", "shuffle"})
 """Methods that put something into a container, and the function that reorders one."""
@@ -63,7 +69,8 @@ class ModuleIndex:
         role_dicts: dicts with the keys `role` and `content`.
         text_dicts: other dicts with a key that a request's text has: `prompt`, `inputs`, `system`.
         texts: long strings that begin a text of their own: nothing adds them to another.
-        content_edits: `x["content"] = value` and `x.content = value`, with their value.
+        content_edits: `x["content"] = value`, `x.content = value` and `x[0] = value`, with their
+            value and whether it replaces what was there.
         loads, attribute_loads: how often each bare name, and each attribute name, is read.
     """
 
@@ -78,7 +85,7 @@ class ModuleIndex:
         self.tree = tree
         self.calls: dict[str, list[CallUse]] = {}
         self.format_calls: list[CallUse] = []
-        self.content_edits: list[tuple[ast.expr, ast.expr, Use]] = []
+        self.content_edits: list[tuple[ast.expr, ast.expr, Bind, Use]] = []
         self.role_dicts: list[tuple[ast.Dict, Use]] = []
         self.text_dicts: list[tuple[ast.Dict, Use]] = []
         self.texts: list[tuple[ast.expr, Use]] = []
@@ -260,8 +267,8 @@ class _Builder:
                         self.expression(child)
 
     def target(self, target: ast.expr, how: Bind, value: ast.expr, node: ast.AST) -> None:
-        if how is Bind.ASSIGN and is_content(target):
-            self.index.content_edits.append((target, value, self.use()))
+        if how in (Bind.ASSIGN, Bind.AUGMENT) and (is_content(target) or is_first_message(target)):
+            self.index.content_edits.append((target, value, how, self.use()))
         match target:
             case ast.Name():
                 self.bind(target.id, Binding(how, value, self.use(), node))

@@ -12,8 +12,8 @@ from stemfirst_lint.rules import RULES, Rule
 UNKNOWN_CODE_PAGE = """\
 # SF902 `unknown-code`
 
-A `# stemfirst: ignore[...]` comment names a code that no rule has, or a `# stemfirst: tier[...]` comment
-a tier that does not exist.
+A `# stemfirst: ignore[...]` comment names a code that no rule has, or a `# stemfirst: tier[...]`
+comment a tier that does not exist.
 
 Why: such a comment silences or declares nothing, and whoever wrote it believes that it does.
 

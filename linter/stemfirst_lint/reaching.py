@@ -35,7 +35,7 @@ def _carried(bindings: list[Binding], use: Use, certain: Binding | None) -> list
     for binding in reversed(bindings):
         if binding.use.tick < use.tick:
             break
-        loop = _shared_loop(binding.use.path, use.path)
+        loop = shared_loop(binding.use.path, use.path)
         if loop is None or binding.how is Bind.PARAMETER or binding.value is None:
             continue
         if certain is not None and (
@@ -46,7 +46,7 @@ def _carried(bindings: list[Binding], use: Use, certain: Binding | None) -> list
     return found
 
 
-def _shared_loop(one: Path, other: Path) -> Path | None:
+def shared_loop(one: Path, other: Path) -> Path | None:
     """Return the path of the innermost loop that two points stand in, or None."""
     found: Path | None = None
     for at, (step, other_step) in enumerate(zip(one, other, strict=False)):

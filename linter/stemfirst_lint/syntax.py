@@ -91,6 +91,15 @@ def is_content(target: ast.expr) -> bool:
     return False
 
 
+def is_first_message(target: ast.expr) -> bool:
+    """Return True for `x[0]`."""
+    return (
+        isinstance(target, ast.Subscript)
+        and isinstance(target.slice, ast.Constant)
+        and target.slice.value == 0
+    )
+
+
 def is_message(node: ast.Dict) -> bool:
     """Return True for a dict with a role and a content."""
     keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}

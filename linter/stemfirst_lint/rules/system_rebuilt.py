@@ -37,6 +37,42 @@ class SystemRebuilt(Rule):
             finds=1,
         ),
         Case(
+            "a list that this function made before the loop that sends it",
+            "from datetime import datetime\n\n"
+            + "def run(client, question):\n"
+            + '    messages = [{"role": "system", "content": ""}]\n'
+            + "    while True:\n"
+            + '        messages[0]["content"] = f"You are terse. It is {datetime.now()}."\n'
+            + "        answer = client.chat.completions.create(messages=messages)\n"
+            + "        messages.append(answer.choices[0].message)\n",
+            finds=1,
+        ),
+        Case(
+            "the whole first message",
+            "from datetime import datetime\n\n"
+            + "def turn(client, messages):\n"
+            + '    messages[0] = {"role": "system", "content": f"It is {datetime.now()}."}\n'
+            + "    return client.chat.completions.create(messages=messages)\n",
+            finds=1,
+        ),
+        Case(
+            "the time at the end of the first message",
+            "from datetime import datetime\n\n"
+            + "def turn(client, messages):\n"
+            + '    messages[0]["content"] += f"It is {datetime.now()}."\n'
+            + "    return client.chat.completions.create(messages=messages)\n",
+            finds=1,
+        ),
+        Case(
+            "a list that a loop sends as long as it was made",
+            "from datetime import datetime\n\n"
+            + "def run(client, rows):\n"
+            + '    messages = [{"role": "system", "content": ""}]\n'
+            + "    for row in rows:\n"
+            + '        messages[0]["content"] = f"You are terse. It is {datetime.now()}."\n'
+            + "        client.chat.completions.create(messages=messages)\n",
+        ),
+        Case(
             "a date",
             "from datetime import date\n\n"
             + "def turn(client, messages):\n"
