@@ -176,7 +176,9 @@ class Assembler:
             values = node.values if isinstance(node, ast.JoinedStr) else ()
             parts = [v.value for v in values if isinstance(v, ast.FormattedValue)]
             told = in_all_rounds(self.flow.verdict(part, use, call) for part in parts)
-            hole = replace(hole, verdict=told)
+            varying = (part for part in parts if self.flow.verdict(part, use, call) == told)
+            name = next(map(name_of, varying), hole.name)
+            hole = replace(hole, verdict=told, name=name)
         return replace(
             hole, source=source.text[start:end], constant_text=None, inner_texts=(), tail_texts=()
         )

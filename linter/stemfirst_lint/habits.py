@@ -25,6 +25,7 @@ class HabitKind(Enum):
     SHORT_PREFIX = "a marker on too little"
     DROPPED_MARKER = "a marker that is not sent on"
     VARYING_BREAKPOINT = "a breakpoint behind text that varies"
+    SET_IN_TOOL = "a set's order in a tool's definition"
     FOUND_TOOLS_FIRST = "tools found at run time before those that stay"
 
 

@@ -20,6 +20,7 @@ from stemfirst_lint.marking import Marking
 from stemfirst_lint.model import (
     UNKNOWN,
     Argument,
+    Kind,
     Location,
     Marker,
     Request,
@@ -31,7 +32,7 @@ from stemfirst_lint.patterns import pattern
 from stemfirst_lint.pieces import name_of
 from stemfirst_lint.project import Values
 from stemfirst_lint.scopes import Bind, CallUse, Use, last_name
-from stemfirst_lint.tool_lists import tools_found_first
+from stemfirst_lint.tool_lists import set_in_a_tool, tools_found_first
 
 _SENDS = pattern(
     r"create|parse|stream|complet|chat|invoke|generate|llm|predict|respond|converse|query_model",
@@ -102,17 +103,23 @@ class RequestFinder:
         windows = tuple(self._windows(listed, call.use, 0)) if listed is not None else ()
         toggles = tuple(self._toggles(callee, call, keywords))
         explicit = self._explicit(keywords, call)
+        sent = self._argument("tools", tools, call.use) if tools is not None else None
+        of_set: Habit | None = None
+        if tools is not None and sent is not None and sent.verdict.kind is Kind.SET:
+            of_set = set_in_a_tool(tools, call.use, self.origins, self.flow)
+            sent = sent if of_set is None else None  # the tools themselves keep their order
         habits = (
             *self.marking.of(call, keywords, markers),
             *(self.histories.in_request(listed, call) if listed is not None else ()),
             *(tools_found_first(tools, call.use, self.origins) if tools is not None else ()),
             *(self._breakpoints(listed, call.use) if listed is not None else ()),
+            *((of_set,) if of_set is not None else ()),
         )
         if not (tools or keys or markers or windows or toggles or explicit or habits):
             return None
         return Request(
             call.use.scope.module.source.place(call.node),
-            self._argument("tools", tools, call.use) if tools is not None else None,
+            sent,
             keys,
             windows,
             markers,

@@ -1,7 +1,8 @@
 """Lists of tools in which what is found at run time stands before what the source spells out.
 
-Knows sums and displays of lists, and calls that ask somebody else for tools. Knows nothing of
-rules. What is neither surely spelled out nor surely asked for says nothing.
+Knows sums and displays of lists, calls that ask somebody else for tools, and where in a definition
+a set's order shows. Knows nothing of rules. What is neither surely spelled out nor surely asked for
+says nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Iterator
 
 from stemfirst.tiers import Tier
 
+from stemfirst_lint.flow import Flow
 from stemfirst_lint.habits import Habit, HabitKind
 from stemfirst_lint.model import Argument, Evidence, Kind, Verdict
 from stemfirst_lint.origins import Origin, Origins
+from stemfirst_lint.pieces import name_of
 from stemfirst_lint.scopes import Use, last_name
 
 _ASKS = re.compile(
@@ -51,6 +54,25 @@ def tools_found_first(node: ast.expr, use: Use, origins: Origins) -> Iterator[Ha
                 found[0].text.split("`")[1],
                 Argument("tools", where, verdict),
             )
+
+
+def set_in_a_tool(node: ast.expr, use: Use, origins: Origins, flow: Flow) -> Habit | None:
+    """Return a habit for the first text or list in a tool's definition that is made of a set."""
+    for origin in origins.of(node, use):
+        tools = origin.node.elts if isinstance(origin.node, ast.List) else ()
+        for tool in tools:
+            inner: ast.expr | None = tool if isinstance(tool, ast.Dict) else None
+            while isinstance(inner, ast.Dict | ast.List | ast.Tuple):
+                parts = inner.values if isinstance(inner, ast.Dict) else inner.elts
+                inner = next(
+                    (p for p in parts if flow.verdict(p, origin.use).kind is Kind.SET), None
+                )
+            if inner is not None and flow.verdict(inner, origin.use).kind is Kind.SET:
+                where = origin.use.scope.module.source.place(inner)
+                name = name_of(inner)
+                about = Argument(name, where, flow.verdict(inner, origin.use))
+                return Habit(HabitKind.SET_IN_TOOL, where, name, about)
+    return None
 
 
 def parts_of(node: ast.expr) -> list[ast.expr]:

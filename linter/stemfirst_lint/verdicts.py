@@ -71,8 +71,10 @@ def of_field(name: str, place: Location) -> Verdict:
     tier = naming.parameter_tier(name, None)
     if tier is None:
         return UNKNOWN
+    identity = naming.identity_tier(name)
+    tier = identity if identity is not None else tier
     told = Evidence(f"the name of the field `{{{name}}}` says {says(tier)}", place)
-    return Verdict(tier, Kind.PARAMETER, (told,))
+    return Verdict(tier, Kind.PARAMETER if identity is None else Kind.IDENTITY, (told,))
 
 
 def clock_named(name: str, place: Location | None) -> Verdict:

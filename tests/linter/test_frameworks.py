@@ -233,3 +233,11 @@ def test_smolagents_templates_in_a_file_are_read(tmp_path: Path) -> None:
     )
     report = check_paths((str(tmp_path),), Config(root=str(tmp_path)))
     assert [(f.code, f.location.line) for f in report.findings] == [("SF301", 5)]
+
+
+def test_a_field_that_is_named_for_a_user_is_an_identity_as_a_parameter_is(check: Check) -> None:
+    report = check(
+        "from langchain_core.prompts import ChatPromptTemplate\n"
+        'prompt = ChatPromptTemplate.from_messages([("system", "For {user_name}. LONG_TEXT")])\n'
+    )
+    assert [finding.code for finding in report.findings] == ["SF104"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stemfirst_lint.model import Finding, Kind, Site
+from stemfirst_lint.habits import HabitKind
+from stemfirst_lint.model import Finding, Kind, Request, Site
 from stemfirst_lint.rules.rule import Case, Limits, Rule, forfeits
 
 _LONG = "Answer politely and never promise what the policy does not grant. " * 16
@@ -63,9 +64,29 @@ class SetOrder(Rule):
             + f"PROMPT = f\"Tools: {{', '.join(sorted(NAMES))}} {_LONG}\"\n\n"
             + _ASK,
         ),
+        Case(
+            "in a tool's definition",
+            "def ask(client, messages, names):\n"
+            + '    kind = {"type": "string", "enum": list(set(names))}\n'
+            + '    tools = [{"name": "find", "input_schema": {"properties": {"kind": kind}}}]\n'
+            + "    return client.messages.create(messages=messages, tools=tools)\n",
+            finds=1,
+        ),
         Case("only its size", "PROMPT = f\"{len({'search', 'buy'})} tools\"\n\n" + _ASK),
         Case("small integers hash to themselves", 'PROMPT = f"Use {({1, 2})}"\n\n' + _ASK),
     )
+
+    def check_request(self, request: Request, limits: Limits) -> Iterator[Finding]:
+        """Yield a finding for a set's order in a tool's definition."""
+        for habit in request.habits:
+            if habit.kind is HabitKind.SET_IN_TOOL:
+                yield self.finding_at(
+                    habit.location,
+                    f"`{habit.name}` in a tool's definition is written from a set, in another "
+                    "order in every process; the tools and what follows are read again",
+                    "put `sorted(...)` around the set",
+                    habit.about,
+                )
 
     def check(self, site: Site, limits: Limits) -> Iterator[Finding]:
         """Yield a finding for each hole that shows a set's order and forfeits enough."""
