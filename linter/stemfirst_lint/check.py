@@ -267,11 +267,17 @@ def _judged(
     from stemfirst_lint.plugins import rules_of
     from stemfirst_lint.requests import RequestFinder
     from stemfirst_lint.rules import Limits
+    from stemfirst_lint.rules.rule import in_target_order
     from stemfirst_lint.suppress import unsuppressed
 
     limits = Limits(Counter(config.model), config.min_gain)
     rules = [rule() for rule in rules_of(config) if config.wants(rule.code)]
-    found = [finding for site in sites for rule in rules for finding in rule.check(site, limits)]
+    found = [
+        finding
+        for site in in_target_order(sites, limits.counter)
+        for rule in rules
+        for finding in rule.check(site, limits)
+    ]
     flow = Flow(project, config.tiers)
     requests = RequestFinder(flow).requests(project.callers)
     if config.wants("SF303"):

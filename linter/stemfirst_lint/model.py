@@ -201,6 +201,7 @@ class Following:
         has_tools: True if the request carries tools, known or not.
         has_history: True if earlier turns follow, or messages that cannot be read.
         has_conversation: True if the code calls them so, and no loop here adds them.
+        are_tools_first: True if the provider is known to put the tools before the system message.
     """
 
     texts: tuple[str, ...] = ()
@@ -208,6 +209,7 @@ class Following:
     has_tools: bool = False
     has_history: bool = False
     has_conversation: bool = False
+    are_tools_first: bool = False
 
 
 class Sink(Enum):

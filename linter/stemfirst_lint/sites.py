@@ -296,6 +296,7 @@ class Finder:
                 following = Following(
                     tools=self._tools(_keyword(call.node, "tools"), call.use),
                     has_tools="tools" in names,
+                    are_tools_first=_is_anthropic(call),
                     has_history=is_chat or bool(histories),
                     has_conversation=is_chat
                     or any(history.is_conversation for history in histories),
@@ -461,6 +462,16 @@ def _is_system(function: Scope) -> bool:
         isinstance(called(decorator), ast.Attribute)
         and last_name(called(decorator)) in ("system_prompt", "instructions")
         for decorator in decorators
+    )
+
+
+def _is_anthropic(call: CallUse) -> bool:
+    """True for `client.messages.create(system=...)`: no other client has that call."""
+    function = call.node.func
+    return (
+        isinstance(function, ast.Attribute)
+        and function.attr in ("create", "stream", "parse")
+        and last_name(function.value) == "messages"
     )
 
 

@@ -75,6 +75,14 @@ class ClockInPrefix(Rule):
             + '        messages=[{"role": "system", "content": system}, *history])\n',
         ),
         Case(
+            "a clock in the system message of Anthropic's client, which renders tools first",
+            _HEAD
+            + "def ask(client, tools, question):\n"
+            + "    return client.messages.create(\n"
+            + '        system=f"You are terse. It is {datetime.now()}.", tools=tools,\n'
+            + '        messages=[{"role": "user", "content": question}])\n',
+        ),
+        Case(
             "a time read once at import",
             _HEAD
             + 'STARTED = f"{datetime.now()}"\n\n'

@@ -5,8 +5,8 @@ Knows the measure of a finding, its forfeited tokens. Knows no syntax trees.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from stemfirst.tiers import Tier
@@ -184,20 +184,36 @@ def stable_in_request(site: Site, hole: Hole, limits: Limits) -> tuple[str, ...]
     """Return the stable texts behind a hole in the whole request, in the target's order."""
     texts = [*stable_behind(site, hole), *site.following.texts]
     tools = site.following.tools
-    if tools is not None and site.role == "system" and not limits.counter.tools_come_first():
+    if tools is not None and has_tools_behind(site):
         texts.append(tools)
     return tuple(texts)
 
 
 def precedes_conversation(site: Site) -> bool:
     """Return True if tools or earlier turns stand behind this system message in every request."""
-    return site.role == "system" and (site.following.has_history or site.following.has_tools)
+    return site.role == "system" and (site.following.has_history or has_tools_behind(site))
+
+
+def has_tools_behind(site: Site) -> bool:
+    """Return True if tools stand behind this system message, in the order of the target."""
+    following = site.following
+    return site.role == "system" and following.has_tools and not following.are_tools_first
+
+
+def in_target_order(sites: Iterable[Site], counter: Counter) -> list[Site]:
+    """Return sites that know whether the target puts the tools before the system message."""
+    return [
+        replace(site, following=replace(site.following, are_tools_first=True))
+        if has_tools_behind(site) and counter.tools_come_first()
+        else site
+        for site in sites
+    ]
 
 
 def forfeits(count: Count, site: Site) -> str:
     """Return the end of a message: what each call reads again."""
     parts = [f"{count} stable tokens"] if count.tokens else []
-    if site.role == "system" and site.following.has_tools and site.following.tools is None:
+    if has_tools_behind(site) and site.following.tools is None:
         parts.append("the tools")
     if site.role == "system" and site.following.has_history:
         parts.append("the conversation")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stemfirst.tiers import Tier
 
 from stemfirst_lint.model import Finding, Kind, Resolution, Severity, Site
-from stemfirst_lint.rules.rule import Case, Limits, Rule, stable_in_request
+from stemfirst_lint.rules.rule import Case, Limits, Rule, has_tools_behind, stable_in_request
 
 _ALWAYS = (
     Kind.CLOCK,
@@ -68,8 +68,7 @@ class ToolsBehindVaryingSystem(Rule):
         """Yield a finding where tools of unknown length are forfeited and no other rule says so."""
         counter = limits.counter
         if (
-            site.role != "system"
-            or not site.following.has_tools
+            not has_tools_behind(site)
             or site.following.tools is not None
             or site.follows_history
             or counter.model is None
@@ -83,7 +82,7 @@ class ToolsBehindVaryingSystem(Rule):
             if verdict.kind in _ALWAYS or verdict.resolution is Resolution.DAY:
                 return
             count = counter.count(*stable_in_request(site, hole, limits))
-            if count.tokens < limits.min_gain_tokens and not counter.tools_come_first():
+            if count.tokens < limits.min_gain_tokens:
                 yield self.finding_at(
                     hole.location,
                     f"`{hole.name}` varies, and this model's chat template puts the tools behind"
