@@ -10,13 +10,14 @@ import ast
 import os
 from dataclasses import replace
 
+from stemfirst_lint.arguments import Call, argument_of
 from stemfirst_lint.errors import UnreadableFile
 from stemfirst_lint.index import ModuleIndex
 from stemfirst_lint.jinja import composed
 from stemfirst_lint.origins import Origin, Origins
 from stemfirst_lint.pieces import Literal
 from stemfirst_lint.project import Defined
-from stemfirst_lint.scopes import Scope, ScopeKind, Use, last_name
+from stemfirst_lint.scopes import Scope, ScopeKind, Use, all_arguments, last_name
 from stemfirst_lint.source import Source, is_file, is_there, read_bytes
 
 TEXT_SUFFIXES = (".txt", ".md", ".j2", ".jinja", ".jinja2", ".prompt", ".tmpl", ".mustache", ".xml")
@@ -61,6 +62,23 @@ class DataFiles:
             found = self._named(module, node, ("", *TEXT_SUFFIXES))
             return found or self._named(meaning.scope.module, node, ("", *TEXT_SUFFIXES))
         return None
+
+    def passed_to(self, node: ast.Call, origin: Origin, call: Call) -> Source | None:
+        """Return the file that a loader in a function names by what a call passes to it."""
+        strings: dict[str, str] = {}
+        for argument in all_arguments(call.function.function.args):
+            given = argument_of(call.function, argument.arg, call.node, is_bound=call.is_bound)
+            if given is not None and isinstance(given[0], ast.Constant):
+                strings[argument.arg] = str(given[0].value)
+        self.passed.append(strings)
+        try:
+            parts = self._parts(node.args[0], origin.use, 0)
+        finally:
+            self.passed.pop()
+        if not parts:
+            return None
+        told = ast.Call(node.func, [ast.Constant("/".join(parts))], [])
+        return self.read_by(replace(origin, node=told))
 
     def near(self, module: ModuleIndex, path: str, wanted: tuple[str, ...]) -> Source | None:
         """Return the file of certain suffixes that lies at a path near a module."""
@@ -115,6 +133,14 @@ class DataFiles:
                 found = self._source(loader.use.scope.module, parts, ("",))
                 if found is not None:
                     return found
+        for loader in self.project.called("PackageLoader"):
+            values = [a.value for a in loader.node.args if isinstance(a, ast.Constant)]
+            package = [str(value) for value in values] or [""]
+            below = package[1:2] or ["templates"]
+            parts = [*package[0].split("."), *below, str(node.args[0].value)]
+            found = self._source(loader.use.scope.module, parts, ("",))
+            if found is not None:
+                return found
         return None
 
     def _parts(self, node: ast.expr, use: Use, hops: int) -> list[str] | None:

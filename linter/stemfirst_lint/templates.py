@@ -258,7 +258,9 @@ class Reader:
                         found.extend(self._filled(made.args[0], origin.use, filling))
                 return found
             case "render" | "render_async":
-                return self._rendered(node, function.value, use, call)
+                rendered = self._rendered(node, function.value, use, call)
+                is_own = isinstance(self.project.meaning(function, use), Defined)
+                return rendered or (None if is_own else [])  # a project's own method may load it
             case "replace" if len(node.args) >= 2:
                 return self._replaced(node, use, call, name, hops)
             case "join" if len(node.args) == 1:
@@ -282,7 +284,10 @@ class Reader:
             if not isinstance(made, ast.Call) or not made.args:
                 continue
             if last_name(made.func) == "get_template":
-                file = self.files.read_by(origin)
+                is_inside = call is not None and origin.use.scope is call.function
+                file = self.files.read_by(origin) or (
+                    self.files.passed_to(made, origin, call) if call and is_inside else None
+                )
                 if file is not None:
                     literal = self.files.jinja(file)
                     template = self.assembler.filled(literal, filling)
