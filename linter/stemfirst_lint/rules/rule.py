@@ -5,7 +5,7 @@ Knows the measure of a finding, its forfeited tokens. Knows no syntax trees.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -200,13 +200,12 @@ def has_tools_behind(site: Site) -> bool:
     return site.role == "system" and following.has_tools and not following.are_tools_first
 
 
-def in_target_order(sites: Iterable[Site], counter: Counter) -> list[Site]:
+def in_target_order(sites: Sequence[Site], counter: Counter) -> list[Site]:
     """Return sites that know whether the target puts the tools before the system message."""
+    if not any(map(has_tools_behind, sites)) or not counter.tools_come_first():
+        return list(sites)
     return [
-        replace(site, following=replace(site.following, are_tools_first=True))
-        if has_tools_behind(site) and counter.tools_come_first()
-        else site
-        for site in sites
+        replace(site, following=replace(site.following, are_tools_first=True)) for site in sites
     ]
 
 
