@@ -86,6 +86,10 @@ class Attributes:
             return UNKNOWN  # an attribute of a set or constant is a method or an object's state
         is_named = base.kind in (Kind.PARAMETER, Kind.NAMED)
         if base.tier is None or (is_named and last_name(node.value) in naming.CARRIER_NAMES):
+            identity = naming.identity_tier(node.attr) if _is_of_agent(node.value) else None
+            if identity is not None:
+                named = named_verdict(f"`{ast.unparse(node)}`", identity, place_of(node, use))
+                return replace(named, kind=Kind.IDENTITY)
             if naming.data_tier(node.attr) is None and self._is_command_line(node.value, use):
                 return UNKNOWN  # a setting, but what is read from a file that it names is data
             holder = None if is_named else last_name(node.value)
@@ -195,6 +199,12 @@ class Attributes:
 def _is_made_for(name: str, verdict: Verdict) -> bool:
     """True for an attribute of objects that are made for one request each: callers say so."""
     return was_passed(verdict) and naming.may_be_data(name)
+
+
+def _is_of_agent(node: ast.expr) -> bool:
+    """True for `ctx.deps`, which an agent is given for one run."""
+    is_deps = isinstance(node, ast.Attribute) and node.attr == "deps"
+    return is_deps and isinstance(getattr(node, "value", None), ast.Name)
 
 
 def _cut_to(node: ast.Subscript) -> Resolution | None:

@@ -21,6 +21,7 @@ from stemfirst_lint.project import External
 from stemfirst_lint.scopes import Bind, CallUse, Scope, Use, last_name
 from stemfirst_lint.syntax import called
 from stemfirst_lint.templates import Reader
+from stemfirst_lint.wording import stable_texts
 
 _CREW_ROLES = {
     "role": "system",
@@ -138,10 +139,11 @@ class Frameworks:
         return given
 
 
-def following_of(function: Scope) -> Following:
+def following_of(function: Scope, reader: Reader) -> Following:
     """Return what stands behind the text of a function that an agent asks for instructions.
 
-    The agent's tools, where functions are decorated as such: `@agent.tool`.
+    What functions further down return to the same question, and the agent's tools, where functions
+    are decorated as such: `@agent.tool`.
     """
     agents = {_agent(decorator) for decorator in getattr(function.node, "decorator_list", ())}
     has_tools = any(
@@ -150,7 +152,23 @@ def following_of(function: Scope) -> Following:
         for decorator in getattr(other.node, "decorator_list", ())
         if _agent(decorator, _TOOL_DECORATORS) is not None
     )
-    return Following(has_tools=has_tools)
+    texts: list[str] = []
+    for other in function.module.functions:
+        if _line(other) > _line(function) and _asked_for(other) & _asked_for(function):
+            for node, use in other.returns[:1] if len(other.returns) == 1 else ():
+                found = reader.templates(node, use)
+                texts += stable_texts(found[0]) if len(found) == 1 else ()
+    return Following(tuple(texts), has_tools=has_tools)
+
+
+def _line(function: Scope) -> int:
+    return getattr(function.node, "lineno", 0)
+
+
+def _asked_for(function: Scope) -> set[str]:
+    """The decorators by which an agent asks a function for instructions, as written."""
+    decorators = getattr(function.node, "decorator_list", ())
+    return {ast.unparse(called(one)) for one in decorators if _agent(one) is not None}
 
 
 def _agent(

@@ -392,7 +392,7 @@ class Finder:
                     for template in self.reader.templates(node, use, name=scope.name):
                         place = use.scope.module.source.place(node)
                         site = Site(template, Sink.KEYWORD, place, "system", 0)
-                        self._add(replace(site, following=following_of(scope)))
+                        self._add(replace(site, following=following_of(scope, self.reader)))
             elif (
                 is_of_prompts
                 or naming.PROMPT_NAME.search(scope.name)

@@ -55,6 +55,24 @@ FAULTS = {
         "def clock() -> str:\n"
         '    return f"It is {datetime.now()}."\n',
     ),
+    "pydantic-ai, a clock before what another function says": (
+        "SF101",
+        NOW + "from pydantic_ai import Agent\n\n"
+        'agent = Agent("openai:gpt-5")\n\n'
+        "@agent.system_prompt\n"
+        "def clock() -> str:\n"
+        '    return f"It is {datetime.now()}."\n\n'
+        "@agent.system_prompt\n"
+        'def rules() -> str:\n    return "RULES"\n',
+    ),
+    "pydantic-ai, a user among its dependencies": (
+        "SF104",
+        "from pydantic_ai import Agent, RunContext\n\n"
+        'agent = Agent("openai:gpt-5")\n\n'
+        "@agent.instructions\n"
+        "def rules(ctx: RunContext) -> str:\n"
+        '    return f"You serve {ctx.deps.user_name}. RULES"\n',
+    ),
     "CrewAI, an agent": (
         "SF101",
         NOW + "from crewai import Agent\n\n"
@@ -241,3 +259,13 @@ def test_a_field_that_is_named_for_a_user_is_an_identity_as_a_parameter_is(check
         'prompt = ChatPromptTemplate.from_messages([("system", "For {user_name}. LONG_TEXT")])\n'
     )
     assert [finding.code for finding in report.findings] == ["SF104"]
+
+
+def test_what_an_agent_asks_for_first_stands_first(check: Check) -> None:
+    report = check(
+        "from datetime import datetime\nfrom pydantic_ai import Agent\n"
+        'agent = Agent("openai:gpt-5")\n'
+        '@agent.system_prompt\ndef rules() -> str:\n    return "LONG_TEXT"\n'
+        '@agent.system_prompt\ndef clock() -> str:\n    return f"It is {datetime.now()}."\n'
+    )
+    assert report.findings == ()
