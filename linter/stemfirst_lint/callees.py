@@ -209,7 +209,11 @@ class Callees:
             return self.flow.containers.listing(node, use)
         if name in known.TYPED_METHODS or _is_body(function):
             return _typed(name, place_of(node, use))
-        if known.REQUEST_CALLS.match(name):
+        if known.REQUEST_CALLS.match(name) or (
+            known.SEARCHES.match(name)
+            and arguments
+            and known.STORES.search(last_name(function.value) or "")
+        ):
             looked_up = Evidence(f"`{name}()` looks it up for this request", place_of(node, use))
             return Verdict(Tier.REQUEST, Kind.RETRIEVAL, (looked_up,))
         if known.LOOKUP_CALLS.match(name):
@@ -224,6 +228,8 @@ class Callees:
                 return coarser(receiver, self._layout_resolution(node, use))
             case "date" | "to_date_string" | "toordinal" | "weekday" | "isoweekday":
                 return replace(receiver, resolution=Resolution.DAY)
+            case "tzname" | "utcoffset":
+                return UNKNOWN  # the machine's zone, whatever the time
             case "isoformat" if any(
                 k.arg == "timespec"
                 and isinstance(k.value, ast.Constant)

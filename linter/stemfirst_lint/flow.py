@@ -285,8 +285,10 @@ class Flow:
             judged = grown if grown.tier is not None else judged
         if judged.tier is None:
             judged = self.rounds.in_loop(node, found, use)
-        elif judged.kind is Kind.ELEMENT and any(b.use.loops > use.loops for b in found):
-            return UNKNOWN  # what a loop looked for and left
+        elif judged.kind in (Kind.ELEMENT, Kind.COUNTER) and any(
+            binding.use.loops > use.loops for binding in found
+        ):
+            return UNKNOWN  # what a loop looked for, or counted, and left
         return self.containers.carry_from_bindings(node, found, judged, use)
 
     def of_bindings(self, name: str, bindings: tuple[Binding, ...], call: Call | None) -> Verdict:
@@ -333,6 +335,8 @@ class Flow:
                     place = place_of(binding.node, binding.use)
                     found = because(found, f"`{name}` is set here", place)
                 return found
+            case Bind.OPAQUE if _is_counted_down(binding):
+                return _counter(name, "is counted down", place_of(binding.node, binding.use))
             case Bind.ELEMENT:
                 assert binding.value is not None
                 if is_count(name, binding):
@@ -483,6 +487,17 @@ def _whole(verdict: Verdict, binding: Binding) -> Verdict:
     """What a loop adds up: all its rounds together hold every value of its counter."""
     is_text = binding.value is not None and not is_number(binding.value)
     return UNKNOWN if verdict.kind in (Kind.COUNTER, Kind.ELEMENT) and is_text else verdict
+
+
+def _is_counted_down(binding: Binding) -> bool:
+    """True for `left -= 1` in a loop."""
+    node = binding.node
+    return (
+        isinstance(node, ast.AugAssign)
+        and isinstance(node.op, ast.Sub)
+        and is_number(node.value)
+        and binding.use.loops > 0
+    )
 
 
 def _counter(name: str, what: str, place: Location | None) -> Verdict:

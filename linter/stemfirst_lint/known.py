@@ -183,6 +183,12 @@ REQUEST_CALLS = pattern(
 )
 """Callees whose result is looked up for one request."""
 
+SEARCHES = pattern(r"^a?(search|query|recall)$")
+"""Methods that look something up for one request in what `STORES` names."""
+
+STORES = pattern(r"(^|_)(memory|memories|vector_?(store|db)|retriever|knowledge_base)$")
+"""Names of what holds more than one request asks for."""
+
 MODEL_CALLS = pattern(
     r"^_*(a?invoke|a?predict(_messages)?|a?complete|a?completion|"
     r"a?generate_(content|text|response|answer|completion|reply)|"

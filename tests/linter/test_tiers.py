@@ -50,6 +50,8 @@ HOLES = [
     ("", "dt.now().isoformat()[:19]", "clock", "volatile"),
     ("names = list(NAMES); names.sort()", "names", "unknown", None),
     ("names = list(NAMES)", "names", "set", "volatile"),
+    ("zone = dt.now().astimezone().tzname()", "zone", "unknown", None),
+    ("memory = make()", "memory.search(question)", "retrieval", "request"),
     ("", "uuid.uuid4().hex", "random", "volatile"),
     ("", "random.choice(['a', 'b'])", "random", "volatile"),
     ("", "', '.join({'a', 'b'})", "set", "volatile"),

@@ -44,6 +44,25 @@ class CounterInPrefix(Rule):
             finds=1,
         ),
         Case(
+            "the steps that are left",
+            "def ask(client, history):\n"
+            + "    left = 20\n"
+            + "    while left:\n"
+            + "        left -= 1\n"
+            + '        system = f"You are an agent. {left} steps are left."\n'
+            + _ASK.replace("    return", "        reply ="),
+            finds=1,
+        ),
+        Case(
+            "what was counted before",
+            "def ask(client, history, rows):\n"
+            + "    count = 0\n"
+            + "    for row in rows:\n"
+            + "        count += 1\n"
+            + '    system = f"You are an agent. There are {count} rows."\n'
+            + _ASK,
+        ),
+        Case(
             "a numbered list inside one prompt",
             'RULES = ["a", "b"]\n\n'
             + "def ask(client, history):\n"
@@ -62,5 +81,5 @@ class CounterInPrefix(Rule):
         """Yield a finding for each such hole that forfeits enough."""
         for hole, count in self.holes_of(site, limits, (Kind.COUNTER,), always=True):
             yield self.finding(
-                site, hole, f"`{hole.name}` counts up" + forfeits(count, site), count
+                site, hole, f"`{hole.name}` is a counter" + forfeits(count, site), count
             )
