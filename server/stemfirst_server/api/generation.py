@@ -118,8 +118,8 @@ class Generation:
         requests: one for each choice.
         stops: strings that end an answer.
         plan: what the answer may be.
-        is_whole: nobody reads before the end, so a choice's events are read together then. Waking
-            for each token took as long as a twentieth of a small model's step.
+        is_whole: nobody reads before the end, so a choice's events are read together then, and
+            nothing wakes for each token.
     """
 
     def __init__(
