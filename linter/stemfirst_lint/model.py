@@ -165,6 +165,7 @@ class Template:
             and were seen, in order of place; empty otherwise.
         is_shared: True if the text is used in a way besides `calls`: a second reader that a
             rewrite would change too.
+        is_dedented: True if `dedent` or `cleandoc` takes the indentation of its lines away.
     """
 
     form: Form
@@ -173,6 +174,7 @@ class Template:
     name: str | None = None
     calls: tuple[Location, ...] = ()
     is_shared: bool = False
+    is_dedented: bool = False
 
     @property
     def holes(self) -> tuple[Hole, ...]:

@@ -186,7 +186,9 @@ class Reader:
         meaning = self.project.meaning(function, use)
         if isinstance(meaning, External):
             if meaning.dotted in SAME_TEXT_CALLS and node.args:
-                return self.templates(node.args[-1], use, call, name, hops + 1)
+                found = self.templates(node.args[-1], use, call, name, hops + 1)
+                is_dedented = meaning.dotted.endswith((".dedent", ".cleandoc"))
+                return [replace(one, is_dedented=True) for one in found] if is_dedented else found
             return self._found(node, use, name, hops)
         if isinstance(meaning, Defined) and meaning.scope.kind is ScopeKind.FUNCTION:
             inner = Call.inside(call, node, meaning.scope, use, is_bound=meaning.is_bound)

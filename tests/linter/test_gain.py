@@ -1,11 +1,12 @@
 """Forfeited tokens are counted with the target's tokenizer, in the target's order, offline."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from stemfirst_lint import chat_templates
-from stemfirst_lint.check import check_paths
+from stemfirst_lint.check import Report, check_paths
 from stemfirst_lint.config import Config
 from stemfirst_lint.errors import TokenizerError
 from stemfirst_lint.gain import Count, Counter
@@ -247,3 +248,18 @@ def test_repeated_text_counts_as_often_as_it_is_repeated(model: Path, tmp_path: 
     config = Config(min_gain=1, model=str(model), root=str(tmp_path))
     (finding,) = (each for each in check_paths((str(path),), config).findings)
     assert 60 <= finding.forfeited_tokens < 80
+
+
+def test_indentation_that_dedent_takes_away_is_not_counted(check: Callable[..., Report]) -> None:
+    lines = "".join(f"    Rule {number}: keep to what the policy grants.\n" for number in range(40))
+    source = (
+        "from textwrap import dedent\n"
+        "def ask(client, document):\n"
+        f'    text = dedent(f"""\\\n    Document: {{document}}\n{lines}""")\n'
+        '    client.chat.completions.create(messages=[{"role": "user", "content": text}])\n'
+    )
+    (indented,) = check(source.replace("= dedent(f", "= (f")).findings
+    (dedented,) = check(source).findings
+    flush = source.replace("\n    Document", "\nDocument").replace("\n    Rule", "\nRule")
+    (plain,) = check(flush).findings
+    assert dedented.forfeited_tokens == plain.forfeited_tokens < indented.forfeited_tokens

@@ -23,6 +23,7 @@ from stemfirst_lint.model import (
     Resolution,
     Severity,
     Site,
+    Template,
     Text,
 )
 
@@ -170,14 +171,30 @@ def stable_behind(site: Site, hole: Hole) -> tuple[str, ...]:
     pieces = site.template.pieces
     at = next(index for index, piece in enumerate(pieces) if piece is hole)
     found: list[str] = list(hole.tail_texts)
+    margin = _margin(site.template) if site.template.is_dedented else ""
     for piece in pieces[at + 1 :]:
         if isinstance(piece, Text):
-            found.append(piece.text)
+            found.append(piece.text.replace(f"\n{margin}", "\n"))
         elif piece.constant_text is not None:
             found.append(piece.constant_text)
         else:
             found.extend(piece.inner_texts)
     return tuple(found)
+
+
+def _margin(template: Template) -> str:
+    """Return the indentation that all lines of a template have in common."""
+    lines = [""] if isinstance(template.pieces[0], Hole) else []
+    for number, piece in enumerate(template.pieces):
+        if isinstance(piece, Text):
+            first, *rest = piece.text.split("\n")
+            is_last = number == len(template.pieces) - 1
+            starts = [first, *rest] if number == 0 else rest
+            lines += [s for s in starts[:-1] if s.strip()]
+            if starts and (starts[-1].strip() or not is_last):
+                lines.append(starts[-1])
+    margins = [line[: len(line) - len(line.lstrip(" \t"))] for line in lines]
+    return min(margins, key=len, default="")
 
 
 def stable_in_request(site: Site, hole: Hole, limits: Limits) -> tuple[str, ...]:
