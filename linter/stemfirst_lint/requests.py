@@ -203,8 +203,8 @@ class RequestFinder:
 
     def _marker(self, node: ast.Dict, part: str, use: Use) -> Marker | None:
         items = _items(node)
-        control = items.get("cache_control")
-        if not isinstance(control, ast.Dict):
+        control = self._control(node, use)
+        if control is None:
             return None
         ttl = "5m"
         for key, value in zip(control.keys, control.values, strict=True):
@@ -215,6 +215,21 @@ class RequestFinder:
         if judged is not None and (judged.verdict.tier is None or judged.verdict.is_stable):
             judged = None
         return Marker(use.scope.module.source.place(node), part, ttl, judged)
+
+    def _control(self, node: ast.Dict, use: Use) -> ast.Dict | None:
+        """The value of `cache_control`, which may have a name or come by `**marked`."""
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:
+                spread = next(iter(self.origins.of(value, use)), None)
+                if spread is not None and isinstance(spread.node, ast.Dict):
+                    found = _items(spread.node).get("cache_control")
+                    if isinstance(found, ast.Dict):
+                        return found
+            elif isinstance(key, ast.Constant) and key.value == "cache_control":
+                made = next(iter(self.origins.of(value, use)), None)
+                if made is not None and isinstance(made.node, ast.Dict):
+                    return made.node
+        return None
 
     def _breakpoints(self, node: ast.expr, use: Use) -> Iterator[Habit]:
         """OpenAI's breakpoints in messages for the system, on text that varies."""

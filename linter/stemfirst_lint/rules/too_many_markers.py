@@ -32,6 +32,18 @@ class TooManyMarkers(Rule):
             finds=1,
         ),
         Case(
+            "a marker that has a name, on each of five blocks",
+            'MARK = {"type": "ephemeral"}\n\n'
+            + "def ask(client):\n"
+            + "    return client.messages.create(messages=[], system=[\n"
+            + "".join(
+                f'        {{"type": "text", "text": "{n}", "cache_control": MARK}},\n'
+                for n in "abcde"
+            )
+            + "    ])\n",
+            finds=1,
+        ),
+        Case(
             "four are allowed",
             "def ask(client):\n"
             + "    return client.messages.create(messages=[], system=[\n"
