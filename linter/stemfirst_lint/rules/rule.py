@@ -235,4 +235,5 @@ def forfeits(count: Count, site: Site) -> str:
         parts.append("the conversation")
     if not parts:
         return ""
-    return f"; {' and '.join(parts)} behind it {'are' if count.tokens else 'is'} read again"
+    verb = "is" if parts == ["the conversation"] else "are"
+    return f"; {' and '.join(parts)} behind it {verb} read again"
