@@ -144,6 +144,21 @@ class Containers:
         )
         return Verdict(Tier.VOLATILE, Kind.LISTING, (told,))
 
+    def is_of_files(self, node: ast.expr, use: Use, hops: int = 0) -> bool:
+        """True for a listing of files, sorted or not: each of its elements is another file."""
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=[listed, *_]) if (
+                name in _SAME_MEMBERS or name == "enumerate"
+            ):
+                return self.is_of_files(listed, use, hops + 1)
+            case ast.Name() if hops < _MAX_HOPS:
+                bindings = self.project.reaching(node.id, use) or ()
+                if len(bindings) == 1 and bindings[0].how is Bind.ASSIGN and bindings[0].value:
+                    return self.is_of_files(bindings[0].value, bindings[0].use, hops + 1)
+            case ast.Call():
+                return self.flow.verdict(node, use).kind is Kind.LISTING
+        return False
+
     def completion(self, node: ast.expr, use: Use) -> Verdict:
         """Return the verdict of a call that gives results in the order in which they get ready."""
         told = Evidence(f"`{shown(node)}` gives what is ready first, first", place_of(node, use))
@@ -184,7 +199,7 @@ class Containers:
     ) -> Verdict:
         """Remember where `sorted` goes: around the name of a set, or where text was made of one."""
         if verdict.kind in ORDERLESS and _was_sorted(node, use):
-            return UNKNOWN
+            return self.members(node, use, None) if verdict.kind is Kind.LISTING else UNKNOWN
         if len(bindings) == 1 and bindings[0].how is Bind.IMPORT:
             meaning = self.project.of_bindings(bindings, 0)
             bindings = meaning.bindings if isinstance(meaning, Values) else bindings
@@ -240,6 +255,8 @@ class Containers:
             case ast.SetComp():
                 made, iterated = self._made(node, use, call)
                 return join((*iterated.values(), made))
+            case ast.Call(args=[inner]) if last_name(node.func) in _SAME_MEMBERS:
+                return self.members(inner, use, call, hops + 1)
             case ast.Call():
                 return join(self.flow.verdict(argument, use, call) for argument in node.args)
             case ast.Name() | ast.Attribute() if hops < _MAX_HOPS:
@@ -249,6 +266,10 @@ class Containers:
                     if only.how is Bind.ASSIGN and only.value is not None:
                         return self.members(only.value, only.use, None, hops + 1)
         return UNKNOWN
+
+
+_SAME_MEMBERS = frozenset({"list", "tuple", "iter", "reversed", "sorted"})
+"""Calls that give what they are given, in whatever order."""
 
 
 def _is_sorted(name: str, site: CallUse) -> bool:

@@ -346,7 +346,11 @@ class Flow:
                 found = self.verdict(binding.value, binding.use, inner_call)
                 if found.tier is None:
                     return self._local(name, binding, inner_call)
-                return UNKNOWN if found.kind in ORDERLESS else found
+                if found.kind in ORDERLESS or self.containers.is_of_files(
+                    binding.value, binding.use
+                ):
+                    return UNKNOWN
+                return found
             case Bind.UNPACK:
                 assert binding.value is not None
                 found = self._unpacked(name, binding, inner_call)

@@ -73,7 +73,7 @@ COMPLETION_METHODS = frozenset({"imap_unordered"})
 """Calls that give results in the order in which they get ready."""
 
 LISTINGS = frozenset({"os.listdir", "os.scandir", "glob.glob", "glob.iglob", "os.walk"})
-LISTING_METHODS = frozenset({"iterdir", "rglob"})
+LISTING_METHODS = frozenset({"iterdir", "glob", "rglob"})
 """Calls that list files in no order that one could rely on."""
 
 ENVIRONMENT_CALLS: dict[str, Tier] = {

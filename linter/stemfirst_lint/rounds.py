@@ -75,7 +75,7 @@ class Rounds:
         if iterated is None:
             return UNKNOWN
         found = self.flow.verdict(iterated, use, call)
-        if found.tier is not None:
+        if found.tier is not None and not self.flow.containers.is_of_files(iterated, use):
             return UNKNOWN if found.tier is Tier.VOLATILE else found
         if use.scope.kind is ScopeKind.FUNCTION and naming.is_varied(
             node.id, source_of(iterated) or last_name(iterated)

@@ -98,6 +98,30 @@ class HoleBeforeStatic(Rule):
             + _SEND,
         ),
         Case(
+            "files of a folder that were put into order",
+            "from pathlib import Path\n\n"
+            + "def ask(client):\n"
+            + "    files = list(Path('skills').glob('*.md'))\n"
+            + "    files.sort()\n"
+            + "    document = ' '.join(file.read_text() for file in files)\n"
+            + '    text = f"Skills: {document}\\n'
+            + _LONG
+            + '"\n'
+            + _SEND,
+        ),
+        Case(
+            "one file of a sorted folder after the other",
+            "from pathlib import Path\n\n"
+            + "def ask(client, folder):\n"
+            + "    for file in sorted(Path(folder).glob('*.md')):\n"
+            + '        text = f"Judge {file.read_text()}\\n'
+            + _LONG
+            + '"\n'
+            + "        client.chat.completions.create(\n"
+            + '            messages=[{"role": "user", "content": text}])\n',
+            finds=1,
+        ),
+        Case(
             "a setting in the hole",
             "import os\n\n"
             + "def ask(client):\n"

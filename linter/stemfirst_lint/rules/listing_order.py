@@ -57,6 +57,17 @@ class ListingOrder(Rule):
             + _SEND,
         ),
         Case(
+            "what stands in files under a name that says data",
+            "from pathlib import Path\n\n"
+            + "def ask(client):\n"
+            + "    context = ' '.join(p.read_text() for p in Path('skills').glob('*.md'))\n"
+            + '    text = f"Skills: {context}\\n'
+            + _LONG
+            + '"\n'
+            + _SEND,
+            finds=1,
+        ),
+        Case(
             "only their number",
             "import os\n\n"
             + "def ask(client):\n"
