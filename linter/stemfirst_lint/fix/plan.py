@@ -8,6 +8,7 @@ prompt (the question, the cue "Answer:") stays the end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,7 @@ from stemfirst_lint.fix.bonds import doubts_of_bonds, is_unknown
 from stemfirst_lint.fix.care import doubts_of_order
 from stemfirst_lint.fix.flat import Flat, flatten
 from stemfirst_lint.fix.layout import Run, arrange, text_of
+from stemfirst_lint.fix.leanings import doubts_of_leanings
 from stemfirst_lint.fix.listings import listings_in
 from stemfirst_lint.fix.placement import doubts_of_places
 from stemfirst_lint.fix.plain import doubts_of_plainness
@@ -33,6 +35,8 @@ MIN_GAIN = 128
 
 _ENOUGH_DOUBTS = 40
 """A person has read enough; a generated template of hundreds of values has thousands."""
+_CONSTANT_NAME = re.compile(r"(?:\w+\.)*[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[A-Z]{3,}")
+"""How Python spells the name of what does not change."""
 _QUESTION_RANK = 90
 _CUE_RANK = 100
 
@@ -174,6 +178,20 @@ def _is_filled_elsewhere(hole: Hole) -> bool:
     )
 
 
+def _is_constant_by_name(hole: Hole, template: Template) -> bool:
+    """True for `{WORKSPACE_DIR}`: whatever it holds, its module binds it once."""
+    is_read = template.form in (Form.FSTRING, Form.CONCAT, Form.JOIN) or hole.value_location
+    is_taken = hole.verdict.kind in (Kind.PARAMETER, Kind.NAMED)
+    return bool(is_read and is_taken and _CONSTANT_NAME.fullmatch(hole.source.strip()))
+
+
+def _stays(hole: Hole) -> Refusal:
+    return Refusal(
+        f"{{{hole.name}}} is named like a constant of its module, which no request changes",
+        "say otherwise in `[tool.stemfirst.tiers]`",
+    )
+
+
 def _nothing(flat: Flat, *refusals: Refusal) -> Plan:
     none = Forfeit(0, 0)
     return Plan(flat, (), (), None, none, none, refusals)
@@ -194,7 +212,11 @@ class _Planner:
         self._flat = flat
         self._counter = counter
         self._min_gain = min_gain
-        tiers = [int(hole.verdict.tier or Tier.STATIC) for hole in flat.holes]
+        self._constants = [hole for hole in flat.holes if _is_constant_by_name(hole, template)]
+        tiers = [
+            int(Tier.STATIC if hole in self._constants else hole.verdict.tier or Tier.STATIC)
+            for hole in flat.holes
+        ]
         self._blocks = blocks_of(flat, lambda hole: tiers[hole] > Tier.STATIC)
         self._safety = Safety(flat, self._blocks, tiers, template, role)
         self._doubts = (*self._safety.doubts_of_template(), *doubts)
@@ -208,7 +230,7 @@ class _Planner:
         plain = tuple(range(len(ranks)))
         applicability = None
         if order == plain:
-            refusals = refusals or [self._already_last()]
+            refusals = refusals or [*map(_stays, self._constants), self._already_last()]
         elif gain <= 0:
             order, after = plain, before
             refusals.append(Refusal("moving it would gain nothing", "leave it as it is"))
@@ -228,6 +250,7 @@ class _Planner:
                 doubts += doubts_of_places(self._blocks, self._safety, order)
                 doubts += doubts_of_bonds(self._flat, self._blocks, self._safety, order)
                 doubts += doubts_of_plainness(self._flat, self._blocks, self._safety, order)
+                doubts += doubts_of_leanings(self._flat, self._blocks, self._safety, order)
                 doubts += self._unproven(order)
             is_doubtful = bool(doubts or self._doubts)
             applicability = Applicability.RISKY if is_doubtful else Applicability.REORDER

@@ -22,7 +22,9 @@ _QUOTED = re.compile(
     re.IGNORECASE,
 )
 _COMMENT = re.compile(r"(?:^|\s)#(?P<words>.*)$")
-_TAIL_NAME = re.compile(r"(?:^|_)(?:end|suffix|tail|footer|postfix|closing)(?:_|$)", re.IGNORECASE)
+_TAIL_NAME = re.compile(
+    r"(?:^|_)(?:end|suffix|tail|footer|postfix|closing|trigger(?:ing)?|cue)(?:_|$)", re.IGNORECASE
+)
 
 
 def doubts_of_surroundings(template: Template, text: str) -> Iterator[Refusal]:
@@ -38,11 +40,16 @@ def doubts_of_surroundings(template: Template, text: str) -> Iterator[Refusal]:
             f"a comment says where the wording comes from: “{comment}”",
             "ask whether the order is part of it",
         )
-    if template.name and _TAIL_NAME.search(template.name):
+    if template.name and ends_by_name(template.name):
         yield Refusal(
             f"`{template.name}` ends a prompt, and what stands before it is not seen",
             "look at what it is sent with",
         )
+
+
+def ends_by_name(name: str) -> bool:
+    """True if a text of this name ends a prompt: `SHOP_PROMPT_SUFFIX`."""
+    return _TAIL_NAME.search(name) is not None
 
 
 def _quoting_comment(template: Template, text: str) -> str | None:
