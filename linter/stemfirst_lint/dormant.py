@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from stemfirst_lint.reads import Reads
     from stemfirst_lint.uses import Uses
 
+_PLAIN_BASES = frozenset({"ABC", "object", "BaseModel", "BaseSettings"})
+"""Bases that call no method of a class by a name of its own."""
 _MAX_DEPTH = 4
 _MAX_READS = 12
 _NAME = re.compile(rb"[A-Za-z_]\w*")
@@ -70,11 +72,11 @@ class Dormant:
         if own is None:
             return False
         if not self._is_only_imported(own):
-            return False
+            return self._is_spare(own, place)
         inside = _function_at(own, place)
         if inside is not None:
             return self._is_idle(inside, 0)
-        statement = _statement_at(own, place)
+        statement = _statement_at(own.tree, place)
         match statement:
             case (
                 ast.Assign(targets=[ast.Name(id=name)], value=value)
@@ -83,6 +85,8 @@ class Dormant:
                 if isinstance(value, ast.Dict):
                     return self._is_unasked(own, value, place)
                 return self._is_idle_name(name, 0)
+            case ast.ClassDef():
+                return self._is_idle_field(own, statement, place)
             case ast.Assign(targets=[ast.Subscript(value=ast.Name(), slice=ast.Constant())]):
                 target = statement.targets[0]
                 assert isinstance(target, ast.Subscript)
@@ -91,9 +95,35 @@ class Dormant:
 
     def _is_only_imported(self, module: ModuleIndex) -> bool:
         """True for a module that others import, and that no package hands on, and for a script."""
-        stem = os.path.splitext(os.path.basename(module.path))[0]
+        stem = _stem_of(module)
         runs = is_script(module) and "Fire" not in module.calls
         return (stem in self._imported or runs) and stem not in self._handed_on
+
+    def _is_spare(self, own: ModuleIndex, place: Location) -> bool:
+        """True for a constant that nothing names, in a module that is passed over.
+
+        Others of its folder are imported, it is not, and it does not run by itself.
+        """
+        statement = _statement_at(own.tree, place)
+        stem, folder = _stem_of(own), os.path.dirname(os.path.abspath(own.path))
+        if stem in ("__init__", "__main__") or stem in self._imported or is_script(own):
+            return False
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant()):
+                return (
+                    name not in self._imported
+                    and not any(
+                        name in one.loads or name in one.attribute_loads for one in self._modules
+                    )
+                    and any(
+                        _stem_of(one) in self._imported
+                        and os.path.dirname(os.path.abspath(one.path)) == folder
+                        for one in self._modules
+                    )
+                    and not self._is_quoted(name)
+                    and not self._is_spelled_elsewhere(name)
+                )
+        return False
 
     # Names
 
@@ -116,6 +146,24 @@ class Dormant:
                     if found > _MAX_READS or not self._is_idle_at(read, module, depth):
                         return False
         return True
+
+    def _is_idle_field(self, own: ModuleIndex, node: ast.ClassDef, place: Location) -> bool:
+        """True for an attribute of a class that only idle code reads, and some does."""
+        owner = next((klass for klass in own.classes if klass.node is node), None)
+        statement = _statement_at(node, place)
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant())
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant())
+            ):
+                return (
+                    owner is not None
+                    and self._is_its_own(name, owner)
+                    and any(name in module.attribute_loads for module in self._modules)
+                    and self._is_idle_name(name, 0)
+                    and not self._is_spelled_elsewhere(name)
+                )
+        return False
 
     def _is_idle_at(self, read: ast.AST, module: ModuleIndex, depth: int) -> bool:
         """True if the code around a read is not called, or makes a constant that nobody reads."""
@@ -141,12 +189,22 @@ class Dormant:
             node = uses.parent(node)
         return (
             isinstance(node, ast.Assign)
-            and self._is_only_imported(module)
             and uses.scope(read) is module.scope
             and len(node.targets) == 1
             and isinstance(node.targets[0], ast.Name)
-            and node.targets[0].id.isupper()
-            and self._is_idle_name(node.targets[0].id, depth + 1)
+            and self._is_idle_alias(node.targets[0].id, module, depth + 1)
+        )
+
+    def _is_idle_alias(self, name: str, module: ModuleIndex, depth: int) -> bool:
+        """True for another name of a constant that only idle code reads; a small one nothing."""
+        if name.isupper():
+            return self._is_only_imported(module) and self._is_idle_name(name, depth)
+        is_read = any(name in one.loads or name in one.attribute_loads for one in self._modules)
+        return (
+            not is_read
+            and _stem_of(module) in self._imported
+            and self._is_idle_name(name, depth)
+            and not self._is_spelled_elsewhere(name)
         )
 
     def _is_idle(self, function: Scope, depth: int) -> bool:
@@ -155,7 +213,7 @@ class Dormant:
         owner = function.owner
         if (
             not name.isidentifier()
-            or name.startswith("__")
+            or name.startswith(("__", "model_"))
             or name == "main"
             or not _is_plain(function)
             or (owner is not None and not self._is_its_own(name, owner))
@@ -183,7 +241,7 @@ class Dormant:
             for base in klass.node.bases if isinstance(klass.node, ast.ClassDef) else ():
                 use = self.reads.uses(klass.module).use(klass.node)
                 is_known = isinstance(self.project.meaning(base, use), Defined)
-                if not is_known and last_name(base) not in ("ABC", "object"):
+                if not is_known and last_name(base) not in _PLAIN_BASES:
                     return False
         return True
 
@@ -270,6 +328,10 @@ class Dormant:
         return bool(reads)
 
 
+def _stem_of(module: ModuleIndex) -> str:
+    return os.path.splitext(os.path.basename(module.path))[0]
+
+
 def _bytes_of(path: str) -> bytes:
     try:
         return read_bytes(path)
@@ -290,9 +352,9 @@ def _function_at(module: ModuleIndex, place: Location) -> Scope | None:
     return best
 
 
-def _statement_at(module: ModuleIndex, place: Location) -> ast.stmt | None:
-    """The statement of a module, outside classes and branches, that a place stands in."""
-    for node in module.tree.body:
+def _statement_at(around: ast.Module | ast.ClassDef, place: Location) -> ast.stmt | None:
+    """The statement of a module or class itself, not of its branches, that a place stands in."""
+    for node in around.body:
         if node.lineno <= place.line and place.end_line <= (node.end_lineno or node.lineno):
             return node
     return None

@@ -37,7 +37,9 @@ class FarMarkers:
         text = "".join(piece.text for piece in template.pieces if isinstance(piece, Text))
         if len(text) < _LEAST_CHARACTERS:
             return None
-        found = {marker: call for marker, call in self._markers().items() if marker in text}
+        found = _outermost(
+            {marker: call for marker, call in self._markers().items() if marker in text}
+        )
         if not found:
             return None
         given = Given(named={m: (call.node.args[1], call.use) for m, call in found.items()})
@@ -59,3 +61,12 @@ class FarMarkers:
                 ):
                     self._calls.setdefault(arguments[0].value, call)
         return self._calls
+
+
+def _outermost(found: dict[str, CallUse]) -> dict[str, CallUse]:
+    """Leave out what is part of another marker: beside `[[QUERY]]` a `[QUERY]` is a heading."""
+    return {
+        marker: call
+        for marker, call in found.items()
+        if not any(marker != other and marker in other for other in found)
+    }

@@ -18,7 +18,7 @@ from stemfirst_lint.attributes import Attributes
 from stemfirst_lint.callees import Callees
 from stemfirst_lint.containers import ORDERLESS, Containers, SetFound
 from stemfirst_lint.fstrings import fields_of
-from stemfirst_lint.handed import Handed
+from stemfirst_lint.handed import Handed, is_option
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Location, Verdict
 from stemfirst_lint.parts import unpacked
 from stemfirst_lint.project import Defined, Project
@@ -468,6 +468,8 @@ class Flow:
         annotation = ast.unparse(argument.annotation) if argument.annotation else None
         if naming.is_choice(annotation):
             return CONFIG
+        if naming.data_tier(name) is None and is_option(function, argument):
+            return CONFIG  # what a command is run with
         told = naming.identity_tier(name)
         if told is not None:
             reason = f"`{name}` is a parameter of `{function.name}`, and its name says {says(told)}"

@@ -203,6 +203,27 @@ def _what(function: Scope) -> str | None:
     return None
 
 
+def is_option(function: Scope, argument: ast.arg) -> bool:
+    """Return True for a parameter that an option of a command fills, by typer or click."""
+    default = _default(function.function.args, argument)
+    if isinstance(default, ast.Call) and _is_typers(default):
+        return True
+    if argument.annotation is not None and any(
+        isinstance(inner, ast.Call) and _is_typers(inner) for inner in ast.walk(argument.annotation)
+    ):
+        return True
+    for decorator in getattr(function.node, "decorator_list", ()):
+        if isinstance(decorator, ast.Call) and last_name(decorator.func) == "option":
+            names = [one.value for one in decorator.args if isinstance(one, ast.Constant)]
+            if any(str(name).lstrip("-").replace("-", "_") == argument.arg for name in names):
+                return True
+    return False
+
+
+def _is_typers(node: ast.Call) -> bool:
+    return ast.unparse(node.func) in ("typer.Option", "Option")
+
+
 def _is_data(function: Scope, argument: ast.arg) -> bool:
     """True for a parameter that may hold text of a request, by its type and its default."""
     name = argument.arg

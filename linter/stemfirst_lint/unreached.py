@@ -44,12 +44,16 @@ class Unreached:
         self._reads: Counter[str] = Counter()
         self._importers: dict[str, set[str]] = {}
         """By the last name of what is imported: the modules that import it."""
+        self._picked: dict[str, set[str]] = {}
+        """By the last name of a module: what packages import of it."""
         for module in self._modules:
             self._reads.update(module.loads)
             self._reads.update(module.attribute_loads)
             for dotted, name in _imports(self._scopes[module.path]):
                 for last in filter(None, (dotted.rpartition(".")[2], name)):
                     self._importers.setdefault(last, set()).add(module.path)
+                    if os.path.basename(module.path) == "__init__.py":
+                        self._picked.setdefault(last, set()).add(name)
         self._dead = self._dead_functions()
 
     def holds(self, site: Site) -> bool:
@@ -124,7 +128,22 @@ class Unreached:
     def _is_never_named(self, name: str, own: ModuleIndex) -> bool:
         text = own.source.text
         is_quoted = f'"{name}"' in text or f"'{name}'" in text
+        if is_quoted and self._is_only_offered(name, own):
+            is_quoted = False
         return not self._reads[name] and name not in self._importers and not is_quoted
+
+    def _is_only_offered(self, name: str, own: ModuleIndex) -> bool:
+        """True for a name in `__all__` alone, if the package picks others of that list."""
+        stem = os.path.splitext(os.path.basename(own.path))[0]
+        picked = self._picked.get(stem, set())
+        offered = _offered_by(own)
+        text = own.source.text
+        return (
+            "*" not in picked
+            and name in offered
+            and bool(picked & offered)
+            and text.count(f'"{name}"') + text.count(f"'{name}'") == 1
+        )
 
     def _dead_functions(self) -> list[tuple[ModuleIndex, ast.AST]]:
         """The private functions that nobody names but themselves and others of this list."""
@@ -181,6 +200,17 @@ class Unreached:
 def is_script(module: ModuleIndex) -> bool:
     """Return True for a module that runs by itself: it asks whether it is the main one."""
     return any(isinstance(node, ast.If) and is_main_guard(node.test) for node in module.tree.body)
+
+
+def _offered_by(module: ModuleIndex) -> set[str]:
+    """The names in a module's `__all__`."""
+    for node in module.tree.body:
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id="__all__")], value=ast.List(elts=names) | ast.Tuple(elts=names)
+            ):
+                return {str(one.value) for one in names if isinstance(one, ast.Constant)}
+    return set()
 
 
 def _is_in_address(template: Template, hole: Hole) -> bool:

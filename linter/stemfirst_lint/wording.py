@@ -79,6 +79,10 @@ NOT_A_PROMPT = pattern(
     re.IGNORECASE,
 )
 """Beginnings of SQL, HTML and program text."""
+_FLAG = pattern(r"(?:^|(?<=\s))--[a-z][\w-]+(?=[ =])")
+_LEAST_FLAGS = 4
+_WORDS_TO_A_FLAG = 12
+"""So many words at most stand to each `--flag value` in what a shell is given."""
 _ENOUGH_CUES = 4
 _LEAST_CHARACTERS = 160
 _PLAIN_CUES = 5
@@ -111,7 +115,7 @@ def is_named(template: Template) -> bool:
 def is_shaped(template: Template) -> bool:
     """Return True if a turn of phrase addresses a model."""
     texts = stable_texts(template)
-    if not texts or NOT_A_PROMPT.match(texts[0]):
+    if not texts or NOT_A_PROMPT.match(texts[0]) or _is_command(texts):
         return False
     return any(_SHAPE.search(text) for text in texts)
 
@@ -124,7 +128,7 @@ def is_worded(template: Template) -> bool:
     if is_shaped(template):
         return True
     texts = stable_texts(template)
-    if not texts or NOT_A_PROMPT.match(texts[0]):
+    if not texts or NOT_A_PROMPT.match(texts[0]) or _is_command(texts):
         return False
     whole = "\n".join(texts)
     width = _width_of(whole)
@@ -134,6 +138,15 @@ def is_worded(template: Template) -> bool:
         return True
     is_called = is_named(template) and width >= _LEAST_WIDTH
     return sum(cue.search(whole) is not None for cue in _CUES) >= _ENOUGH_CUES - is_called
+
+
+def _is_command(texts: list[str]) -> bool:
+    """True for the command line of a program: flags with their values, and little else."""
+    if not any("--" in text for text in texts):
+        return False
+    whole = " ".join(texts)
+    flags = len(_FLAG.findall(whole))
+    return flags >= _LEAST_FLAGS and len(whole.split()) <= flags * _WORDS_TO_A_FLAG
 
 
 def is_behind_turns(template: Template) -> bool:
@@ -163,7 +176,7 @@ def is_plain(template: Template) -> bool:
     Stricter than `is_shaped`: it also speaks to its reader more than once, and is long.
     """
     texts = stable_texts(template)
-    if not texts or NOT_A_PROMPT.match(texts[0]):
+    if not texts or NOT_A_PROMPT.match(texts[0]) or _is_command(texts):
         return False
     whole = "\n".join(texts)
     if not may_be_plain(whole):
