@@ -43,6 +43,7 @@ from stemfirst_lint.pieces import (
 )
 from stemfirst_lint.scopes import Use, is_own
 from stemfirst_lint.serialised import unsorted_json
+from stemfirst_lint.syntax import place_of
 from stemfirst_lint.verdicts import (
     in_all_rounds,
     kept,
@@ -175,7 +176,8 @@ class Assembler:
         if hole.verdict.kind in (Kind.ELEMENT, Kind.COUNTER):
             values = node.values if isinstance(node, ast.JoinedStr) else ()
             parts = [v.value for v in values if isinstance(v, ast.FormattedValue)]
-            told = in_all_rounds(self.flow.verdict(part, use, call) for part in parts)
+            judged = (self.flow.verdict(part, use, call) for part in parts)
+            told = in_all_rounds(judged, place_of(use.scope.node, use))
             varying = (part for part in parts if self.flow.verdict(part, use, call) == told)
             name = next(map(name_of, varying), hole.name)
             hole = replace(hole, verdict=told, name=name)

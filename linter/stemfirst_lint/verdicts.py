@@ -39,15 +39,29 @@ def join(verdicts: Iterable[Verdict]) -> Verdict:
     return liveliest
 
 
-def in_all_rounds(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict of what all rounds of a loop add: its every number and element."""
-    whole = (Kind.ELEMENT, Kind.COUNTER)
+def in_all_rounds(verdicts: Iterable[Verdict], function: Location | None) -> Verdict:
+    """Return the verdict of what all rounds of a loop add: its every number and element.
+
+    An element of a loop outside the function around varies like other data.
+    """
     varies = [
         verdict
         for verdict in verdicts
-        if verdict.kind not in whole and verdict.tier is not None and verdict.tier > Tier.STATIC
+        if verdict.tier is not None
+        and verdict.tier > Tier.STATIC
+        and not (verdict.kind in (Kind.ELEMENT, Kind.COUNTER) and _starts_in(verdict, function))
     ]
     return join(varies) if varies else UNKNOWN
+
+
+def _starts_in(verdict: Verdict, function: Location | None) -> bool:
+    """True unless a verdict's evidence begins outside a function."""
+    first = verdict.evidence[0].location if verdict.evidence else None
+    return (
+        first is None
+        or function is None
+        or (first.path == function.path and function.line <= first.line <= function.end_line)
+    )
 
 
 def alternatives(verdicts: Iterable[Verdict]) -> Verdict:

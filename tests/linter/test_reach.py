@@ -13,6 +13,12 @@ SEND = 'client.chat.completions.create(messages=[{"role": "user", "content": tex
 RULES = "You must answer politely. Never promise what the given policy does not grant. " * 16
 
 VARIES = {
+    "one sample that a caller's loop gives, written beside each of many names": (
+        'def ask(client, sample, names):\n    text = ""\n    for i, name in enumerate(names):\n'
+        f'        text += f"{{i}}. {{name}}: {{sample}}"\n    text += "RULES"\n    {SEND}\n'
+        "def work(client, names, samples):\n    for sample in samples:\n"
+        "        ask(client, sample, names)\n"
+    ),
     "data that a loop writes with its numbers": (
         'def ask(client, docs):\n    text = ""\n    for i, doc in enumerate(docs):\n'
         f'        text += f"[{{i}}] {{doc}}"\n    text += "RULES"\n    {SEND}'
