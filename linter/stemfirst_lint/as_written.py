@@ -40,6 +40,38 @@ class AsWritten:
         ):
             self._sent.setdefault(templates[0].location, []).append(templates[0])
 
+    def note_unpacked(self, message: Message, templates: list[Template]) -> None:
+        """Take in a message of a dict that a call of its module takes as `**settings`."""
+        module = message.use.scope.module
+        for name in ("create", "acreate", "completion", "acompletion"):
+            for call in module.calls.get(name, ()):
+                if (
+                    self._holds_unpacked(message, call)
+                    and len(templates) == 1
+                    and templates[0].form is Form.CONSTANT
+                    and self._is_constant(message)
+                    and _SENDS.search(ast.unparse(call.node.func))
+                ):
+                    self._sent.setdefault(templates[0].location, []).append(templates[0])
+                    return
+
+    def _holds_unpacked(self, message: Message, call: CallUse) -> bool:
+        for keyword in call.node.keywords:
+            if keyword.arg is not None or not isinstance(keyword.value, ast.Name):
+                continue
+            found = self.readers.project.reaching(keyword.value.id, call.use) or ()
+            for binding in found:
+                value = binding.value
+                if isinstance(value, ast.Dict) and any(
+                    isinstance(key, ast.Constant)
+                    and key.value == "messages"
+                    and isinstance(item, ast.List)
+                    and any(message.node is element for element in item.elts)
+                    for key, item in zip(value.keys, value.values, strict=True)
+                ):
+                    return True
+        return False
+
     def _is_constant(self, message: Message) -> bool:
         """True for a name that is bound to a constant, once."""
         node, use = message.content, message.use

@@ -243,7 +243,9 @@ class Finder:
     def _lone_message(self, message: Message) -> None:
         self._seen_messages.add(id(message.node))
         follows = self._is_appended(message)
-        for one in self.contents.of(message.content, message.use):
+        placed = self.contents.of(message.content, message.use)
+        self.as_written.note_unpacked(message, [one.template for one in placed])
+        for one in placed:
             self._add(
                 Site(
                     one.template,

@@ -36,3 +36,14 @@ def test_what_other_code_reads_may_be_filled_there(check: Check, other: str) -> 
 def test_what_may_change_on_its_way_may_be_filled_there(check: Check) -> None:
     later = SENT.replace("messages=[", "messages=turns(").replace("}])", "}))")
     assert [finding.code for finding in check(SYSTEM + later).findings] == ["SF301"]
+
+
+@pytest.mark.parametrize(("callee", "finds"), [("completion", []), ("fill", ["SF301"])])
+def test_so_has_one_in_a_dict_that_the_call_unpacks(
+    callee: str, finds: list[str], check: Check
+) -> None:
+    unpacked = SENT.replace("return client.chat.completions.create(", "settings = {").replace(
+        "messages=[", '"temperature": 0.7, "messages": ['
+    )
+    unpacked = unpacked.replace("}])", f"}}]}}\n    return {callee}(**settings)")
+    assert [finding.code for finding in check(SYSTEM + unpacked).findings] == finds
