@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from stemfirst_lint.flow import Flow
 
 
+_BY_NAME = (Kind.PARAMETER, Kind.NAMED)
+
+
 class Callees:
     """Judges what calls return; keeps nothing."""
 
@@ -163,6 +166,9 @@ class Callees:
             found = join(self.flow.verdict(a, use, call) for a in node.args)
             if found.kind in ORDERLESS:
                 return self.flow.containers.members(node.args[0], use, call)
+            if dotted == "len" and found.tier is Tier.SESSION and found.kind in _BY_NAME:
+                grows = Evidence(f"`{shown(node)}` grows with every turn", place)
+                return Verdict(Tier.REQUEST, Kind.COUNTER, (*found.evidence, grows))
             return found
         if dotted in known.ORDER_KEEPING_CALLS or dotted in known.PURE_CALLS:
             found = join(self.flow.verdict(a, use, call) for a in arguments)

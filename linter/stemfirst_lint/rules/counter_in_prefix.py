@@ -54,6 +54,19 @@ class CounterInPrefix(Rule):
             finds=1,
         ),
         Case(
+            "how long the history is",
+            "def ask(client, history):\n"
+            + '    system = f"You are an agent. Turn {len(history)}."\n'
+            + _ASK,
+            finds=1,
+        ),
+        Case(
+            "how many documents there are",
+            "def ask(client, documents, history):\n"
+            + '    system = f"You are an agent. There are {len(documents)} documents."\n'
+            + _ASK,
+        ),
+        Case(
             "what was counted before",
             "def ask(client, history, rows):\n"
             + "    count = 0\n"
