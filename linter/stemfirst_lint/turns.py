@@ -119,9 +119,7 @@ class Turns:
         if any(last_name(called(decorator)) in _MAKES_TOOL for decorator in decorators):
             return True
         reads = (
-            uses.names(function.name)
-            if function.owner is None
-            else uses.attributes(function.name)
+            uses.names(function.name) if function.owner is None else uses.attributes(function.name)
         )
         return any(_is_listed_as_tool(read, uses) for read in reads)
 
