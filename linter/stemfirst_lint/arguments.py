@@ -82,14 +82,19 @@ def argument_of(
         return None
     if name not in {a.arg for a in all_arguments(arguments)}:
         return None
+    default = default_of(arguments, name)
+    return (default, False) if default is not None else None
+
+
+def default_of(arguments: ast.arguments, name: str) -> ast.expr | None:
+    """Return the default of a parameter, or None if it has none."""
     every = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
     if name in every:
         from_end = len(every) - every.index(name)
-        if from_end <= len(arguments.defaults):
-            return arguments.defaults[-from_end], False
+        return arguments.defaults[-from_end] if from_end <= len(arguments.defaults) else None
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        if argument.arg == name and default is not None:
-            return default, False
+        if argument.arg == name:
+            return default
     return None
 
 

@@ -30,30 +30,27 @@ class AsWritten:
     def note(self, message: Message, call: CallUse, templates: list[Template]) -> None:
         """Take in a message of a call if its text is a constant that nothing can fill."""
         listed = next((k.value for k in call.node.keywords if k.arg == "messages"), None)
-        if (
-            isinstance(listed, ast.List)
-            and any(message.node is element for element in listed.elts)
-            and len(templates) == 1
-            and templates[0].form is Form.CONSTANT
-            and self._is_constant(message)
-            and _SENDS.search(ast.unparse(call.node.func))
-        ):
-            self._sent.setdefault(templates[0].location, []).append(templates[0])
+        if _holds(listed, message):
+            self._keep(message, call, templates)
 
     def note_unpacked(self, message: Message, templates: list[Template]) -> None:
         """Take in a message of a dict that a call of its module takes as `**settings`."""
         module = message.use.scope.module
         for name in ("create", "acreate", "completion", "acompletion"):
             for call in module.calls.get(name, ()):
-                if (
-                    self._holds_unpacked(message, call)
-                    and len(templates) == 1
-                    and templates[0].form is Form.CONSTANT
-                    and self._is_constant(message)
-                    and _SENDS.search(ast.unparse(call.node.func))
-                ):
-                    self._sent.setdefault(templates[0].location, []).append(templates[0])
+                if self._holds_unpacked(message, call) and self._keep(message, call, templates):
                     return
+
+    def _keep(self, message: Message, call: CallUse, templates: list[Template]) -> bool:
+        is_sent = (
+            len(templates) == 1
+            and templates[0].form is Form.CONSTANT
+            and self._is_constant(message)
+            and _SENDS.search(ast.unparse(call.node.func)) is not None
+        )
+        if is_sent:
+            self._sent.setdefault(templates[0].location, []).append(templates[0])
+        return is_sent
 
     def _holds_unpacked(self, message: Message, call: CallUse) -> bool:
         for keyword in call.node.keywords:
@@ -65,8 +62,7 @@ class AsWritten:
                 if isinstance(value, ast.Dict) and any(
                     isinstance(key, ast.Constant)
                     and key.value == "messages"
-                    and isinstance(item, ast.List)
-                    and any(message.node is element for element in item.elts)
+                    and _holds(item, message)
                     for key, item in zip(value.keys, value.values, strict=True)
                 ):
                     return True
@@ -86,3 +82,8 @@ class AsWritten:
         if sent is None or site.sink is not Sink.NAME or site.template.calls:
             return False
         return sent[0].name is None or self.readers.reads(sent[0]) <= len(sent)
+
+
+def _holds(listed: ast.expr | None, message: Message) -> bool:
+    """True for a literal list of which the message is an element."""
+    return isinstance(listed, ast.List) and any(message.node is one for one in listed.elts)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from stemfirst.tiers import Tier
-
 from stemfirst_lint import naming
 from stemfirst_lint.growth import Grown, grown_list
 from stemfirst_lint.index import ModuleIndex
-from stemfirst_lint.model import Evidence, Form, Kind, Sink, Site, Verdict
+from stemfirst_lint.model import Form, Sink, Site
 from stemfirst_lint.project import External
 from stemfirst_lint.scopes import Bind, CallUse, Use, last_name
 from stemfirst_lint.templates import Reader
@@ -117,31 +115,8 @@ class Bodies:
         if isinstance(node, ast.Name | ast.List):
             parts = grown_list(self.project, node, call.use) or []
         for part in parts:
-            if isinstance(part.node, ast.ListComp):
-                self.reader.flow.locals.append(self._elements(part.node, part.use))
-                try:
-                    yield from list(self._text(part.node.elt, part.use, Sink.CALL, "user"))
-                finally:
-                    self.reader.flow.locals.pop()
-            else:
-                yield from self._text(part.node, part.use, Sink.CALL, "user")
-
-    def _elements(self, node: ast.ListComp, use: Use) -> dict[str, Verdict]:
-        """The verdicts of the names that a comprehension loops with."""
-        found: dict[str, Verdict] = {}
-        for generator in node.generators:
-            verdict = self.reader.flow.verdict(generator.iter, use)
-            for target in ast.walk(generator.target):
-                if isinstance(target, ast.Name):
-                    found[target.id] = verdict
-                    if verdict.tier is None and naming.is_varied(
-                        target.id, last_name(generator.iter)
-                    ):
-                        told = f"`{target.id}` is another one in each prompt of the list"
-                        place = use.scope.module.source.place(generator.iter)
-                        evidence = (Evidence(told, place),)
-                        found[target.id] = Verdict(Tier.REQUEST, Kind.ELEMENT, evidence)
-        return found
+            node = part.node.elt if isinstance(part.node, ast.ListComp) else part.node
+            yield from self._text(node, part.use, Sink.CALL, "user")
 
     def _parts(self, node: ast.expr, call: CallUse) -> Iterator[Site]:
         """Gemini's contents: texts, parts, or a list of both; what stands behind an image waits."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from stemfirst.tiers import Tier
 
 from stemfirst_lint import naming
+from stemfirst_lint.arguments import default_of
 from stemfirst_lint.model import UNKNOWN, Evidence, Kind, Verdict
 from stemfirst_lint.patterns import pattern
 from stemfirst_lint.project import Defined
@@ -205,7 +206,7 @@ def _what(function: Scope) -> str | None:
 
 def is_option(function: Scope, argument: ast.arg) -> bool:
     """Return True for a parameter that an option of a command fills, by typer or click."""
-    default = _default(function.function.args, argument)
+    default = default_of(function.function.args, argument.arg)
     if isinstance(default, ast.Call) and _is_typers(default):
         return True
     if argument.annotation is not None and any(
@@ -234,20 +235,7 @@ def _is_data(function: Scope, argument: ast.arg) -> bool:
         return False
     if argument.annotation is not None and not _TEXT_TYPES.match(ast.unparse(argument.annotation)):
         return False
-    default = _default(arguments, argument)
+    default = default_of(arguments, argument.arg)
     return not isinstance(default, ast.Call) or last_name(default.func) in (
         "Form", "Query", "Body", "File", "Field", "Path",
     )  # fmt: skip
-
-
-def _default(arguments: ast.arguments, argument: ast.arg) -> ast.expr | None:
-    every = [*arguments.posonlyargs, *arguments.args]
-    if argument in every:
-        from_end = len(every) - every.index(argument)
-        if from_end <= len(arguments.defaults):
-            return arguments.defaults[-from_end]
-        return None
-    for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        if one is argument:
-            return default
-    return None

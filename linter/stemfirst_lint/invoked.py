@@ -7,11 +7,11 @@ is called is its value, in the module of the template and in those that import i
 from __future__ import annotations
 
 import ast
-import os
 from typing import TYPE_CHECKING
 
 from stemfirst.tiers import Tier
 
+from stemfirst_lint.importers import led_to, stem_of
 from stemfirst_lint.model import UNKNOWN, Verdict
 from stemfirst_lint.scopes import Use
 from stemfirst_lint.syntax import place_of
@@ -33,20 +33,29 @@ class Invoked:
         self.flow = flow
         self._passed: dict[str, dict[str, list[tuple[ast.expr, Use]]]] = {}
         """By path of a module: by name, the values that its calls pass."""
+        self._importers: dict[str, list[ModuleIndex]] = {}
 
     def field(self, name: str, use: Use) -> Verdict:
         """Return the verdict of a template's field of which its name says nothing."""
         if len(name) < _LEAST_NAME or not name.isidentifier():
             return UNKNOWN
-        own = use.scope.module
-        for module in self.flow.project.callers:
-            if module is not own and not _imports(module, own):
-                continue
+        for module in self._near(use.scope.module):
             for value, at in self._by_name(module).get(name, ())[:_MAX_VALUES]:
                 found = kept(self.flow.verdict(value, at), name)
                 if found.tier is Tier.REQUEST:
                     return because(found, f"`{name}` is passed by this name", place_of(value, at))
         return UNKNOWN
+
+    def _near(self, own: ModuleIndex) -> list[ModuleIndex]:
+        """A module, and those whose imports lead to it."""
+        if own.path not in self._importers:
+            project, stem = self.flow.project, stem_of(own)
+            self._importers[own.path] = [
+                module
+                for module in project.callers
+                if module is own or any(one is own for one in led_to(project, module, stem))
+            ]
+        return self._importers[own.path]
 
     def _by_name(self, module: ModuleIndex) -> dict[str, list[tuple[ast.expr, Use]]]:
         if module.path not in self._passed:
@@ -70,10 +79,3 @@ def _note(node: ast.Dict, use: Use, found: dict[str, list[tuple[ast.expr, Use]]]
     for key, value in zip(node.keys, node.values, strict=True):
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             found.setdefault(key.value, []).append((value, use))
-
-
-def _imports(module: ModuleIndex, other: ModuleIndex) -> bool:
-    stem = os.path.splitext(os.path.basename(other.path))[0]
-    return stem in module.scope.bindings or any(
-        dotted.rpartition(".")[2] == stem for dotted, _ in module.imports
-    )

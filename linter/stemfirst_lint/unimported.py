@@ -11,6 +11,7 @@ import ast
 import os
 from typing import TYPE_CHECKING
 
+from stemfirst_lint.importers import led_to, stem_of
 from stemfirst_lint.scopes import Bind
 
 if TYPE_CHECKING:
@@ -45,25 +46,16 @@ class Unimported:
 
     def _is_imported(self, own: ModuleIndex) -> bool:
         """True if an import leads to a module, or none leads to its folder's other modules."""
-        stem = os.path.splitext(os.path.basename(own.path))[0]
+        stem = stem_of(own)
         if stem in ("__init__", "__main__"):
             return True
         has_neighbours = False
         folder = os.path.dirname(os.path.abspath(own.path))
         for module in self._modules:
-            for dotted, level in module.imports:
-                names = [dotted]
-                if stem in module.scope.bindings:
-                    names.append(f"{dotted}.{stem}" if dotted else stem)
-                for name in names:
-                    if not name and not level:
-                        continue
-                    found = self.project.imported(module, name, level)
-                    if found is own:
-                        return True
-                    has_neighbours = has_neighbours or (
-                        found is not None and os.path.dirname(os.path.abspath(found.path)) == folder
-                    )
+            for found in led_to(self.project, module, stem):
+                if found is own:
+                    return True
+                has_neighbours |= os.path.dirname(os.path.abspath(found.path)) == folder
         return not has_neighbours
 
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from stemfirst_lint.fix.blocks import Block, Shape
-from stemfirst_lint.fix.flat import Flat
+from stemfirst_lint.fix.blocks import Shape
 from stemfirst_lint.fix.new_order import NewOrder
-from stemfirst_lint.fix.safety import Refusal, Safety, quoted
+from stemfirst_lint.fix.safety import Refusal, quoted
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.model import Hole
 
@@ -67,33 +66,22 @@ _MARKER_LINE = re.compile(
 """A name in capitals and brackets, alone below its label: somebody fills it in later."""
 
 
-def doubts_of_bonds(
-    flat: Flat, blocks: Sequence[Block], safety: Safety, order: Sequence[int]
-) -> Iterator[Refusal]:
-    """Yield why a person should look at what would be parted, or come together.
-
-    Args:
-        flat: the template's text.
-        blocks: its blocks in their old order.
-        safety: what is known about them.
-        order: the old indices in the new order; something moves.
-    """
-    bonds = _Bonds(flat, blocks, safety, order)
-    yield from bonds.values_that_instruct()
-    yield from bonds.later_markers()
-    yield from bonds.running_conversation()
-    yield from bonds.nameless()
-    yield from bonds.supplements()
-    yield from bonds.announcements()
-    yield from bonds.cue()
-    yield from bonds.cut_sentences()
-    yield from bonds.form()
-    yield from bonds.beginnings()
-    yield from bonds.unknown_order()
-
-
-class _Bonds(NewOrder):
+class Bonds(NewOrder):
     """Judges one new order; every method yields what speaks against it."""
+
+    def doubts(self) -> Iterator[Refusal]:
+        """Yield what would be parted, or come together."""
+        yield from self.values_that_instruct()
+        yield from self.later_markers()
+        yield from self.running_conversation()
+        yield from self.nameless()
+        yield from self.supplements()
+        yield from self.announcements()
+        yield from self.cue()
+        yield from self.cut_sentences()
+        yield from self.form()
+        yield from self.beginnings()
+        yield from self.unknown_order()
 
     def values_that_instruct(self) -> Iterator[Refusal]:
         """A value that holds instructions may speak of what stands around it."""

@@ -78,30 +78,7 @@ _NUMBER = re.compile(
 _TAG = re.compile(r"<(/?)([A-Za-z][\w.-]*)(?:[ \t][^<>\n]*)?(/?)>")
 
 
-def doubts_of_order(
-    flat: Flat, blocks: Sequence[Block], safety: Safety, order: Sequence[int]
-) -> Iterator[Refusal]:
-    """Yield why a person should look at a new order, or nothing if it is clearly as good.
-
-    Args:
-        flat: the template's text.
-        blocks: its blocks in their old order.
-        safety: what is known about them.
-        order: the old indices in the new order; something moves.
-    """
-    care = _Care(flat, blocks, safety, order)
-    yield from care.language()
-    yield from care.left_behind()
-    yield from care.torn()
-    yield from care.opening()
-    yield from care.closing()
-    yield from care.introduced()
-    yield from care.headings()
-    yield from care.numbers()
-    yield from care.marks()
-
-
-class _Care(NewOrder):
+class Care(NewOrder):
     """Judges one new order; every method yields what speaks against it."""
 
     def __init__(
@@ -110,6 +87,18 @@ class _Care(NewOrder):
         super().__init__(flat, blocks, safety, order)
         varying = [block for block in order if self._varies[block]]
         self._is_sorted = varying == sorted(varying)
+
+    def doubts(self) -> Iterator[Refusal]:
+        """Yield what is not clearly as good as before."""
+        yield from self.language()
+        yield from self.left_behind()
+        yield from self.torn()
+        yield from self.opening()
+        yield from self.closing()
+        yield from self.introduced()
+        yield from self.headings()
+        yield from self.numbers()
+        yield from self.marks()
 
     def language(self) -> Iterator[Refusal]:
         """Pointers and cues are known in English alone."""

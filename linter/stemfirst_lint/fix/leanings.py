@@ -11,13 +11,12 @@ three, and each one more.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from stemfirst_lint.fix import words
-from stemfirst_lint.fix.blocks import Block, Shape
-from stemfirst_lint.fix.flat import Flat
+from stemfirst_lint.fix.blocks import Shape
 from stemfirst_lint.fix.new_order import NewOrder
-from stemfirst_lint.fix.safety import Refusal, Safety, quoted
+from stemfirst_lint.fix.safety import Refusal, quoted
 from stemfirst_lint.fix.surroundings import ends_by_name
 from stemfirst_lint.fix.words import HOLE
 
@@ -60,32 +59,17 @@ _LABEL_WORDS = 3
 """A label that is not longer names a value, as a heading would; a longer one is a sentence."""
 
 
-def doubts_of_leanings(
-    flat: Flat, blocks: Sequence[Block], safety: Safety, order: Sequence[int]
-) -> Iterator[Refusal]:
-    """Yield why a person should look at what would no longer stand by what it leans on.
-
-    Args:
-        flat: the template's text.
-        blocks: its blocks in their old order.
-        safety: what is known about them.
-        order: the old indices in the new order; something moves.
-    """
-    leanings = _Leanings(flat, blocks, safety, order)
-    yield from leanings.records()
-    yield from leanings.sections()
-    if any(safety.is_data(block) for block in range(len(blocks)) if leanings.moves(block)):
-        yield from leanings.closing()
-        yield from leanings.mentions()
-        yield from leanings.introductions()
-
-
-class _Leanings(NewOrder):
+class Leanings(NewOrder):
     """Judges one new order; every method yields what speaks against it."""
 
-    def moves(self, block: int) -> bool:
-        """True if a varying block goes behind text that it stood before."""
-        return self._varies[block] and self._is_overtaken(block)
+    def doubts(self) -> Iterator[Refusal]:
+        """Yield what would no longer stand by what it leans on."""
+        yield from self.records()
+        yield from self.sections()
+        if self._moves_data():
+            yield from self.closing()
+            yield from self.mentions()
+            yield from self.introductions()
 
     def records(self) -> Iterator[Refusal]:
         """An empty label behind labelled values is the field of their record that is asked for."""
@@ -175,7 +159,7 @@ class _Leanings(NewOrder):
         introduced = {
             words.nouns(match["noun"])
             for block in range(len(self._blocks))
-            if self.moves(block)
+            if self._moves(block)
             for match in _INTRODUCED.finditer(self._lead(block))
             if _TELLS.search(self._lead(block))
         }

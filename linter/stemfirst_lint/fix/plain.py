@@ -11,13 +11,12 @@ before these had never met; a quarter were refused, each for a way of writing th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from stemfirst_lint.fix import words
-from stemfirst_lint.fix.blocks import Block, Shape
-from stemfirst_lint.fix.flat import Flat
+from stemfirst_lint.fix.blocks import Shape
 from stemfirst_lint.fix.new_order import NewOrder
-from stemfirst_lint.fix.safety import Refusal, Safety, quoted
+from stemfirst_lint.fix.safety import Refusal, quoted
 from stemfirst_lint.fix.words import HOLE
 
 _ROLE = re.compile(
@@ -61,32 +60,17 @@ _END = re.compile(r"\b(?:end|ends|ended|finish|close|stop)\b", re.IGNORECASE)
 _ENDS = re.compile(r"""[.!?:;…)\]}>`"'”’*_|~=-][ \t]*\Z""")
 
 
-def doubts_of_plainness(
-    flat: Flat, blocks: Sequence[Block], safety: Safety, order: Sequence[int]
-) -> Iterator[Refusal]:
-    """Yield what is not plainly right with a new order.
-
-    Args:
-        flat: the template's text.
-        blocks: its blocks in their old order.
-        safety: what is known about them.
-        order: the old indices in the new order; something moves.
-    """
-    plain = _Plain(flat, blocks, safety, order)
-    yield from plain.joints()
-    yield from plain.closers()
-    if any(safety.is_data(block) for block in range(len(blocks)) if plain.moves(block)):
-        yield from plain.opening()
-        yield from plain.places()
-        yield from plain.fields()
-
-
-class _Plain(NewOrder):
+class Plain(NewOrder):
     """Judges one new order; every method yields what speaks against it."""
 
-    def moves(self, block: int) -> bool:
-        """True if a varying block goes behind text that it stood before."""
-        return self._varies[block] and self._is_overtaken(block)
+    def doubts(self) -> Iterator[Refusal]:
+        """Yield what is not plainly right with the order."""
+        yield from self.joints()
+        yield from self.closers()
+        if self._moves_data():
+            yield from self.opening()
+            yield from self.places()
+            yield from self.fields()
 
     def opening(self) -> Iterator[Refusal]:
         """What comes to open the prompt says what the model is, or what it is to do."""
@@ -110,7 +94,7 @@ class _Plain(NewOrder):
             before = self._blocks[block - 1]
             is_inside = before.paragraph == self._blocks[block].paragraph
             is_parted = self._below.get(block - 1) != block
-            is_cut = self.moves(block - 1) or self.moves(block)
+            is_cut = self._moves(block - 1) or self._moves(block)
             if not (is_inside and is_parted and is_cut):
                 continue
             above, below = self._texts[block - 1].rstrip(), self._texts[block].lstrip()
@@ -130,7 +114,7 @@ class _Plain(NewOrder):
         for block in range(1, len(self._blocks)):
             text = self._texts[block].strip()
             is_line = len(text) <= _LINE_CHARACTERS and "\n" not in text
-            if self._varies[block] or not is_line or not self.moves(block - 1):
+            if self._varies[block] or not is_line or not self._moves(block - 1):
                 continue
             is_kept = self._below.get(block - 1) == block
             is_sentence = text[:1].isalpha() and text[-1:] in ".!?:"
@@ -159,7 +143,7 @@ class _Plain(NewOrder):
         """A labelled value does not follow the labelled lines of an answer's form."""
         for place, block in enumerate(self._order):
             above = self._order[place - 1] if place else block
-            if not self.moves(block) or self._varies[above] or above == block - 1:
+            if not self._moves(block) or self._varies[above] or above == block - 1:
                 continue
             is_marked = self._texts[block].lstrip()[:1] in "#<=*["
             if is_marked or self._blocks[block].shape in (Shape.HEADED, Shape.TAGGED):

@@ -17,14 +17,14 @@ from stemfirst.tiers import Tier
 
 from stemfirst_lint.fix import words
 from stemfirst_lint.fix.blocks import Block, Shape, blocks_of
-from stemfirst_lint.fix.bonds import doubts_of_bonds, is_unknown
-from stemfirst_lint.fix.care import doubts_of_order
+from stemfirst_lint.fix.bonds import Bonds, is_unknown
+from stemfirst_lint.fix.care import Care
 from stemfirst_lint.fix.flat import Flat, flatten
 from stemfirst_lint.fix.layout import Run, arrange, text_of
-from stemfirst_lint.fix.leanings import doubts_of_leanings
+from stemfirst_lint.fix.leanings import Leanings
 from stemfirst_lint.fix.listings import listings_in
 from stemfirst_lint.fix.placement import doubts_of_places
-from stemfirst_lint.fix.plain import doubts_of_plainness
+from stemfirst_lint.fix.plain import Plain
 from stemfirst_lint.fix.safety import Refusal, Safety
 from stemfirst_lint.fix.words import HOLE
 from stemfirst_lint.gain import Counter
@@ -246,11 +246,10 @@ class _Planner:
             if after.characters * 2 > before.characters:
                 doubts.append(self._halfway(refusals))
             if not doubts:
-                doubts += doubts_of_order(self._flat, self._blocks, self._safety, order)
+                doubts += Care(self._flat, self._blocks, self._safety, order).doubts()
                 doubts += doubts_of_places(self._blocks, self._safety, order)
-                doubts += doubts_of_bonds(self._flat, self._blocks, self._safety, order)
-                doubts += doubts_of_plainness(self._flat, self._blocks, self._safety, order)
-                doubts += doubts_of_leanings(self._flat, self._blocks, self._safety, order)
+                for judge in (Bonds, Plain, Leanings):
+                    doubts += judge(self._flat, self._blocks, self._safety, order).doubts()
                 doubts += self._unproven(order)
             is_doubtful = bool(doubts or self._doubts)
             applicability = Applicability.RISKY if is_doubtful else Applicability.REORDER
